@@ -1,0 +1,360 @@
+"""The contract of one event: which records are accepted, and why the others are not.
+
+A dataset's JSON Schema is compiled to a msgspec decoder, which checks types, required fields, ranges and lengths
+while it parses; a rule about one field that msgspec can't keep is checked on the field's distinct values. Records
+that either finds fault with, and all records of a schema that can't be cut into such rules, are judged by
+jsonschema-rs, which is the authority and finds the words for the quarantine. So a clean file is fast, and a dirty one
+costs more only for its dirty lines.
+
+Belongs here: bytes in, verdicts and field values out. Making columns of the values is the engines' affair.
+"""
+
+import gzip
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+import jsonschema_rs
+import msgspec
+from isal import igzip
+
+from datalake_assets.lake.dataset import EventStream
+from datalake_assets.lake.types import LakeType, json_property_types
+
+_ANNOTATIONS = frozenset(
+    {"$comment", "$id", "$schema", "default", "deprecated", "description", "examples", "readOnly", "title", "writeOnly"}
+)
+_WHOLE_RECORD = _ANNOTATIONS | {"additionalProperties", "properties", "required", "type"}
+_BOUNDS = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt"}
+_BY_MSGSPEC = {
+    "string": {"minLength": "min_length", "maxLength": "max_length"},
+    "integer": {"minimum": "ge", "maximum": "le"},
+    "number": _BOUNDS,
+    "boolean": {},
+}
+_FIRST_CHARACTERS = {
+    "object": "{", "array": "[", "string": '"', "number": "-0123456789", "boolean": "tf", "null": "n"
+}
+_CARRIERS: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
+_EPOCH_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
+_SHOWN = 200
+
+
+class UnreadableObjectError(ValueError):
+    """An object whose bytes can't be read at all, such as a gzip file cut off in the middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One record that is not accepted: its line (from 1), its text, and each reason as `/pointer rule: message`."""
+
+    row_number: int
+    raw: str
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextCheck:
+    """What the JSON text of a column's value must keep: how it begins, and its bounds as a number."""
+
+    first_characters: str
+    bounds: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Records:
+    """The records of one object.
+
+    `accepted` holds a struct for each, with the fields `f0`, `f1`, … in the order of the dataset's columns;
+    `row_numbers` are their lines. Values are carriers: `str`, `int`, `float`, `bool`, `None`, or `msgspec.Raw` where
+    the column keeps JSON text or an exact number. Structs that the authority judged have a field `unknown` too: the
+    JSON text of what the contract does not declare.
+    """
+
+    accepted: list[Any] = field(default_factory=list)
+    row_numbers: list[int] | range = field(default_factory=list)
+    rejected: list[Reject] = field(default_factory=list)
+
+
+def decompress(data: bytes) -> bytes:
+    """The text of a landed object: gzip (of any number of members) is undone, a byte order mark is taken off.
+
+    Raises `UnreadableObjectError` for gzip that is damaged or ends early.
+    """
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = igzip.decompress(data)
+        except (igzip.IsalError, EOFError, gzip.BadGzipFile) as error:
+            raise UnreadableObjectError(f"gzip: {error}; land the object again") from None
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+class Contract:
+    """The compiled contract of one event stream."""
+
+    def __init__(self, dataset: EventStream) -> None:
+        """Compile the contract of `dataset`; nothing is read."""
+        self._dataset = dataset
+        self._rules: Mapping[str, Any] = dataset.contract["properties"]
+        self.types: dict[str, LakeType] = {name: c.lake_type for name, c in dataset.columns.items()}
+        self._needed = {dataset.event_time.column, *dataset.key}
+        self._authority = jsonschema_rs.Draft202012Validator(dataset.contract, validate_formats=True)
+        self._struct = msgspec.defstruct(
+            "Event",
+            [self._field(n, name) for n, name in enumerate(self.types)],
+            rename={f"f{n}": name for n, name in enumerate(self.types)},
+            forbid_unknown_fields=True,
+            kw_only=True,
+            gc=False,
+        )
+        self._judged = msgspec.defstruct("JudgedEvent", [("unknown", str | None, None)], bases=(self._struct,), kw_only=True)
+        self._decoder = msgspec.json.Decoder(self._struct)
+        self._any = msgspec.json.Decoder(float_hook=float)
+        self._texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self.text_checks: dict[str, TextCheck] = {n: c for n in self.types if (c := self._text_check(n))}
+        self._value_rules = {n: r for n in self.types if n not in self.text_checks and (r := self._rule_on_values(n))}
+        self._whole_record = self._needs_whole_record()
+
+    def parse(self, text: bytes) -> Records:
+        """Read newline-delimited JSON. Blank lines are no records; every other line is accepted or rejected."""
+        if not self._whole_record and _is_utf8(text):
+            try:
+                accepted = self._decoder.decode_lines(text)
+            except msgspec.MsgspecError:
+                pass
+            else:
+                return Records(accepted, range(1, len(accepted) + 1))
+        records = Records(row_numbers=(numbers := []))
+        for number, line in enumerate(text.split(b"\n"), start=1):
+            if not line or line.isspace():
+                continue
+            verdict = self._read_line(line)
+            if isinstance(verdict, tuple):
+                records.rejected.append(Reject(number, line.decode(errors="backslashreplace"), verdict))
+            else:
+                records.accepted.append(verdict)
+                numbers.append(number)
+        return records
+
+    def recheck(self, text: bytes, records: Records, positions: Iterable[int]) -> Records:
+        """Have the authority judge accepted records that a check on columns doubts; `positions` count from 0.
+
+        Returns the records with each of them rejected, or with its values in their plainest form.
+        """
+        lines = text.split(b"\n")
+        numbers = records.row_numbers
+        if isinstance(numbers, range):  # decode_lines passes over blank lines, so count them here
+            numbers = [n for n, line in enumerate(lines, start=1) if line and not line.isspace()]
+        accepted = list(records.accepted)
+        rejected = list(records.rejected)
+        lost: set[int] = set()
+        for position in positions:
+            line = lines[numbers[position] - 1]
+            verdict = self.judge(line)
+            if isinstance(verdict, tuple):
+                rejected.append(Reject(numbers[position], line.decode(errors="backslashreplace"), verdict))
+                lost.add(position)
+            else:
+                accepted[position] = verdict
+        kept = [n for n in range(len(accepted)) if n not in lost]
+        return Records(
+            [accepted[n] for n in kept], [numbers[n] for n in kept], sorted(rejected, key=lambda r: r.row_number)
+        )
+
+    def doubtful_values(self, name: str, values: Iterable[Any]) -> list[Any]:
+        """Those of a column's distinct values (carriers; JSON text as `str`) that break a rule msgspec can't keep."""
+        rule = self._value_rules[name]
+        as_text = self.is_text(name)
+        return [v for v in values if v is not None and not rule.is_valid(self._any.decode(v) if as_text else v)]
+
+    @property
+    def columns_with_value_rules(self) -> tuple[str, ...]:
+        """The columns for which `doubtful_values` must be asked."""
+        return tuple(self._value_rules)
+
+    def is_text(self, name: str) -> bool:
+        """Whether a column's carrier is the JSON text of its value."""
+        return self.carrier(name) is msgspec.Raw
+
+    def judge(self, line: bytes) -> Any | tuple[str, ...]:
+        """The authority's verdict on one line: the record's struct, or the reasons why it is rejected."""
+        try:
+            document = self._any.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return (f"json: {str(error)[:_SHOWN]}",)
+        errors = [_reason(error) for error in self._authority.iter_errors(document)]
+        if not isinstance(document, dict):
+            return tuple(errors) or ("type: a record is a JSON object",)
+        unknown = sorted(document.keys() - self.types.keys())
+        if unknown and self._dataset.unknown_fields == "reject":
+            errors += [f"/{_pointer(name)} unknown_fields: the contract does not declare this field" for name in unknown]
+        errors += [f"/{_pointer(n)} key: an event needs it" for n in sorted(self._needed) if document.get(n) is None]
+        if errors:
+            return tuple(errors)
+        texts = self._texts.decode(line)
+        values: dict[str, Any] = {}
+        for n, name in enumerate(self.types):
+            try:
+                values[f"f{n}"] = self._plain(name, document.get(name), texts.get(name))
+            except ValueError as error:
+                errors.append(f"/{_pointer(name)} x-lake-type: {error}")
+        if errors:
+            return tuple(errors)
+        if unknown and self._dataset.unknown_fields == "keep":
+            pairs = (f"{msgspec.json.encode(name).decode()}:{bytes(texts[name]).decode()}" for name in unknown)
+            values["unknown"] = f"{{{','.join(pairs)}}}"
+        return self._judged(**values)
+
+    def _read_line(self, line: bytes) -> Any | tuple[str, ...]:
+        if not self._whole_record and _is_utf8(line):
+            try:
+                return self._decoder.decode(line)
+            except msgspec.MsgspecError:
+                pass
+        return self.judge(line)
+
+    def carrier(self, name: str) -> type:
+        """The Python type in which a column's values come: `str`, `int`, `float`, `bool`, or `msgspec.Raw`."""
+        scalar = json_property_types(self._rules[name]) - {"null"}
+        if self.types[name].name in {"json", "decimal"} and scalar != {"string"} or len(scalar) != 1:
+            return msgspec.Raw
+        return _CARRIERS.get(next(iter(scalar)), msgspec.Raw)
+
+    def _field(self, n: int, name: str) -> tuple[str, Any] | tuple[str, Any, None]:
+        """The struct's field of a column: absent is None, and null is refused where the contract refuses it."""
+        carrier: Any = self.carrier(name)
+        rule = self._rules[name]
+        json_types = json_property_types(rule)
+        meta: dict[str, Any] = {}
+        if carrier is not msgspec.Raw:
+            meta = {
+                ours: rule[theirs] for theirs, ours in _BY_MSGSPEC[next(iter(json_types - {"null"}))].items() if theirs in rule
+            }
+        limits = [bounds for bounds in (self.types[name].integer_range, self._time_range(name)) if bounds]
+        if carrier is int:
+            meta["ge"] = max([lower for lower, _ in limits] + ([meta["ge"]] if "ge" in meta else []))
+            meta["le"] = min([upper for _, upper in limits] + ([meta["le"]] if "le" in meta else []))
+        annotated = Annotated[carrier, msgspec.Meta(**meta)] if meta else carrier
+        required = name in self._needed
+        if "null" in json_types and not required and carrier is not msgspec.Raw:
+            annotated |= None
+        if required or name in self._dataset.contract.get("required", ()):
+            return f"f{n}", annotated
+        return f"f{n}", annotated, None
+
+    def _time_range(self, name: str) -> tuple[int, int] | None:
+        """The epoch numbers that are a time of the years 1 to 9999, for the event time alone."""
+        scale = _EPOCH_UNITS.get(self._dataset.event_time.unit or "")
+        if name != self._dataset.event_time.column or scale is None:
+            return None
+        return _FIRST_SECOND * scale, _LAST_SECOND * scale
+
+    def _rule(self, name: str) -> dict[str, Any]:
+        """A column's own schema without what only describes."""
+        return {k: v for k, v in self._rules[name].items() if k not in _ANNOTATIONS and not k.startswith("x-")}
+
+    def _text_check(self, name: str) -> TextCheck | None:
+        """The rules of a column kept as text, where they can be told from the text alone."""
+        rule = self._rule(name)
+        json_types = json_property_types(rule)
+        if not self.is_text(name) or not rule.keys() <= {"type", *_BOUNDS} or "integer" in json_types:
+            return None
+        bounds = {_BOUNDS[key]: float(value) for key, value in rule.items() if key in _BOUNDS}
+        if bounds and not json_types <= {"number", "null"}:
+            return None
+        return TextCheck("".join(_FIRST_CHARACTERS[t] for t in json_types or _FIRST_CHARACTERS), bounds)
+
+    def _rule_on_values(self, name: str) -> Any | None:
+        rule = self._rule(name)
+        kept = {"type"}
+        if not self.is_text(name):
+            kept |= _BY_MSGSPEC[next(iter(json_property_types(rule) - {"null"}))].keys()
+        if rule.keys() <= kept and not self.is_text(name):
+            return None
+        return jsonschema_rs.Draft202012Validator(rule, validate_formats=True)
+
+    def _needs_whole_record(self) -> bool:
+        contract = self._dataset.contract
+        refers = any("$ref" in str(rule) or "$dynamicRef" in str(rule) for rule in self._rules.values())
+        return refers or contract.get("type") != "object" or not contract.keys() <= _WHOLE_RECORD
+
+    def _plain(self, name: str, value: Any, text: msgspec.Raw | None) -> Any:
+        """A valid value in the plainest form of its carrier. Raises `ValueError` when its column can't hold it."""
+        if value is None or text is None:
+            return None
+        lake_type = self.types[name]
+        carrier = self.carrier(name)
+        bounds = self._time_range(name)
+        if bounds and not bounds[0] <= value <= bounds[1]:
+            raise ValueError(f"{value} is no time of the years 1 to 9999")
+        match lake_type.name:
+            case "decimal":
+                plain = _plain_decimal(value if carrier is str else bytes(text).decode(), lake_type)
+                return msgspec.Raw(plain.encode()) if carrier is msgspec.Raw else plain
+            case "timestamp" if carrier is str:
+                return plain_timestamp(value)
+            case "date" if carrier is str:
+                return date.fromisoformat(value).isoformat()
+        if name == self._dataset.event_time.column and carrier is str:
+            plain_timestamp(value)
+        if carrier is int:
+            lower, upper = lake_type.integer_range or (value, value)
+            if not lower <= value <= upper:
+                raise ValueError(f"{value} does not fit {lake_type}")
+            return int(value)
+        if carrier is float:
+            number = float(value)
+            if number in {float("inf"), float("-inf")}:
+                raise ValueError(f"{value} does not fit {lake_type}")
+            return number
+        return text if carrier is msgspec.Raw else value
+
+
+def rule_of(error: str) -> str:
+    """The rule that a reason names: `minimum` of `/amount minimum: -3 is less than the minimum of 0`."""
+    return error.partition(":")[0].rpartition(" ")[2]
+
+
+def plain_timestamp(text: str) -> str:
+    """An ISO 8601 time as `YYYY-MM-DDTHH:MM:SS.ffffffZ`; one without an offset is taken as UTC.
+
+    Raises `ValueError` for text that is no such time.
+    """
+    moment = datetime.fromisoformat(text)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
+
+
+def _is_utf8(text: bytes) -> bool:
+    """Whether the bytes are UTF-8: msgspec looks into the strings it keeps, but not into those it passes over."""
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _plain_decimal(text: str, lake_type: LakeType) -> str:
+    try:
+        number = Decimal(text)
+        rounded = number.quantize(Decimal(1).scaleb(-lake_type.scale))
+    except InvalidOperation:
+        raise ValueError(f"{text} does not fit {lake_type}") from None
+    if rounded != number or len(rounded.as_tuple().digits) > lake_type.precision:
+        raise ValueError(f"{text} does not fit {lake_type} exactly")
+    return f"{rounded:f}"
+
+
+def _reason(error: jsonschema_rs.ValidationError) -> str:
+    pointer = "".join(f"/{_pointer(str(part))}" for part in error.instance_path)
+    rule = str(error.schema_path[-1]) if error.schema_path else "schema"
+    return f"{pointer} {rule}: {error.message[:_SHOWN]}".lstrip()
+
+
+def _pointer(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,201 @@
+"""What a dataset is: the typed form of one dataset file.
+
+Belongs here: the model and the rules that one dataset keeps by itself. Reading files, and the rules between
+datasets, are in `dataset_files.py`.
+"""
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+import jsonschema_rs
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from datalake_assets.lake.layout import ADDED_COLUMNS
+from datalake_assets.lake.types import LakeType, json_property_types, type_of_json_property
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+OPERATION_COLUMN = "Op"
+_FITTING_TYPES = {
+    "string": {"string", "decimal", "date", "timestamp"},
+    "integer": {"int8", "int16", "int32", "int64", "decimal", "json"},
+    "number": {"double", "decimal", "json"},
+    "boolean": {"boolean", "json"},
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Landing(_Part):
+    """Where a dataset's objects land, and how they are cut into partitions."""
+
+    prefix: Annotated[str, Field(pattern=r"^[^/].*[^/]$")]
+    cadence: Literal["hourly", "daily"] = "hourly"
+
+
+class EventTime(_Part):
+    """The column that says when something happened, and what its values mean."""
+
+    column: str
+    unit: Literal["s", "ms", "us", "iso8601"] | None = None
+
+
+class Column(_Part):
+    """One declared column: its type and what a value must keep to be accepted."""
+
+    type: str
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    description: str = ""
+
+    @field_validator("type")
+    @classmethod
+    def _known_type(cls, text: str) -> str:
+        return str(LakeType.parse(text))
+
+    @property
+    def lake_type(self) -> LakeType:
+        """The parsed type."""
+        return LakeType.parse(self.type)
+
+
+class _Source(_Part):
+    name: Name
+    description: Annotated[str, Field(min_length=1)]
+    owner: Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+)$")]
+    landing: Landing
+    key: tuple[str, ...] = ()
+    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of all that decides how a record is read; another contract has another fingerprint."""
+        text = self.model_dump_json(by_alias=True, exclude={"description", "owner", "max_rejected_fraction"})
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _check_columns(self, declared: dict[str, Column], event_time: EventTime | None) -> None:
+        folded = [name.lower() for name in declared]
+        for name in declared:
+            if name.lower() in ADDED_COLUMNS:
+                raise ValueError(f"column {name!r} is one the lake adds itself; give the source's column another name")
+            if folded.count(name.lower()) > 1:
+                raise ValueError(f"column {name!r} is declared twice (case does not tell columns apart)")
+        for name in self.key:
+            if name not in declared:
+                raise ValueError(f"key column {name!r} is not declared; declare it, or take it out of `key`")
+        if event_time and event_time.column not in declared:
+            raise ValueError(
+                f"event_time column {event_time.column!r} is not declared; declare it, or name one that is"
+            )
+
+
+class EventStream(_Source):
+    """Events that Firehose or the ingest API land as JSON, under a contract in JSON Schema."""
+
+    kind: Literal["event_stream"]
+    event_time: EventTime
+    contract: Annotated[dict[str, Any], Field(alias="schema")]
+    unknown_fields: Literal["keep", "drop", "reject"] = "keep"
+    event_type: str | None = None
+
+    @field_validator("contract")
+    @classmethod
+    def _is_json_schema(cls, contract: dict[str, Any]) -> dict[str, Any]:
+        try:
+            jsonschema_rs.meta.validate(contract)
+            jsonschema_rs.Draft202012Validator(contract)
+        except (ValueError, jsonschema_rs.ValidationError) as error:
+            raise ValueError(f"not a JSON Schema: {str(error).splitlines()[0]}") from None
+        if not contract.get("properties"):
+            raise ValueError("the contract declares no `properties`; name each field that should become a column")
+        return contract
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "EventStream":
+        columns = self.columns
+        self._check_columns(columns, self.event_time)
+        if self.event_time.unit is None:
+            raise ValueError("event_time needs a `unit`: s, ms, us or iso8601")
+        expected = {"string", "timestamp"} if self.event_time.unit == "iso8601" else {"int64", "double"}
+        found = columns[self.event_time.column].lake_type.name
+        if found not in expected:
+            raise ValueError(
+                f"event_time column {self.event_time.column!r} holds {found}, which can't be read as unit "
+                f"{self.event_time.unit}; declare it as {' or '.join(sorted(expected))}, or change the unit"
+            )
+        for name, rule in self.contract["properties"].items():
+            json_types = json_property_types(rule if isinstance(rule, dict) else {}) - {"null"}
+            fitting = _FITTING_TYPES.get(next(iter(json_types))) if len(json_types) == 1 else None
+            if columns[name].lake_type.name not in (fitting or {"json"}):
+                raise ValueError(
+                    f"column {name!r}: x-lake-type {columns[name].type} does not fit JSON type "
+                    f"{' or '.join(sorted(json_types)) or 'any'}; write one of {', '.join(sorted(fitting or {'json'}))}"
+                )
+        if self.event_type is not None and self.event_type not in columns:
+            raise ValueError(f"event_type column {self.event_type!r} is not declared")
+        return self
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The declared columns in the contract's order."""
+        required = set(self.contract.get("required", ()))
+        return {
+            name: Column(
+                type=str(type_of_json_property(rule)),
+                required=name in required and "null" not in json_property_types(rule),
+                description=str(rule.get("description", "")),
+            )
+            for name, rule in ((n, r if isinstance(r, dict) else {}) for n, r in self.contract["properties"].items())
+        }
+
+    @property
+    def type_column(self) -> str | None:
+        """The column that tells kinds of event apart: `event_type` of the file, else the usual names; else None."""
+        usual = (n for n in ("event_type", "event_name", "type") if n in self.columns)
+        return self.event_type or next((n for n in usual if self.columns[n].type == "string"), None)
+
+
+class OnDrift(_Part):
+    """What to do when the source table's shape changes."""
+
+    added: Literal["evolve"] = "evolve"
+    removed: Literal["keep"] = "keep"
+    retyped: Literal["widen_or_quarantine"] = "widen_or_quarantine"
+
+
+class CdcTable(_Source):
+    """A table that DMS replicates: a full load, then changes."""
+
+    kind: Literal["cdc_table"]
+    key: Annotated[tuple[str, ...], Field(min_length=1)]
+    order_by: tuple[str, ...] = ()
+    timestamp_column: str | None = None
+    columns: Annotated[dict[str, Column], Field(min_length=1)]
+    event_time: EventTime | None = None
+    history: bool = False
+    on_drift: OnDrift = OnDrift()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "CdcTable":
+        self._check_columns(self.columns, self.event_time)
+        if OPERATION_COLUMN in self.columns:
+            raise ValueError("`Op` is DMS's own column; it is read without being declared")
+        if self.event_time:
+            column = self.columns[self.event_time.column].lake_type.name
+            unit = self.event_time.unit
+            if column not in {"timestamp", "date"} and (unit is None or unit == "iso8601" and column != "string"):
+                raise ValueError(
+                    f"event_time column {self.event_time.column!r} holds {column}; declare it as timestamp or date, "
+                    "or give event_time a `unit` of s, ms or us"
+                )
+        return self
+
+    @property
+    def unknown_fields(self) -> Literal["keep"]:
+        """Columns that are not declared are kept: they evolve the table (`on_drift.added`)."""
+        return "keep"
+
+
+Dataset = EventStream | CdcTable

@@ -1,0 +1,44 @@
+"""The lake as one thing: its datasets, its places, its landing zone, ledger and step log.
+
+Building one reads nothing; each part touches the disk or the network when it is first asked for something.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from datalake_assets.lake.dataset import Dataset
+from datalake_assets.lake.landing import LandingZone, open_store
+from datalake_assets.lake.layout import Layout
+from datalake_assets.lake.ledger import Ledger
+from datalake_assets.lake.step_log import StepLog
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A lake: `start` is when its first landing partition begins (UTC)."""
+
+    layout: Layout
+    datasets: dict[str, Dataset]
+    start: datetime
+
+    @cached_property
+    def landing(self) -> LandingZone:
+        """The landed objects."""
+        return LandingZone(open_store(self.layout.bronze), self.start)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The memory of what landed."""
+        return Ledger(self.layout.ledger)
+
+    @property
+    def step_log(self) -> StepLog:
+        """The memory of what was computed."""
+        return StepLog(self.layout.steps)
+
+    def uri(self, table: str) -> str:
+        """The place of a table named by zone and name, such as `silver/orders` or `quarantine/web_events`."""
+        zone, _, name = table.partition("/")
+        places = {"silver": self.layout.silver, "gold": self.layout.gold, "quarantine": self.layout.quarantine}
+        return f"{places[zone]}/{name}"

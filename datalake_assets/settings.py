@@ -1,0 +1,60 @@
+"""The one place that reads the environment."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from datalake_assets.lake.dataset_files import load_datasets
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.layout import Layout
+
+_PACKAGED_DATASETS = Path(__file__).parent / "datasets"
+
+
+class Settings(BaseSettings):
+    """Where the lake is and how it runs, from `DATALAKE_…` variables.
+
+    Zones left out lie under `root`. `start` is when the first landing partition and the first gold date begin;
+    what is older belongs to the first of them. `lookback_hours` is how far back each sensor tick looks at once, and
+    `sweep_objects` how many older objects it looks through besides. Building one raises
+    `pydantic.ValidationError`, which names the variable that is wrong.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="DATALAKE_", frozen=True, extra="ignore")
+
+    root: str = ".lake"
+    bronze: str | None = None
+    silver: str | None = None
+    gold: str | None = None
+    quarantine: str | None = None
+    datasets: Path = _PACKAGED_DATASETS
+    runner: Literal["in_process"] = "in_process"
+    start: date = date(2015, 1, 1)
+    lookback_hours: Annotated[int, Field(ge=1)] = 24
+    sweep_objects: Annotated[int, Field(ge=1)] = 1_000
+    sensor_seconds: Annotated[int, Field(ge=5)] = 15
+    partitions_per_run: Annotated[int, Field(ge=1)] = 168
+
+    @property
+    def layout(self) -> Layout:
+        """The places of the zones; relative folders are taken from the working directory."""
+        root = _place(self.root)
+        return Layout(
+            root=root,
+            bronze=_place(self.bronze) if self.bronze else f"{root}/bronze",
+            silver=_place(self.silver) if self.silver else f"{root}/silver",
+            gold=_place(self.gold) if self.gold else f"{root}/gold",
+            quarantine=_place(self.quarantine) if self.quarantine else f"{root}/quarantine",
+        )
+
+    def lake(self) -> Lake:
+        """The lake; reads the dataset files. Raises `DatasetError` where one of them is wrong."""
+        start = datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC)
+        return Lake(layout=self.layout, datasets=load_datasets(self.datasets), start=start)
+
+
+def _place(text: str) -> str:
+    return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
