@@ -85,7 +85,7 @@ dagster-home:
 
 # The Spark tests need Java 17. It is installed where that takes no question (root, apt-get), else they are skipped.
 java:
-	@if [ -x "$$JAVA_HOME/bin/java" ] || command -v java >/dev/null 2>&1; then :; \
+	@if [ -x "$${JAVA_HOME:-/none}/bin/java" ] || command -v java >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
 	    && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends openjdk-17-jre-headless; then :; \
 	else echo "No Java found: the Spark tests will be skipped. Install a Java 17 runtime to run them."; fi

@@ -63,11 +63,29 @@ def owed_by_gold(lake: Lake, engine: Engine, *, now: datetime) -> dict[str, Owed
     for name, table in gold_tables(lake.datasets).items():
         if not table.daily:
             continue
-        debt = owed_dates(rows, table=name, sources=table.datasets)
+        debt = owed_dates(rows, table=name, sources=table.sources)
         stale = _stale_dates(lake, table, engine, now=now) - debt.withheld
         if debt.dates or debt.withheld or stale:
             owed[name] = Owed(debt.dates | stale, debt.withheld)
     return owed
+
+
+def clamp_date(day: date, *, start: datetime, today: date) -> date:
+    """The gold partition that computes an event date: its own, or the first or the current one for dates outside."""
+    return min(max(day, start.date()), today)
+
+
+def dates_of_partitions(lake: Lake, table: GoldTable, partitions: Sequence[str], *, now: datetime) -> set[date]:
+    """The event dates that a run of gold partitions computes.
+
+    They are the partitions' own dates; the first and the current partition take in the owed dates before and after.
+    """
+    dates = {date.fromisoformat(key) for key in partitions}
+    edges = {lake.start.date(), now.date()}
+    if dates & edges:
+        owed = owed_dates(lake.step_log.recent_rows(now=now), table=table.name, sources=table.sources)
+        dates |= {d for d in owed.dates if clamp_date(d, start=lake.start, today=now.date()) in dates & edges}
+    return dates
 
 
 def stale_totals(lake: Lake, *, now: datetime) -> list[str]:

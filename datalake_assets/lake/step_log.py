@@ -83,6 +83,10 @@ class StepLog:
                 lambda: delta.compact(self.uri, {"month": rows[0]["month"]}, most_files=_MOST_FILES)
             )
 
+    def position(self) -> int:
+        """How far the log has come."""
+        return delta.position(self.uri)
+
     def all_rows(self) -> pl.LazyFrame:
         """Every row, lazily."""
         table = delta.scan(self.uri)
@@ -135,13 +139,14 @@ class Owed:
 def owed_dates(rows: pl.DataFrame, *, table: str, sources: Collection[str]) -> Owed:
     """The event dates that a gold table has to compute.
 
-    `rows` are rows of the step log, `sources` the names of the datasets it is computed from. A date is withheld while
-    the latest step of some partition that holds events of it is blocked.
+    `rows` are rows of the step log, `sources` the tables it is computed from (`silver/orders`). A date is withheld
+    while the latest step of some partition that holds events of it is blocked.
     """
-    silver = rows.filter(pl.col("zone") == "silver", pl.col("name").is_in(list(sources)))
+    datasets = {source.partition("/")[2] for source in sources}
+    silver = rows.filter(pl.col("zone") == "silver", pl.col("name").is_in(sorted(datasets)))
     touched: dict[date, dict[str, int]] = {}
     for row in silver.filter(pl.col("touched_dates").list.len() > 0).iter_rows(named=True):
-        positions = json.loads(row["positions"])
+        positions = {name: come for name, come in json.loads(row["positions"]).items() if name in sources}
         for day in row["touched_dates"]:
             touched[day] = _furthest(touched.get(day, {}), positions)
     consumed: dict[date, dict[str, int]] = {}

@@ -13,6 +13,7 @@ import pytest
 from datalake_assets.simulate.faults import Fault
 from datalake_assets.simulate.replica import replica
 from datalake_assets.simulate.replication import Replication
+from datalake_assets.simulate.tables import Customer, Order
 from datalake_assets_tests.simulate.conftest import Bronze
 
 TABLES = ("orders", "customers")
@@ -56,9 +57,9 @@ def test_the_replica_is_the_shop_itself_but_for_what_is_still_held_back(bronze: 
     for hour in bronze.simulation.landing_hours():
         replication.hour(hour)
     held = {(change.table, change.row.id) for _, change in replication.held}
-    shop = {
-        "orders": set(replication.shop.orders.rows.values()),
-        "customers": set(replication.shop.customers.rows.values()),
+    shop: dict[str, set[Order | Customer]] = {
+        "orders": {*replication.shop.orders.rows.values()},
+        "customers": {*replication.shop.customers.rows.values()},
     }
     for table, rows in replica(bronze.simulation).items():
         different = shop[table] ^ set(rows.values())

@@ -1,0 +1,51 @@
+"""`bronze/<dataset>`: landed objects are admitted to the ledger."""
+
+import dagster as dg
+
+from datalake_assets.assets.failures import TRANSIENT, only_transient_retries
+from datalake_assets.assets.partitions import landing_partitions
+from datalake_assets.lake.dataset import Dataset, EventStream
+from datalake_assets.lake.lake import Lake
+from datalake_assets.operations import admit
+
+
+def bronze_key(dataset: Dataset) -> dg.AssetKey:
+    """The asset of a dataset's landed objects."""
+    return dg.AssetKey(["bronze", dataset.name])
+
+
+def build_bronze(lake: Lake, dataset: Dataset, *, partitions_per_run: int) -> dg.AssetsDefinition:
+    """The bronze asset of a dataset."""
+    stream = isinstance(dataset, EventStream)
+
+    @dg.multi_asset(
+        name=f"bronze_{dataset.name}",
+        specs=[
+            dg.AssetSpec(
+                bronze_key(dataset),
+                description=f"Landed objects of {dataset.name}, as they came. {dataset.description}",
+                group_name="bronze",
+                owners=[dataset.owner],
+                kinds={"bronze", "json" if stream else "parquet"},
+                partitions_def=landing_partitions(dataset, start=lake.start),
+                metadata={"dagster/uri": f"{lake.layout.bronze}/{dataset.landing.prefix}"},
+            )
+        ],
+        backfill_policy=dg.BackfillPolicy.multi_run(partitions_per_run),
+        retry_policy=TRANSIENT,
+        pool=f"bronze_{dataset.name}",
+    )
+    def bronze(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        partitions = list(context.partition_keys)
+        with only_transient_retries():
+            objects, new = admit(lake, dataset, partitions)
+        for partition in partitions:
+            own = [o for o in objects if o.partition == partition]
+            counts = {"partition_objects": len(own), "partition_bytes": sum(o.size for o in own)}
+            context.add_asset_metadata(counts, asset_key=bronze_key(dataset), partition_key=partition)
+        return dg.MaterializeResult(
+            asset_key=bronze_key(dataset),
+            metadata={"objects": len(objects), "objects_new": new, "bytes": sum(o.size for o in objects)},
+        )
+
+    return bronze

@@ -1,0 +1,45 @@
+"""What Dagster loads. Importing this reads nothing; `defs()` reads the environment and the dataset files."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from datalake_assets.assets.bronze import build_bronze
+from datalake_assets.assets.checks import build_silver_checks
+from datalake_assets.assets.gold import build_gold
+from datalake_assets.assets.silver import build_silver
+from datalake_assets.resources.runners import InProcessRunner
+from datalake_assets.schedules import build_backfill_schedule
+from datalake_assets.sensors.dms import build_dms_sensor
+from datalake_assets.sensors.firehose import build_firehose_sensor
+from datalake_assets.sensors.late_data import build_late_data_sensor
+from datalake_assets.settings import Settings
+from datalake_assets.transforms.gold.catalog import gold_tables
+
+_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=3))
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """A fresh `Definitions` for some settings. Raises `DatasetError` where a dataset file is wrong."""
+    lake = settings.lake()
+    most = settings.partitions_per_run
+    datasets = lake.datasets.values()
+    landing = (build_dms_sensor(lake, settings), build_firehose_sensor(lake, settings))
+    return dg.Definitions(
+        assets=[
+            *(build_bronze(lake, d, partitions_per_run=most) for d in datasets),
+            *(build_silver(lake, d, partitions_per_run=most, freshness=_FRESH) for d in datasets),
+            *(build_gold(lake, t, partitions_per_run=most, freshness=_FRESH) for t in gold_tables(lake.datasets).values()),
+        ],
+        asset_checks=[build_silver_checks(lake, d) for d in datasets],
+        sensors=[*(s for s in landing if s is not None), build_late_data_sensor(lake, settings)],
+        schedules=[build_backfill_schedule(lake, settings)],
+        resources={"runner": InProcessRunner()},
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions of the lake that the environment describes."""
+    return build_definitions(Settings())
