@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, NoReturn
 
@@ -146,8 +146,10 @@ def rejects(
         return
     reason = pl.col("errors").list.first().str.extract(r"^([^:]*)", 1).alias("reason")
     shown = _table("reason", "records", "example", "where")
-    groups = rejected.with_columns(reason).sort("reason", "source_filename", "row_number").group_by(
-        "reason", maintain_order=True
+    groups = (
+        rejected.with_columns(reason)
+        .sort("reason", "source_filename", "row_number")
+        .group_by("reason", maintain_order=True)
     )
     for (name,), rows in sorted(groups, key=lambda group: -group[1].height):
         for n, row in enumerate(rows.head(max(examples, 1)).iter_rows(named=True)):
@@ -163,7 +165,9 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = [f"DATALAKE_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}, not {e['input']!r}" for e in error.errors()]
+        faults = [
+            f"DATALAKE_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}, not {e['input']!r}" for e in error.errors()
+        ]
         _fail("\n".join(faults))
 
 
@@ -180,7 +184,13 @@ def _fail(reason: str) -> NoReturn:
 
 
 def _progress() -> Progress:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     return Progress(*columns, console=_err, transient=True)
 
 

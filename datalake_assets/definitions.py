@@ -29,7 +29,10 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         assets=[
             *(build_bronze(lake, d, partitions_per_run=most) for d in datasets),
             *(build_silver(lake, d, partitions_per_run=most, freshness=_FRESH) for d in datasets),
-            *(build_gold(lake, t, partitions_per_run=most, freshness=_FRESH) for t in gold_tables(lake.datasets).values()),
+            *(
+                build_gold(lake, t, partitions_per_run=most, freshness=_FRESH)
+                for t in gold_tables(lake.datasets).values()
+            ),
         ],
         asset_checks=[build_silver_checks(lake, d) for d in datasets],
         sensors=[*(s for s in landing if s is not None), build_late_data_sensor(lake, settings)],

@@ -10,7 +10,7 @@ from datalake_assets.lake import delta
 from datalake_assets.lake.dataset import CdcTable, Dataset
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.layout import EVENT_DATE, SOURCE_FILENAME
-from datalake_assets.lake.ledger import ADMITTED, FAILED, PROCESSED
+from datalake_assets.lake.ledger import FAILED, PROCESSED
 from datalake_assets.transforms.gold.catalog import gold_tables
 
 _EVERYTHING = 2**62
@@ -57,7 +57,7 @@ def source_status(lake: Lake) -> Iterator[SourceStatus]:
             admitted=known.height,
             processed=known.filter(pl.col("status") == PROCESSED).height,
             failed=known.filter(pl.col("status") == FAILED).height,
-            rows_in=known["rows_in"].sum() or 0,
+            rows_in=int(known["rows_in"].sum() or 0),
             rejected=delta.row_count(lake.layout.quarantine_table(name)),
             late=_late(lake, dataset, known),
         )

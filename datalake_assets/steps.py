@@ -74,11 +74,10 @@ def _silver(request: StepRequest, lake: Lake, engine: Engine, clock: Clock) -> S
     rejects: Counter[str] = Counter()
     written = bytes_in = 0
     store = lake.landing.store
-    match dataset:
-        case EventStream():
-            batches = engine.read_events(dataset, store, request.objects)
-        case CdcTable():
-            batches = engine.read_changes(dataset, store, request.objects)
+    if isinstance(dataset, EventStream):
+        batches = engine.read_events(dataset, store, request.objects)
+    else:
+        batches = engine.read_changes(dataset, store, request.objects)
     while True:
         with clock.stage("read"):
             batch = next(batches, None)
@@ -88,11 +87,10 @@ def _silver(request: StepRequest, lake: Lake, engine: Engine, clock: Clock) -> S
             engine.replace_rejects(lake.layout.quarantine_table(dataset.name), batch.rejected, batch.outcomes)
             rejects.update(rule_of(e) for row in engine.rows(batch.rejected.select("errors")) for e in row["errors"])
         if any(outcome.rows_out for outcome in batch.outcomes):
-            match dataset:
-                case EventStream():
-                    written += _write_events(dataset, batch, lake, engine, clock)
-                case CdcTable():
-                    written += _write_changes(dataset, batch, lake, engine, clock)
+            if isinstance(dataset, EventStream):
+                written += _write_events(dataset, batch, lake, engine, clock)
+            else:
+                written += _write_changes(dataset, batch, lake, engine, clock)
         outcomes.extend(batch.outcomes)
         bytes_in += batch.bytes_in
         for partition, days in batch.event_dates.items():
@@ -149,7 +147,7 @@ def _write_events(dataset: EventStream, batch: Batch, lake: Lake, engine: Engine
         counts = engine.rows(
             news.group_by(EVENT_DATE).agg(nw.len().alias("rows"), nw.col(events.REPLACES).cast(nw.Int64).sum())
         )
-    rows = sum(row["rows"] for row in counts)
+    rows: int = sum(row["rows"] for row in counts)
     touched = {row[EVENT_DATE] for row in counts}
     fresh = news.drop(events.REPLACES)
     with clock.stage("write"):
@@ -232,7 +230,8 @@ def _upsert(
             engine.merge(uri, plain, key=key, dates=dates, touched=touched, deleted=cdc.DELETED)
         else:
             engine.append(uri, plain.drop(cdc.DELETED), partition_by=partition_by, touched=touched)
-    return sum(c["rows"] for c in counts)
+    total: int = sum(c["rows"] for c in counts)
+    return total
 
 
 def _of_keys(table: Frame | None, changes: Frame, *, key: Sequence[str], engine: Engine) -> Frame | None:

@@ -34,7 +34,8 @@ def build_silver_checks(lake: Lake, dataset: Dataset) -> dg.AssetChecksDefinitio
     @dg.multi_asset_check(
         name=f"checks_{dataset.name}",
         specs=[
-            dg.AssetCheckSpec(name, asset=key, description=descriptions[name], blocking=name != _DATES) for name in names
+            dg.AssetCheckSpec(name, asset=key, description=descriptions[name], blocking=name != _DATES)
+            for name in names
         ],
         can_subset=True,
     )
@@ -53,8 +54,8 @@ def build_silver_checks(lake: Lake, dataset: Dataset) -> dg.AssetChecksDefinitio
             yield _result(key, _REQUIRED, bad, label="columns")
         if _REJECTED in wanted:
             latest = steps.unique("partition", keep="last", maintain_order=True)
-            bad = latest.filter(pl.col("status") == BLOCKED).select("partition", "rows_in", "rows_rejected")
-            yield _result(key, _REJECTED, bad.to_dicts(), label="partitions")
+            above = latest.filter(pl.col("status") == BLOCKED).select("partition", "rows_in", "rows_rejected")
+            yield _result(key, _REJECTED, above.to_dicts(), label="partitions")
         if _DATES in wanted:
             days = rows.group_by(identity).agg(pl.col(EVENT_DATE).n_unique().alias("dates"))
             several = days.filter(pl.col("dates") > 1).select(pl.len()).collect().item()

@@ -33,9 +33,7 @@ def build_gold(
         owners=owners,
         kinds={"gold", "polars", "deltalake"},
         partitions_def=event_dates(start=lake.start) if table.daily else None,
-        metadata=table_metadata(
-            name=f"gold.{table.name}", uri=uri, schema=table_schema(table.columns, key=table.key)
-        ),
+        metadata=table_metadata(name=f"gold.{table.name}", uri=uri, schema=table_schema(table.columns, key=table.key)),
         freshness_policy=freshness,
     )
 

@@ -7,8 +7,17 @@ import dagster as dg
 
 from datalake_assets.lake import delta
 from datalake_assets.lake.dataset import Column, Dataset, EventStream
-from datalake_assets.lake.layout import ADDED_COLUMNS, CHANGE_ORDER, EVENT_DATE, EVENT_TIME, UNKNOWN
-from datalake_assets.lake.layout import ETL_TIMESTAMP, QUALITY_SCORE, RECORD_HASH, SOURCE_FILENAME
+from datalake_assets.lake.layout import (
+    ADDED_COLUMNS,
+    CHANGE_ORDER,
+    ETL_TIMESTAMP,
+    EVENT_DATE,
+    EVENT_TIME,
+    QUALITY_SCORE,
+    RECORD_HASH,
+    SOURCE_FILENAME,
+    UNKNOWN,
+)
 from datalake_assets.lake.step import PartitionCounts, StepReport
 
 _ADDED = {

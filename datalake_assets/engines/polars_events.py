@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-import msgspec
 import narwhals as nw
 import obstore
 import polars as pl

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import jsonschema_rs
 import msgspec
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from datalake_assets.lake.dataset import EventStream
 from datalake_assets.lake.types import LakeType, json_property_types
@@ -87,7 +87,7 @@ def decompress(data: bytes) -> bytes:
     if data[:2] == b"\x1f\x8b":
         try:
             data = igzip.decompress(data)
-        except (igzip.IsalError, EOFError, gzip.BadGzipFile) as error:
+        except (isal_zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise UnreadableObjectError(f"gzip: {error}; land the object again") from None
     return data.removeprefix(b"\xef\xbb\xbf")
 
@@ -219,7 +219,7 @@ class Contract:
     def carrier(self, name: str) -> type:
         """The Python type in which a column's values come: `str`, `int`, `float`, `bool`, or `msgspec.Raw`."""
         scalar = json_property_types(self._rules[name]) - {"null"}
-        if self.types[name].name in {"json", "decimal"} and scalar != {"string"} or len(scalar) != 1:
+        if (self.types[name].name in {"json", "decimal"} and scalar != {"string"}) or len(scalar) != 1:
             return msgspec.Raw
         return _CARRIERS.get(next(iter(scalar)), msgspec.Raw)
 

@@ -185,7 +185,7 @@ class CdcTable(_Source):
         if self.event_time:
             column = self.columns[self.event_time.column].lake_type.name
             unit = self.event_time.unit
-            if column not in {"timestamp", "date"} and (unit is None or unit == "iso8601" and column != "string"):
+            if column not in {"timestamp", "date"} and (unit is None or (unit == "iso8601" and column != "string")):
                 raise ValueError(
                     f"event_time column {self.event_time.column!r} holds {column}; declare it as timestamp or date, "
                     "or give event_time a `unit` of s, ms or us"

@@ -67,11 +67,12 @@ def load_dataset(file: Path) -> Dataset:
     if model is None:
         known = " or ".join(sorted(_KINDS))
         raise DatasetError(f"{file}:{lines.get(('kind',), 1)}: `kind` is {data.get('kind')!r}; write {known}")
+    dataset: Dataset | None = None
     try:
         dataset = TypeAdapter(model).validate_python(data)
     except ValidationError as error:
         faults += [_fault(file, lines, dict(fault), model) for fault in error.errors()]
-    if faults:
+    if faults or dataset is None:
         raise DatasetError("\n".join(faults))
     return dataset
 

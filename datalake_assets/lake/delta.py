@@ -155,20 +155,25 @@ def retry_conflicts(write: Callable[[], None]) -> None:
     """Call `write` again when another writer's commit came between; raises the last conflict after ten tries."""
     for attempt in range(_ATTEMPTS):
         try:
-            return write()
+            write()
         except CommitFailedError:
             if attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 (spreads retries, is no secret)
-    return None
+        else:
+            return
 
 
 def compact(uri: str, partition: Mapping[str, str], *, most_files: int) -> None:
     """Put the small files of one partition together when there are more than `most_files` of them."""
-    filters = [(name, "=", value) for name, value in partition.items()]
-    table = DeltaTable(uri)
-    if len(table.file_uris(filters)) > most_files:
-        table.optimize.compact(filters)
+    filters: list[tuple[str, str, Any]] = [(name, "=", value) for name, value in partition.items()]
+
+    def attempt() -> None:
+        table = DeltaTable(uri)
+        if len(table.file_uris(filters)) > most_files:
+            table.optimize.compact(filters)
+
+    retry_conflicts(attempt)
 
 
 def commits_since(uri: str, since: int) -> list[Commit]:

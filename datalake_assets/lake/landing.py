@@ -175,7 +175,7 @@ def _comes_after(folder: str, after: str) -> bool:
 
 def _may_hold(folder: str, since: datetime, until: datetime) -> bool:
     dates = _folder_dates(folder.rstrip("/"))
-    return dates is None or dates[0] < until and dates[1] > since
+    return dates is None or (dates[0] < until and dates[1] > since)
 
 
 def _folder_dates(folder: str) -> tuple[datetime, datetime] | None:

@@ -96,11 +96,7 @@ class Ledger:
             frame = pl.DataFrame(new, schema=_SCHEMA)
             delta.retry_conflicts(lambda: delta.append(self.uri, frame, partition_by=("dataset", "month")))
             for month in frame["month"].unique():
-                delta.retry_conflicts(
-                    lambda month=month: delta.compact(
-                        self.uri, {"dataset": dataset, "month": month}, most_files=_MOST_FILES
-                    )
-                )
+                delta.compact(self.uri, {"dataset": dataset, "month": month}, most_files=_MOST_FILES)
         return len(new)
 
     def admitted(self, dataset: str, partitions: Collection[str], *, only_waiting: bool = False) -> list[LandedObject]:
@@ -143,7 +139,7 @@ class Ledger:
         within = f"t.dataset = '{dataset}' AND ({delta.one_of('t.month', months)})"
         delta.merge(
             self.uri,
-            pl.concat([rows, superseded.select(*_SCHEMA)]).cast(_SCHEMA),  # type: ignore[arg-type]
+            pl.concat([rows, superseded.select(*_SCHEMA)]).cast(_SCHEMA),
             key=("dataset", "month", *_IDENTITY),
             within=within,
         )

@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -54,7 +55,7 @@ class StepLog:
         What belongs to the step as a whole (rows written, bytes, seconds, touched dates) stands on its first row.
         """
         now = datetime.now(UTC)
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "month": now.strftime("%Y-%m"),
                 "zone": report.zone,
@@ -79,9 +80,7 @@ class StepLog:
         if rows:
             frame = pl.DataFrame(rows, schema=_SCHEMA)
             delta.retry_conflicts(lambda: delta.append(self.uri, frame, partition_by=("month",)))
-            delta.retry_conflicts(
-                lambda: delta.compact(self.uri, {"month": rows[0]["month"]}, most_files=_MOST_FILES)
-            )
+            delta.compact(self.uri, {"month": frame["month"][0]}, most_files=_MOST_FILES)
 
     def position(self) -> int:
         """How far the log has come."""

@@ -30,8 +30,8 @@ def gold_requests(lake: Lake, *, settings: Settings, now: datetime) -> tuple[lis
         if keys:
             together.setdefault(tuple(sorted(keys)), []).append(name)
     requests = []
-    for keys, names in together.items():
-        for partitions in consecutive(keys, step=DAY, most=settings.partitions_per_run):
+    for days, names in together.items():
+        for partitions in consecutive(days, step=DAY, most=settings.partitions_per_run):
             request = request_name([lake.layout.root, *names, *partitions, *positions])
             requests.append(run_request([gold_key(tables[n]) for n in names], partitions, name=request))
     for name in [] if requests else stale_totals(lake, now=now):

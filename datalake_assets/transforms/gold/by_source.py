@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import narwhals as nw
 
 from datalake_assets.lake.dataset import Dataset
-from datalake_assets.lake.layout import EVENT_DATE, EVENT_TIME, QUALITY_SCORE, RECORD_HASH
+from datalake_assets.lake.layout import EVENT_DATE, EVENT_TIME, RECORD_HASH
 from datalake_assets.transforms.gold.table import Frame, GoldTable, column
 from datalake_assets.transforms.quality import SCALE, millionths
 
