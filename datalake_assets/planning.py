@@ -70,9 +70,9 @@ def owed_by_gold(lake: Lake, engine: Engine, *, now: datetime) -> dict[str, Owed
     return owed
 
 
-def clamp_date(day: date, *, start: datetime, today: date) -> date:
+def clamp_date(day: date, *, first: date, today: date) -> date:
     """The gold partition that computes an event date: its own, or the first or the current one for dates outside."""
-    return min(max(day, start.date()), today)
+    return min(max(day, first), today)
 
 
 def dates_of_partitions(lake: Lake, table: GoldTable, partitions: Sequence[str], *, now: datetime) -> set[date]:
@@ -81,10 +81,12 @@ def dates_of_partitions(lake: Lake, table: GoldTable, partitions: Sequence[str],
     They are the partitions' own dates; the first and the current partition take in the owed dates before and after.
     """
     dates = {date.fromisoformat(key) for key in partitions}
-    edges = {lake.start.date(), now.date()}
+    edges = {lake.first_event_date, now.date()}
     if dates & edges:
         owed = owed_dates(lake.step_log.recent_rows(now=now), table=table.name, sources=table.sources)
-        dates |= {d for d in owed.dates if clamp_date(d, start=lake.start, today=now.date()) in dates & edges}
+        dates |= {
+            d for d in owed.dates if clamp_date(d, first=lake.first_event_date, today=now.date()) in dates & edges
+        }
     return dates
 
 

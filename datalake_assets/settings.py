@@ -17,8 +17,9 @@ _PACKAGED_DATASETS = Path(__file__).parent / "datasets"
 class Settings(BaseSettings):
     """Where the lake is and how it runs, from `DATALAKE_…` variables.
 
-    Zones left out lie under `root`. `start` is when the first landing partition and the first gold date begin;
-    what is older belongs to the first of them. `lookback_hours` is how far back each sensor tick looks at once, and
+    Zones left out lie under `root`. `start` is when the first landing partition begins, `first_event_date`
+    is gold's first partition; what is older belongs to these first ones. (Dagster's pages want fewer than some
+    30,000 partitions of an asset, which is three years of hours.) `lookback_hours` is how far back each sensor tick looks at once, and
     `sweep_objects` how many older objects it looks through besides. Building one raises
     `pydantic.ValidationError`, which names the variable that is wrong.
     """
@@ -32,7 +33,8 @@ class Settings(BaseSettings):
     quarantine: str | None = None
     datasets: Path = _PACKAGED_DATASETS
     runner: Literal["in_process"] = "in_process"
-    start: date = date(2015, 1, 1)
+    start: date = date(2024, 1, 1)
+    first_event_date: date = date(2015, 1, 1)
     lookback_hours: Annotated[int, Field(ge=1)] = 24
     sweep_objects: Annotated[int, Field(ge=1)] = 1_000
     sensor_seconds: Annotated[int, Field(ge=5)] = 15
@@ -53,7 +55,12 @@ class Settings(BaseSettings):
     def lake(self) -> Lake:
         """The lake; reads the dataset files. Raises `DatasetError` where one of them is wrong."""
         start = datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC)
-        return Lake(layout=self.layout, datasets=load_datasets(self.datasets), start=start)
+        return Lake(
+            layout=self.layout,
+            datasets=load_datasets(self.datasets),
+            start=start,
+            first_event_date=self.first_event_date,
+        )
 
 
 def _place(text: str) -> str:

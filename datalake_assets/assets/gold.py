@@ -32,7 +32,7 @@ def build_gold(
         group_name="gold",
         owners=owners,
         kinds={"gold", "polars", "deltalake"},
-        partitions_def=event_dates(start=lake.start) if table.daily else None,
+        partitions_def=event_dates(first=lake.first_event_date) if table.daily else None,
         metadata=table_metadata(name=f"gold.{table.name}", uri=uri, schema=table_schema(table.columns, key=table.key)),
         freshness_policy=freshness,
     )
@@ -59,4 +59,4 @@ def build_gold(
 
 
 def _partition_of(day: date, lake: Lake) -> str:
-    return clamp_date(day, start=lake.start, today=datetime.now(UTC).date()).isoformat()
+    return clamp_date(day, first=lake.first_event_date, today=datetime.now(UTC).date()).isoformat()

@@ -1,7 +1,7 @@
 """How assets are cut into partitions: landing hours or days for bronze and silver, event dates for gold."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
@@ -22,9 +22,9 @@ def landing_partitions(dataset: Dataset, *, start: datetime) -> dg.TimeWindowPar
     return dg.HourlyPartitionsDefinition(start_date=start, end_offset=1)
 
 
-def event_dates(*, start: datetime) -> dg.TimeWindowPartitionsDefinition:
+def event_dates(*, first: date) -> dg.TimeWindowPartitionsDefinition:
     """The event dates of gold, today included."""
-    return dg.DailyPartitionsDefinition(start_date=start, end_offset=1)
+    return dg.DailyPartitionsDefinition(start_date=first.isoformat(), end_offset=1)
 
 
 def range_tags(partitions: Sequence[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ Building one reads nothing; each part touches the disk or the network when it is
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 
 from datalake_assets.lake.dataset import Dataset
@@ -16,11 +16,12 @@ from datalake_assets.lake.step_log import StepLog
 
 @dataclass(frozen=True)
 class Lake:
-    """A lake: `start` is when its first landing partition begins (UTC)."""
+    """A lake: `start` is when its first landing partition begins (UTC), `first_event_date` gold's first partition."""
 
     layout: Layout
     datasets: dict[str, Dataset]
     start: datetime
+    first_event_date: date
 
     @cached_property
     def landing(self) -> LandingZone:

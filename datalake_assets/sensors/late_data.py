@@ -26,7 +26,7 @@ def gold_requests(lake: Lake, *, settings: Settings, now: datetime) -> tuple[lis
     positions: list[object] = [lake.step_log.position()]
     for name, owed in owed_by_gold(lake, PolarsEngine(), now=now).items():
         withheld |= owed.withheld
-        keys = {clamp_date(day, start=lake.start, today=now.date()).isoformat() for day in owed.dates}
+        keys = {clamp_date(day, first=lake.first_event_date, today=now.date()).isoformat() for day in owed.dates}
         if keys:
             together.setdefault(tuple(sorted(keys)), []).append(name)
     requests = []

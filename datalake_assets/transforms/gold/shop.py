@@ -67,7 +67,8 @@ def orders_enriched(datasets: Mapping[str, Dataset]) -> GoldTable | None:
     def stale(frames: Mapping[str, Frame]) -> Frame:
         shown = frames["gold/orders_enriched"].select(EVENT_DATE, "customer_id", *known.values())
         now = frames[_CUSTOMERS].select(
-            nw.col(customer_key).alias("customer_id"), *(nw.col(source).alias(f"_now_{n}") for source, n in known.items())
+            nw.col(customer_key).alias("customer_id"),
+            *(nw.col(source).alias(f"_now_{n}") for source, n in known.items()),
         )
         beside = shown.join(now, on="customer_id", how="left")
         same = [
