@@ -24,7 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-_out = Console()
+_PIPED_WIDTH = 180
+_out = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 _err = Console(stderr=True)
 
 
@@ -105,7 +106,7 @@ def status() -> None:
     from datalake_assets.status import source_status
 
     lake = _lake(_settings())
-    sources = _table("dataset", "objects landed", "admitted", "processed", "failed", "records", "rejected", "late")
+    sources = _table("dataset", "landed", "admitted", "processed", "failed", "records", "rejected", "late")
     for s in source_status(lake):
         counts = (s.landed, s.admitted, s.processed, s.failed, s.rows_in, s.rejected, s.late)
         sources.add_row(s.dataset, *(f"{n:,}" for n in counts))
@@ -198,7 +199,7 @@ def _table(*columns: str) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False)
     for name in columns:
         words = name in {"dataset", "zone", "table", "reason", "example", "where"}
-        table.add_column(name, justify="left" if words else "right", no_wrap=name != "example")
+        table.add_column(name, justify="left" if words else "right", no_wrap=name not in {"example", "where"})
     return table
 
 
@@ -213,8 +214,8 @@ def _print_tables(lake: Lake) -> None:
         zone = t.zone
     _out.print(shown)
     _out.print(
-        "\nLook further: [bold]datalake query[/] 'SELECT * FROM gold.daily_summary' · [bold]datalake rejects[/] web_events"
-        " · [bold]make dev[/] for the UI",
+        "\nLook further: [bold]datalake query[/] 'SELECT * FROM gold.daily_summary'"
+        " · [bold]datalake rejects[/] web_events · [bold]make dev[/] for the UI",
         highlight=False,
         soft_wrap=True,
     )

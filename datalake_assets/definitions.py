@@ -24,15 +24,13 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     lake = settings.lake()
     most = settings.partitions_per_run
     datasets = lake.datasets.values()
+    tables = gold_tables(lake.datasets).values()
     landing = (build_dms_sensor(lake, settings), build_firehose_sensor(lake, settings))
     return dg.Definitions(
         assets=[
             *(build_bronze(lake, d, partitions_per_run=most) for d in datasets),
             *(build_silver(lake, d, partitions_per_run=most, freshness=_FRESH) for d in datasets),
-            *(
-                build_gold(lake, t, partitions_per_run=most, freshness=_FRESH)
-                for t in gold_tables(lake.datasets).values()
-            ),
+            *(build_gold(lake, t, partitions_per_run=most, freshness=_FRESH) for t in tables),
         ],
         asset_checks=[build_silver_checks(lake, d) for d in datasets],
         sensors=[*(s for s in landing if s is not None), build_late_data_sensor(lake, settings)],

@@ -17,9 +17,9 @@ _PACKAGED_DATASETS = Path(__file__).parent / "datasets"
 class Settings(BaseSettings):
     """Where the lake is and how it runs, from `DATALAKE_…` variables.
 
-    Zones left out lie under `root`. `start` is when the first landing partition begins, `first_event_date`
-    is gold's first partition; what is older belongs to these first ones. (Dagster's pages want fewer than some
-    30,000 partitions of an asset, which is three years of hours.) `lookback_hours` is how far back each sensor tick looks at once, and
+    Zones left out lie under `root`. `start` is when the first landing partition begins, `first_event_date` is gold's
+    first partition; what is older belongs to these first ones (Dagster's pages want fewer than some 30,000 partitions
+    of an asset, which is three years of hours). `lookback_hours` is how far back each sensor tick looks at once, and
     `sweep_objects` how many older objects it looks through besides. Building one raises
     `pydantic.ValidationError`, which names the variable that is wrong.
     """

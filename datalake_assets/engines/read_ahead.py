@@ -3,9 +3,21 @@
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+_LOOK_UP_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Made(Generic[Item]):
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    error: BaseException | None
 
 
 def read_ahead(items: Iterable[Item], *, depth: int) -> Iterator[Item]:
@@ -13,37 +25,37 @@ def read_ahead(items: Iterable[Item], *, depth: int) -> Iterator[Item]:
 
     An exception of the iterable is raised where its item would have come. The thread ends when the iterator is closed.
     """
-    ready: queue.Queue[tuple[Item | None, BaseException | None, bool]] = queue.Queue(maxsize=depth)
+    ready: queue.Queue[_Made[Item] | _Ended] = queue.Queue(maxsize=depth)
     closed = threading.Event()
-
-    def put(item: Item | None, error: BaseException | None, last: bool) -> None:  # noqa: FBT001 (private)
-        while not closed.is_set():
-            try:
-                return ready.put((item, error, last), timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for item in items:
-                put(item, None, False)
-                if closed.is_set():
-                    return
-        except BaseException as error:  # noqa: BLE001 (handed over to the caller, who raises it)
-            put(None, error, True)
-        else:
-            put(None, None, True)
-
-    thread = threading.Thread(target=work, name="read-ahead", daemon=True)
+    thread = threading.Thread(target=_work, args=(items, ready, closed), name="read-ahead", daemon=True)
     thread.start()
     try:
-        while True:
-            item, error, last = ready.get()
-            if error is not None:
-                raise error
-            if last:
-                return
-            yield item  # type: ignore[misc]  # only the last entry has no item
+        while isinstance(made := ready.get(), _Made):
+            yield made.item
+        if made.error is not None:
+            raise made.error
     finally:
         closed.set()
         thread.join()
+
+
+def _work(items: Iterable[Item], ready: "queue.Queue[_Made[Item] | _Ended]", closed: threading.Event) -> None:
+    try:
+        for item in items:
+            if not _put(_Made(item), ready, closed):
+                return
+    except BaseException as error:  # noqa: BLE001 (handed over to the caller, who raises it)
+        _put(_Ended(error), ready, closed)
+    else:
+        _put(_Ended(None), ready, closed)
+
+
+def _put(entry: _Made[Item] | _Ended, ready: "queue.Queue[_Made[Item] | _Ended]", closed: threading.Event) -> bool:
+    """Hand an entry over; False when nobody wants it any more."""
+    while not closed.is_set():
+        try:
+            ready.put(entry, timeout=_LOOK_UP_SECONDS)
+        except queue.Full:
+            continue
+        return True
+    return False

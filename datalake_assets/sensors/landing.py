@@ -101,8 +101,8 @@ def build_landing_sensor(
                     settings=settings,
                     now=now,
                 )
-            except (OSError, BaseError, DeltaError) as error:  # one dataset's fault stops no other
-                context.log.error(f"{dataset_name}: can't look for landed objects: {error}")
+            except (OSError, BaseError, DeltaError):  # one dataset's fault stops no other
+                context.log.exception("%s: can't look for landed objects", dataset_name)
                 continue
             requests.extend(found)
             if position is not None:
