@@ -14,24 +14,23 @@ import polars as pl
 from obstore.store import ObjectStore
 
 from datalake_assets.engines.base import Batch
+from datalake_assets.engines.polars_change_rules import TIMESTAMP_TYPE, faults, json_friendly, raw, raw_name, typed_name
 from datalake_assets.engines.polars_columns import dtype_of, exactly, record_hash
 from datalake_assets.engines.polars_events import dates_by_partition
 from datalake_assets.engines.read_ahead import read_ahead
 from datalake_assets.lake import quarantine
-from datalake_assets.lake.contract import Reject
+from datalake_assets.lake.contract import Reject, UnreadableObjectError
 from datalake_assets.lake.dataset import OPERATION_COLUMN, CdcTable
 from datalake_assets.lake.landing import LandedObject, is_full_load, landing_time
 from datalake_assets.lake.layout import ETL_TIMESTAMP, EVENT_DATE, EVENT_TIME, RECORD_HASH, SOURCE_FILENAME, UNKNOWN
 from datalake_assets.lake.step import ObjectOutcome
-from datalake_assets.lake.types import LakeType
 from datalake_assets.transforms.cdc import COMMITTED_AT, IS_LOAD, LOAD, OPERATION, PATH, ROW_NUMBER
 
 _BATCH_ROWS = 5_000_000
-_OPERATIONS = ("I", "U", "D")
-_ERRORS = "_errors"
+_FAULTY = "_faulty"
+_PARTITION = "_partition"
 _TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _TIMESTAMP = pl.Datetime("us", "UTC")
-_TIMESTAMP_TYPE = LakeType("timestamp")
 
 
 class ChangeReader:
@@ -58,8 +57,8 @@ class ChangeReader:
                 error = "not found any more; it was deleted after it was admitted"
                 rejects = [Reject(0, "", (f"object: {error}",))]
                 outcomes.append(outcome.model_copy(update={"error": error}))
-            except pl.exceptions.PolarsError as fault:
-                error = f"not readable as Parquet: {str(fault).splitlines()[0]}; land the object again"
+            except UnreadableObjectError as fault:
+                error = str(fault)
                 rejects = [Reject(0, "", (f"object: {error}",))]
                 outcomes.append(outcome.model_copy(update={"error": error}))
             else:
@@ -80,36 +79,37 @@ class ChangeReader:
             yield self._batch(frames, rejected, outcomes)
 
     def _read(self, store: ObjectStore, landed: LandedObject) -> tuple[pl.DataFrame, list[Reject]]:
-        """The accepted changes of one file, and its rejects."""
-        data = bytes(obstore.get(store, landed.key).bytes())
-        landed_frame = pl.read_parquet(io.BytesIO(data)) if data else pl.DataFrame()
+        """The accepted changes of one file, and its rejects.
+
+        Raises `FileNotFoundError`, and `UnreadableObjectError` for bytes that are not Parquet.
+        """
+        landed_frame = _parquet(bytes(obstore.get(store, landed.key).bytes()))
+        if not landed_frame.width:
+            return self._no_rows(), []
         path = landed.key.removeprefix(f"{self._dataset.landing.prefix}/")
         schema = landed_frame.schema
-        typed = landed_frame.with_row_index(ROW_NUMBER, offset=1).with_columns(
-            *(self._column(name, schema).alias(f"typed {name}") for name in self._types),
+        read = landed_frame.rename(raw_name).with_columns(
+            *(self._column(name, schema).alias(typed_name(name)) for name in self._types),
             self._operation(path, schema).alias(OPERATION),
             self._committed_at(landed, path, schema).alias(COMMITTED_AT),
+            self._unknown(schema).alias(UNKNOWN),
+            *(self._sequence(name, schema).alias(name) for name in self._dataset.order_by if name not in self._types),
+            pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW_NUMBER),
             pl.lit(is_full_load(path)).alias(IS_LOAD),
             pl.lit(path).alias(PATH),
-            self._unknown(schema).alias(UNKNOWN),
-            *(pl.lit(None, pl.String).alias(n) for n in self._dataset.order_by if n not in schema),
-        )
-        judged = typed.with_columns(pl.concat_list(self._faults(schema)).list.drop_nulls().alias(_ERRORS))
-        bad = judged.filter(pl.col(_ERRORS).list.len() > 0)
-        rejects = [
-            Reject(number, raw, tuple(errors))
-            for number, raw, errors in bad.select(
-                ROW_NUMBER, pl.struct(_json_friendly(schema)).struct.json_encode(), _ERRORS
-            ).iter_rows()
-        ]
-        carried = [OPERATION, COMMITTED_AT, IS_LOAD, PATH, ROW_NUMBER, UNKNOWN]
-        sequence = [pl.col(n) for n in self._dataset.order_by if n not in self._types]
-        good = judged.filter(pl.col(_ERRORS).list.len() == 0).select(
-            *(pl.col(f"typed {name}").alias(name) for name in self._types),
-            *carried,
-            *(n.cast(pl.String) for n in sequence),
             pl.lit(landed.key).alias(SOURCE_FILENAME),
-            pl.lit(landed.partition).alias("partition"),
+            pl.lit(landed.partition).alias(_PARTITION),
+        )
+        rules = faults(self._dataset, schema)
+        judged = read.with_columns(pl.any_horizontal(f.broken.fill_null(value=False) for f in rules).alias(_FAULTY))
+        # Only for the rows that break a rule is it worked out what to say.
+        reasons = pl.concat_list(pl.when(f.broken).then(f.reason) for f in rules).list.drop_nulls()
+        as_json = pl.struct(json_friendly(schema)).struct.json_encode()
+        bad = judged.filter(_FAULTY).select(ROW_NUMBER, as_json.alias("raw"), reasons.alias("reasons"))
+        rejects = [Reject(number, text, tuple(errors)) for number, text, errors in bad.iter_rows()]
+        wanted = self._no_rows().columns
+        good = judged.filter(~pl.col(_FAULTY)).select(
+            pl.col(typed_name(name)).alias(name) if name in self._types else name for name in wanted
         )
         return good, rejects
 
@@ -117,13 +117,16 @@ class ChangeReader:
         """A declared column in its type; one that the file lacks is null (a column removed at the source)."""
         if name not in schema:
             return pl.lit(None, dtype_of(self._types[name]))
-        return exactly(pl.col(name), schema[name], self._types[name])
+        return exactly(raw(name), schema[name], self._types[name])
+
+    def _sequence(self, name: str, schema: pl.Schema) -> pl.Expr:
+        return raw(name).cast(pl.String) if name in schema else pl.lit(None, pl.String)
 
     def _operation(self, path: str, schema: pl.Schema) -> pl.Expr:
         """`Op`; a missing or NULL one is a load (AWS DMS: IncludeOpForFullLoad=false), as is all of a load file."""
         if is_full_load(path) or OPERATION_COLUMN not in schema:
             return pl.lit(LOAD)
-        return pl.col(OPERATION_COLUMN).cast(pl.String).fill_null(LOAD)
+        return raw(OPERATION_COLUMN).cast(pl.String).fill_null(LOAD)
 
     def _committed_at(self, landed: LandedObject, path: str, schema: pl.Schema) -> pl.Expr:
         """The commit time; where there is none, the time of the file."""
@@ -131,48 +134,20 @@ class ChangeReader:
         name = self._dataset.timestamp_column
         if name is None or name not in schema:
             return otherwise
-        from_type = exactly(pl.col(name), schema[name], self._types.get(name, _TIMESTAMP_TYPE))
-        return from_type.fill_null(otherwise)
+        return exactly(raw(name), schema[name], TIMESTAMP_TYPE).fill_null(otherwise)
 
     def _unknown(self, schema: pl.Schema) -> pl.Expr:
-        """The columns that are not declared, as JSON text; null where none of them has a value."""
+        """The columns that are not declared, as JSON text in the order of their names; null where none has a value."""
         dms = {OPERATION_COLUMN, self._dataset.timestamp_column, *self._dataset.order_by}
-        unknown = {n: t for n, t in schema.items() if n not in self._types and n not in dms}
+        unknown = {n: schema[n] for n in sorted(schema) if n not in self._types and n not in dms}
         if not unknown:
             return pl.lit(None, pl.String)
-        friendly = _json_friendly(pl.Schema(unknown))
-        return pl.when(pl.any_horizontal(pl.col(n).is_not_null() for n in unknown)).then(
+        friendly = json_friendly(pl.Schema(unknown))
+        return pl.when(pl.any_horizontal(raw(n).is_not_null() for n in unknown)).then(
             pl.struct(friendly).struct.json_encode()
         )
 
-    def _faults(self, schema: pl.Schema) -> list[pl.Expr]:
-        """For each rule the reason why a row breaks it, else null."""
-        operation = pl.col(OPERATION)
-        known = operation.is_in([*_OPERATIONS, LOAD])
-        faults = [pl.when(~known).then(pl.format("/Op enum: {} is not one of I, U, D", operation))]
-        is_delete = operation == "D"  # a delete of the default replica identity has the key alone
-        for name, column in self._dataset.columns.items():
-            typed = pl.col(f"typed {name}")
-            if name in schema:
-                text = pl.col(name).cast(pl.String, strict=False).fill_null("a value").str.slice(0, 100)
-                message = pl.format(f"/{_braced(name)} type: {{}} ({schema[name]}) is no {column.type}", text)
-                faults.append(pl.when(pl.col(name).is_not_null() & typed.is_null()).then(message))
-            if column.required or name in self._dataset.key:
-                missing = typed.is_null() if name in self._dataset.key else typed.is_null() & ~is_delete
-                found = pl.col(name).is_null() if name in schema else pl.lit(value=True)
-                faults.append(pl.when(missing & found).then(pl.lit(f"/{name} required: NULL in a required column")))
-            for bound, below in ((column.minimum, True), (column.maximum, False)):
-                if bound is not None:
-                    number = typed.cast(pl.Float64, strict=False)
-                    broken = number < bound if below else number > bound
-                    rule, word = ("minimum", "less") if below else ("maximum", "greater")
-                    message = pl.format(f"/{_braced(name)} {rule}: {{}} is {word} than {bound:g}", typed.cast(pl.String))
-                    faults.append(pl.when(broken).then(message))
-        return faults
-
-    def _batch(
-        self, frames: list[pl.DataFrame], rejected: list[pl.DataFrame], outcomes: list[ObjectOutcome]
-    ) -> Batch:
+    def _batch(self, frames: list[pl.DataFrame], rejected: list[pl.DataFrame], outcomes: list[ObjectOutcome]) -> Batch:
         typed = {name: dtype_of(t) for name, t in self._types.items()} | {UNKNOWN: pl.String()}
         accepted = pl.concat(frames, how="vertical") if frames else self._no_rows()
         with_nulls = [name for name in typed if accepted[name].null_count()]
@@ -182,10 +157,10 @@ class ChangeReader:
             pl.lit(datetime.now(UTC), dtype=_TIMESTAMP).alias(ETL_TIMESTAMP),
         ).with_columns(pl.col(EVENT_TIME).dt.date().alias(EVENT_DATE))
         return Batch(
-            accepted=nw.from_native(accepted.drop("partition").lazy()),
+            accepted=nw.from_native(accepted.drop(_PARTITION).lazy()),
             rejected=nw.from_native(pl.concat([quarantine.SCHEMA.to_frame(), *rejected]).lazy()),
             outcomes=tuple(outcomes),
-            event_dates=dates_by_partition(accepted),
+            event_dates=dates_by_partition(accepted.select(pl.col(_PARTITION).alias("partition"), EVENT_DATE)),
             bytes_in=sum(o.size for o in outcomes),
         )
 
@@ -195,40 +170,33 @@ class ChangeReader:
         value = pl.col(self._dataset.event_time.column)
         name = self._types[self._dataset.event_time.column].name
         if name in {"timestamp", "date"}:
-            return value.cast(_TIMESTAMP) if name == "timestamp" else value.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+            return value.cast(pl.Datetime("us")).dt.replace_time_zone("UTC") if name == "date" else value
         if name == "string":
-            return exactly(value, pl.String(), _TIMESTAMP_TYPE)
+            return exactly(value, pl.String(), TIMESTAMP_TYPE)
         factor = 1_000_000 // _TICKS_PER_SECOND[self._dataset.event_time.unit or "s"]
         return (value.cast(pl.Int64) * factor).cast(_TIMESTAMP)
 
     def _no_rows(self) -> pl.DataFrame:
-        sequence = {n: pl.String() for n in self._dataset.order_by if n not in self._types}
-        lake = {
+        sequence: dict[str, pl.DataType] = {n: pl.String() for n in self._dataset.order_by if n not in self._types}
+        lake: dict[str, pl.DataType] = {
             OPERATION: pl.String(),
             COMMITTED_AT: _TIMESTAMP,
             IS_LOAD: pl.Boolean(),
             PATH: pl.String(),
-            ROW_NUMBER: pl.get_index_type()(),
+            ROW_NUMBER: pl.Int64(),
             UNKNOWN: pl.String(),
         }
-        typed = {name: dtype_of(t) for name, t in self._types.items()}
-        lineage = {SOURCE_FILENAME: pl.String(), "partition": pl.String()}
+        typed: dict[str, pl.DataType] = {name: dtype_of(t) for name, t in self._types.items()}
+        lineage: dict[str, pl.DataType] = {SOURCE_FILENAME: pl.String(), _PARTITION: pl.String()}
         return pl.DataFrame(schema=typed | lake | sequence | lineage)
 
 
-def _json_friendly(schema: pl.Schema) -> list[pl.Expr]:
-    """Columns in a form that JSON has: bytes as hex, decimals and times as text."""
-    columns: list[pl.Expr] = []
-    for name, dtype in schema.items():
-        column = pl.col(name)
-        if dtype == pl.Binary():
-            column = column.bin.encode("hex")
-        elif dtype.is_temporal() or dtype.is_decimal():
-            column = column.cast(pl.String)
-        columns.append(column)
-    return columns
-
-
-def _braced(name: str) -> str:
-    """A name as a format string holds it."""
-    return name.replace("{", "").replace("}", "")
+def _parquet(data: bytes) -> pl.DataFrame:
+    """A Parquet file read. Raises `UnreadableObjectError` for bytes that are none, or not all of one."""
+    if not data:
+        raise UnreadableObjectError("the object is empty, it has 0 bytes; land it again")
+    try:
+        return pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = str(error).partition("\n")[0]
+        raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None

@@ -9,7 +9,7 @@ from typing import Any
 
 import narwhals as nw
 
-from datalake_assets.lake.layout import CHANGE_ORDER, EVENT_DATE, RECORD_HASH
+from datalake_assets.lake.layout import CHANGE_ORDER, EVENT_DATE, EVENT_TIME, RECORD_HASH
 
 OPERATION = "operation"
 COMMITTED_AT = "_committed_at"
@@ -21,7 +21,7 @@ LOAD, DELETE = "L", "D"
 VALID_FROM, VALID_TO, IS_CURRENT = "valid_from", "valid_to", "is_current"
 
 _SEQUENCE_WIDTH = 40
-_MICROSECOND_WIDTH = 18
+_MICROSECOND_WIDTH = 6
 _ROW_WIDTH = 10
 OLD_DATE, REPLACES = "_old_date", "_replaces"
 _OLD_ORDER, _GRAVE_ORDER = "_old_order", "_grave_order"
@@ -32,12 +32,14 @@ def with_change_order(changes: nw.LazyFrame[Any], *, order_by: Sequence[str]) ->
 
     A load comes before any change, as its stamp is the time of transfer (facts of AWS DMS: TimestampColumnName); then
     the declared sequence columns decide, the commit time, the file (its name is its time), and the row in the file.
+    The commit time is written as digits, because Narwhals has no epoch on Spark.
     """
     sequence = [nw.col(name).cast(nw.String).fill_null("").str.zfill(_SEQUENCE_WIDTH) for name in order_by]
-    committed = nw.col(COMMITTED_AT).dt.timestamp("us").fill_null(0).cast(nw.String).str.zfill(_MICROSECOND_WIDTH)
+    second = nw.col(COMMITTED_AT).dt.to_string("%Y%m%d%H%M%S").fill_null("")
+    microsecond = nw.col(COMMITTED_AT).dt.microsecond().cast(nw.String).fill_null("").str.zfill(_MICROSECOND_WIDTH)
     phase = nw.when(nw.col(IS_LOAD)).then(nw.lit("0")).otherwise(nw.lit("1"))
     row = nw.col(ROW_NUMBER).cast(nw.String).str.zfill(_ROW_WIDTH)
-    parts = [phase, *sequence, committed, nw.col(PATH), row]
+    parts = [phase, *sequence, second, microsecond, nw.col(PATH), row]
     return changes.with_columns(nw.concat_str(parts, separator="|").alias(CHANGE_ORDER))
 
 
@@ -73,7 +75,7 @@ def decide(
 def graves(
     changes: nw.LazyFrame[Any], *, key: Sequence[str], tombstones: nw.LazyFrame[Any] | None
 ) -> nw.LazyFrame[Any]:
-    """The tombstones to write: the key and the order of each newest change that is a delete and newer than the known."""
+    """The tombstones to write: key and order of each newest change that is a delete and newer than the known one."""
     deletes = changes.filter(nw.col(OPERATION) == DELETE).select(*key, CHANGE_ORDER)
     frame = _beside(deletes, tombstones, key=key, columns={CHANGE_ORDER: _GRAVE_ORDER})
     grave = nw.col(_GRAVE_ORDER)
@@ -91,13 +93,16 @@ def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Se
     `changes` are all that is known of these keys, `columns` the columns to return beside the validity. Of copies of
     one change the one with the greatest order stays. A change is valid from its commit (never before that of its
     predecessor) to the next one; `is_current` is true for the newest change unless it is a delete. A delete without an
-    event date belongs to the date of the row it deletes.
+    event time belongs to the date of the row it deletes, as that is known by now.
     """
-    order = CHANGE_ORDER
-    known = newest(changes, key=history_identity(key))
+    order, identity = CHANGE_ORDER, history_identity(key)
+    # A change that is read again is equal to itself in its order, too: any of the two stays.
+    known = newest(changes, key=identity).unique(identity, keep="any")
     from_ = nw.col(COMMITTED_AT).cum_max().over(*key, order_by=order)
     known = known.with_columns(from_.alias(VALID_FROM))
-    last_date = nw.col(EVENT_DATE).fill_null(strategy="forward").over(*key, order_by=order)
+    own_date = nw.when((nw.col(OPERATION) != DELETE) | ~nw.col(EVENT_TIME).is_null()).then(nw.col(EVENT_DATE))
+    known = known.with_columns(own_date.alias("_own_date"))
+    last_date = nw.col("_own_date").fill_null(strategy="forward").over(*key, order_by=order)
     date_ = nw.when(nw.col(OPERATION) == DELETE).then(nw.col("_last_date")).otherwise(nw.col(EVENT_DATE))
     to = nw.col(VALID_FROM).shift(-1).over(*key, order_by=order)
     is_newest = nw.col(order) == nw.col(order).max().over(*key)
@@ -136,7 +141,7 @@ def _beside(
 ) -> nw.LazyFrame[Any]:
     """The frame with some of a table's columns beside each key, under other names; null where the table lacks it."""
     if table is None:
-        types = {EVENT_DATE: nw.Date, CHANGE_ORDER: nw.String}
+        types: dict[str, type[nw.Date | nw.String]] = {EVENT_DATE: nw.Date, CHANGE_ORDER: nw.String}
         return frame.with_columns(nw.lit(None).cast(types[c]).alias(name) for c, name in columns.items())
     picked = table.select(*key, *(nw.col(c).alias(name) for c, name in columns.items()))
     return frame.join(picked, on=list(key), how="left")
