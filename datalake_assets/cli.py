@@ -199,7 +199,8 @@ def _table(*columns: str) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False)
     for name in columns:
         words = name in {"dataset", "zone", "table", "reason", "example", "where"}
-        table.add_column(name, justify="left" if words else "right", no_wrap=name not in {"example", "where"})
+        long = name in {"example", "where"}
+        table.add_column(name, justify="left" if words else "right", no_wrap=not long, overflow="fold")
     return table
 
 

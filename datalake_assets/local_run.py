@@ -63,7 +63,7 @@ def run_to_the_end(definitions: dg.Definitions, instance: dg.DagsterInstance, *,
     `tell` is called before each run with what it is for, its number, and how many are known so far. Work whose run
     failed is not tried again. Raises `BusyError` while another `datalake run` uses the instance.
     """
-    with _alone(instance):
+    with alone(instance):
         _bury_orphans(instance)
         return _Loop(definitions, instance, tell).run()
 
@@ -157,7 +157,8 @@ def _bury_orphans(instance: dg.DagsterInstance) -> None:
 
 
 @contextmanager
-def _alone(instance: dg.DagsterInstance) -> Iterator[None]:
+def alone(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Hold the instance for one `datalake run`; raises `BusyError` while another holds it."""
     with (Path(instance.root_directory) / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ cast silently, so types are compared first; a naive timestamp raises the table's
 import json
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -170,7 +170,7 @@ def compact(uri: str, partition: Mapping[str, str], *, most_files: int) -> None:
 
     def attempt() -> None:
         table = DeltaTable(uri)
-        if len(table.file_uris(filters)) > most_files:
+        if len(table.file_uris(file_pruning_predicate=filters)) > most_files:
             table.optimize.compact(filters)
 
     retry_conflicts(attempt)
@@ -195,12 +195,12 @@ def quoted(name: str) -> str:
     return f'"{escaped}"'
 
 
-def one_of(column: str, values: Iterable[date | str | None]) -> str:
-    """An SQL condition on `column` (an identifier): it has one of `values`."""
+def one_of(column: str, values: Collection[date | str | None]) -> str:
+    """An SQL condition on `column` (an identifier): it has one of `values`; None stands for NULL."""
     known = [v for v in values if v is not None]
     texts = [f"DATE '{v.isoformat()}'" if isinstance(v, date) else "'" + v.replace("'", "''") + "'" for v in known]
     parts = [f"{column} IN ({', '.join(texts)})"] if texts else []
-    if len(known) < len(list(values)):
+    if len(known) < len(values):
         parts.append(f"{column} IS NULL")
     return " OR ".join(parts) or "false"
 

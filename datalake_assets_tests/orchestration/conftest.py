@@ -1,0 +1,37 @@
+"""A lake in a temporary folder, its Dagster instance, and the way to run it to the end."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from datalake_assets.definitions import build_definitions
+from datalake_assets.local_run import Outcome, run_to_the_end
+from datalake_assets.settings import Settings
+from datalake_assets_tests.sources import CLICKS, write_datasets
+
+Process = Callable[[], Outcome]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(root=str(tmp_path / "lake"), datasets=write_datasets(tmp_path / "datasets", CLICKS))
+
+
+@pytest.fixture
+def bronze(settings: Settings) -> Path:
+    return Path(settings.layout.bronze)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    home = tmp_path / "dagster"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}}) as made:
+        yield made
+
+
+@pytest.fixture
+def process(settings: Settings, instance: dg.DagsterInstance) -> Process:
+    return lambda: run_to_the_end(build_definitions(settings), instance, tell=lambda *_: None)

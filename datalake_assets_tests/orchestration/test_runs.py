@@ -1,0 +1,193 @@
+"""Running the lake: what is run again, what is re-opened, what waits, and what is told of it."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from datalake_assets.assets.failures import is_transient, only_transient_retries
+from datalake_assets.assets.partitions import range_tags
+from datalake_assets.definitions import build_definitions
+from datalake_assets.local_run import BusyError, run_to_the_end
+from datalake_assets.settings import Settings
+from datalake_assets_tests.orchestration.conftest import Process
+from datalake_assets_tests.sources import CLICKS, land, write_datasets
+
+_DAY = 86_400
+_JAN_1 = 1_767_225_600
+_GOLD = [dg.AssetKey(["gold", n]) for n in ("daily_summary", "hourly_metrics", "events_by_type")]
+
+
+def _click(id_: str, day: int) -> dict[str, object]:
+    return {"id": id_, "at": _JAN_1 + day * _DAY}
+
+
+def _versions(settings: Settings) -> dict[str, int]:
+    root = Path(settings.layout.root)
+    return {str(log.parent): DeltaTable(str(log.parent)).version() for log in sorted(root.rglob("_delta_log"))}
+
+
+def _materialized(instance: dg.DagsterInstance, key: dg.AssetKey) -> list[str]:
+    records = instance.fetch_materializations(key, limit=1_000).records
+    return sorted(r.partition_key or "" for r in records)
+
+
+def test_a_second_run_changes_nothing(settings: Settings, bronze: Path, process: Process) -> None:
+    land(bronze, "firehose/clicks", "2026/01/01/00", "one", [*(_click(str(n), 0) for n in range(40)), "not json"])
+    assert process().succeeded > 0
+    before = _versions(settings)
+    assert process().succeeded == 0
+    assert _versions(settings) == before
+
+
+def test_consecutive_hours_are_one_run(bronze: Path, process: Process, instance: dg.DagsterInstance) -> None:
+    for hour in range(6):
+        land(bronze, "firehose/clicks", f"2026/01/01/{hour:02}", "one", [_click(f"{hour}", 0)])
+    process()
+    silver = dg.AssetKey(["silver", "clicks"])
+    runs = {record.run_id for record in instance.fetch_materializations(silver, limit=100).records}
+    assert len(runs) == 1
+    assert _materialized(instance, silver) == [f"2026-01-01-{hour:02}:00" for hour in range(6)]
+
+
+def test_late_data_reopen_exactly_the_dates_they_touch(
+    bronze: Path, process: Process, instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    land(bronze, "firehose/clicks", "2026/01/09/00", "one", [_click(f"{day}", day) for day in range(9)])
+    process()
+    before = {key: _materialized(instance, key) for key in _GOLD}
+    land(bronze, "firehose/clicks", "2026/01/10/00", "late", [_click("late 2", 2), _click("late 5", 5)])
+    process()
+    for key in _GOLD:
+        assert sorted(_materialized(instance, key)) == sorted([*before[key], "2026-01-03", "2026-01-06"])
+    summary = pl.read_delta(settings.layout.gold_table("daily_summary"))
+    records = dict(summary.select("event_date", "records").iter_rows())
+    assert {day.day for day, count in records.items() if count == 2} == {3, 6}
+
+
+def test_events_outside_the_partitions_are_computed_by_the_first_and_the_current_one(
+    bronze: Path, process: Process, settings: Settings
+) -> None:
+    far = int(datetime(2090, 1, 1, tzinfo=UTC).timestamp())
+    land(bronze, "firehose/clicks", "2026/01/01/00", "one", [{"id": "epoch", "at": 0}, {"id": "far", "at": far}])
+    land(bronze, "firehose/clicks", "2015/09/12/00", "old", [_click("old object", 1)])
+    assert not process().failed
+    summary = pl.read_delta(settings.layout.gold_table("daily_summary")).sort("event_date")
+    assert summary["event_date"].to_list() == [date(1970, 1, 1), date(2026, 1, 2), date(2090, 1, 1)]
+    assert process().succeeded == 0
+
+
+def test_too_many_rejects_hold_gold_back_until_the_partition_is_replayed(
+    bronze: Path, process: Process, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    land(bronze, "firehose/clicks", "2026/01/01/00", "good", [_click("a", 0)])
+    bad = [{"id": "b", "at": _JAN_1 + _DAY, "page": 7}, {"id": "c", "at": _JAN_1 + _DAY}]
+    land(bronze, "firehose/clicks", "2026/01/02/00", "bad", bad)
+    ((_, reason),) = process().failed
+    assert "silver/clicks: rejected_fraction" in reason
+    assert process().failed == []  # it was processed: only a person's replay changes the verdict
+    summary = pl.read_delta(settings.layout.gold_table("daily_summary"))
+    assert summary.filter(pl.col("records") > 0)["event_date"].to_list() == [date(2026, 1, 1)]
+
+    mended = CLICKS.replace("page: {type: string}", "page: {}")
+    again = Settings(root=settings.root, datasets=write_datasets(Path(settings.root).parent / "mended", mended))
+    definitions = build_definitions(again)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    silver = dg.AssetKey(["silver", "clicks"])
+    assert job.execute_in_process(
+        instance=instance, asset_selection=[silver], partition_key="2026-01-02-00:00"
+    ).success
+    run_to_the_end(definitions, instance, tell=lambda *_: None)
+    summary = pl.read_delta(settings.layout.gold_table("daily_summary"))
+    records = dict(summary.select("event_date", "records").iter_rows())
+    assert records[date(2026, 1, 2)] == 2
+    assert pl.read_delta(settings.layout.quarantine_table("clicks")).is_empty()
+
+
+def test_a_failing_check_stops_gold_in_the_same_run(
+    bronze: Path, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    land(bronze, "firehose/clicks", "2026/01/01/00", "bad", ["not json", _click("a", 0)])
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    selection = [dg.AssetKey(["bronze", "clicks"]), dg.AssetKey(["silver", "clicks"])]
+    result = job.execute_in_process(
+        instance=instance, asset_selection=selection, partition_key="2026-01-01-00:00", raise_on_error=False
+    )
+    verdicts = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+    assert verdicts["rejected_fraction"] is False
+    assert verdicts["key_unique"] is True
+
+
+def test_a_materialization_tells_what_was_done(bronze: Path, process: Process, instance: dg.DagsterInstance) -> None:
+    land(bronze, "firehose/clicks", "2026/01/01/00", "one", [_click(str(n), n % 2) for n in range(40)])
+    land(bronze, "firehose/clicks", "2026/01/01/01", "two", ["not json", *(_click(f"x{n}", 0) for n in range(40))])
+    process()
+    (record,) = [
+        r
+        for r in instance.fetch_materializations(dg.AssetKey(["silver", "clicks"]), limit=10).records
+        if r.partition_key == "2026-01-01-01:00"
+    ]
+    assert record.asset_materialization is not None
+    told = {name: value.value for name, value in record.asset_materialization.metadata.items()}
+    assert told["dagster/row_count"] == 80
+    assert told["dagster/partition_row_count"] == 40
+    assert told["partition_rows_rejected"] == 1
+    assert told["rejects_by_reason"] == {"json": 1}
+    assert told["touched_dates"] == ["2026-01-01", "2026-01-02"]
+    assert told["table_version"] == 0
+    assert {"seconds_read", "seconds_transform", "seconds_write"} <= told.keys()
+
+
+def test_a_range_of_partitions_is_one_step_over_all_of_them(
+    bronze: Path, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    for hour in (0, 1, 5):
+        land(bronze, "firehose/clicks", f"2026/01/01/{hour:02}", "one", [_click(f"{hour}", 0)])
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    selection = [dg.AssetKey(["bronze", "clicks"]), dg.AssetKey(["silver", "clicks"])]
+    keys = [f"2026-01-01-{hour:02}:00" for hour in range(6)]
+    job.execute_in_process(instance=instance, asset_selection=selection, tags=range_tags(keys))
+    assert _materialized(instance, dg.AssetKey(["silver", "clicks"])) == keys
+    assert DeltaTable(settings.layout.silver_table("clicks")).version() == 0
+
+
+def test_work_that_failed_is_tried_again_by_the_next_run(
+    bronze: Path, process: Process, settings: Settings
+) -> None:
+    land(bronze, "firehose/clicks", "2026/01/01/00", "one", [_click("a", 0)])
+    silver = Path(settings.layout.silver)
+    silver.parent.mkdir(parents=True, exist_ok=True)
+    silver.write_text("a file where the folder should be")
+    outcome = process()
+    assert len(outcome.failed) == 1
+    silver.unlink()
+    assert not process().failed
+    assert pl.read_delta(settings.layout.silver_table("clicks"))["id"].to_list() == ["a"]
+
+
+def test_two_runs_at_once_are_refused(process: Process, settings: Settings, instance: dg.DagsterInstance) -> None:
+    definitions = build_definitions(settings)
+
+    def meddle(*_: object) -> None:
+        raise AssertionError("nothing to run")
+
+    from datalake_assets.local_run import alone
+
+    with alone(instance), pytest.raises(BusyError, match="another `datalake run` is at work"):
+        run_to_the_end(definitions, instance, tell=meddle)
+    assert process().succeeded == 0
+
+
+def test_only_transient_faults_are_tried_again() -> None:
+    assert is_transient(ConnectionResetError())
+    assert is_transient(OSError("Generic S3 error: request timed out"))
+    assert not is_transient(PermissionError("denied"))
+    assert not is_transient(ValueError("wrong"))
+    with pytest.raises(dg.Failure) as raised, only_transient_retries():
+        raise ValueError("wrong")
+    assert raised.value.allow_retries is False
+    with pytest.raises(ConnectionResetError), only_transient_retries():
+        raise ConnectionResetError
