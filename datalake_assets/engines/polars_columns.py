@@ -5,6 +5,7 @@ Every conversion here is exact or leaves a null where there was a value, and the
 
 import json
 from collections.abc import Collection
+from datetime import UTC, datetime
 
 import polars as pl
 import polars_hash  # noqa: F401  (registers the `chash` namespace)
@@ -27,6 +28,10 @@ _DTYPES: dict[str, pl.DataType] = {
 }
 _DMS_TIMESTAMP = "%Y-%m-%d %H:%M:%S%.f"
 _ISO_8601 = "%+"
+_ISO_8601_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"
+_DATE_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_FIRST_TIME = datetime(1, 1, 1, tzinfo=UTC)
+_LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
 
 def dtype_of(lake_type: LakeType) -> pl.DataType:
@@ -37,8 +42,10 @@ def dtype_of(lake_type: LakeType) -> pl.DataType:
 
 
 def timestamp_of_text(text: pl.Expr) -> pl.Expr:
-    """ISO 8601 with an offset as a UTC timestamp; null for any other text."""
-    return text.str.to_datetime(_ISO_8601, time_unit="us", time_zone="UTC", strict=False)
+    """ISO 8601 with an offset as a UTC timestamp; null for any other text, and outside the years 1 to 9999."""
+    form = pl.when(text.str.contains(_ISO_8601_FORM)).then(text)  # `%+` alone reads leap seconds and spaces too
+    moment = form.str.to_datetime(_ISO_8601, time_unit="us", time_zone="UTC", strict=False)
+    return pl.when(moment.is_between(_FIRST_TIME, _LAST_TIME)).then(moment)
 
 
 def timestamp_of_dms(text: pl.Expr) -> pl.Expr:
@@ -62,7 +69,8 @@ def of_text(text: pl.Expr, lake_type: LakeType) -> pl.Expr:
         case "timestamp":
             return timestamp_of_text(text)
         case "date":
-            return text.str.to_date("%Y-%m-%d", strict=False)
+            day = pl.when(text.str.contains(_DATE_FORM)).then(text).str.to_date("%Y-%m-%d", strict=False)
+            return pl.when(day.is_between(_FIRST_TIME.date(), _LAST_TIME.date())).then(day)
         case _:
             return text
 

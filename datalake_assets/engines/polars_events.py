@@ -17,7 +17,14 @@ from datalake_assets.engines.base import Batch
 from datalake_assets.engines.polars_columns import dtype_of, of_text, record_hash, timestamp_of_text
 from datalake_assets.engines.read_ahead import read_ahead
 from datalake_assets.lake import quarantine
-from datalake_assets.lake.contract import Contract, Records, Reject, UnreadableObjectError, decompress
+from datalake_assets.lake.contract import (
+    EXACT_IN_DOUBLES,
+    Contract,
+    Records,
+    Reject,
+    UnreadableObjectError,
+    decompress,
+)
 from datalake_assets.lake.dataset import EventStream
 from datalake_assets.lake.landing import LandedObject
 from datalake_assets.lake.layout import (
@@ -28,6 +35,7 @@ from datalake_assets.lake.layout import (
     SOURCE_FILENAME,
     UNKNOWN,
 )
+from datalake_assets.lake.plain import plain_timestamp
 from datalake_assets.lake.step import ObjectOutcome
 
 _BATCH_BYTES = 256 * 1024 * 1024
@@ -102,8 +110,17 @@ class EventReader:
             records = self._contract.recheck(text, records, doubtful)
             frame = self._columns(records)
         lineage = pl.lit(landed.key).alias(SOURCE_FILENAME), pl.lit(landed.partition).alias("partition")
-        frames.append(frame.select(*self._typed.values(), self._event_time, pl.col(UNKNOWN), *lineage))
+        typed = frame.select(*self._typed.values(), self._event_time, pl.col(UNKNOWN), *lineage)
+        frames.append(self._with_odd_times(typed) if typed[EVENT_TIME].null_count() else typed)
         return records.rejected, None
+
+    def _with_odd_times(self, typed: pl.DataFrame) -> pl.DataFrame:
+        """Event times in forms of ISO 8601 that Polars does not read, such as those without an offset."""
+        texts = typed[self._dataset.event_time.column]
+        unread = typed[EVENT_TIME].is_null()
+        plain = [plain_timestamp(text) if odd else None for text, odd in zip(texts, unread, strict=True)]
+        times = timestamp_of_text(pl.lit(pl.Series(plain, dtype=pl.String)))
+        return typed.with_columns(pl.col(EVENT_TIME).fill_null(times))
 
     def _columns(self, records: Records) -> pl.DataFrame:
         """The records' values as carriers, column by column."""
@@ -141,7 +158,8 @@ class EventReader:
             value = timestamp_of_text(value)
         elif unit in _TICKS_PER_SECOND:
             factor = 1_000_000 // _TICKS_PER_SECOND[unit]
-            ticks = value * factor
+            first, last = self._contract.time_range(column) or (0, 0)
+            ticks = pl.when(value.is_between(first, last)).then(value) * factor
             if self._contract.carrier(column) is float:
                 ticks = ticks.round().cast(pl.Int64, strict=False)
             value = ticks.cast(pl.Datetime("us", "UTC"))
@@ -151,6 +169,8 @@ class EventReader:
         """The rows that a check on columns finds fault with; the contract's authority has the last word on them."""
         contract = self._contract
         checks = [self._event_time.is_null()]
+        checks.extend(self._typed[name].is_null() for name in contract.needed if contract.is_text(name))
+        checks.extend(pl.col(name).abs() >= EXACT_IN_DOUBLES for name in contract.ruled_doubles)
         for name, lake_type in contract.types.items():
             value = pl.col(name)
             typed = self._typed[name]
@@ -161,15 +181,16 @@ class EventReader:
                 number = value.cast(pl.Float64, strict=False)
                 kept = {"ge": number.ge, "le": number.le, "gt": number.gt, "lt": number.lt}
                 checks.extend(~kept[how](bound) for how, bound in check.bounds.items())
+                if check.bounds:
+                    checks.append((number.abs() >= EXACT_IN_DOUBLES) | (number.is_null() & (value != "null")))
         for name in contract.columns_with_value_rules:
             bad = contract.doubtful_values(name, frame[name].unique().to_list())
             if bad:
                 checks.append(pl.col(name).is_in(bad))
-        return frame.select(pl.arg_where(pl.any_horizontal(c.fill_null(value=False) for c in checks))).to_series().to_list()
+        faulty = pl.any_horizontal(c.fill_null(value=False) for c in checks)
+        return frame.select(pl.arg_where(faulty)).to_series().to_list()
 
-    def _batch(
-        self, frames: list[pl.DataFrame], rejected: list[pl.DataFrame], outcomes: list[ObjectOutcome]
-    ) -> Batch:
+    def _batch(self, frames: list[pl.DataFrame], rejected: list[pl.DataFrame], outcomes: list[ObjectOutcome]) -> Batch:
         typed = {name: dtype_of(t) for name, t in self._contract.types.items()} | {UNKNOWN: pl.String()}
         accepted = pl.concat(frames) if frames else self._no_rows()
         with_nulls = [name for name in typed if accepted[name].null_count()]
@@ -195,9 +216,7 @@ class EventReader:
 def dates_by_partition(accepted: pl.DataFrame) -> dict[str, tuple[date, ...]]:
     """The event dates of accepted records by the partition they landed in."""
     found = accepted.select("partition", EVENT_DATE).drop_nulls().unique().sort("partition", EVENT_DATE)
-    return {
-        str(partition[0]): tuple(rows[EVENT_DATE].to_list()) for partition, rows in found.group_by("partition")
-    }
+    return {str(partition[0]): tuple(rows[EVENT_DATE].to_list()) for partition, rows in found.group_by("partition")}
 
 
 def _load(store: ObjectStore, landed: LandedObject) -> bytes | str:

@@ -10,10 +10,10 @@ Belongs here: bytes in, verdicts and field values out. Making columns of the val
 """
 
 import gzip
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import date
 from typing import Annotated, Any
 
 import jsonschema_rs
@@ -21,6 +21,15 @@ import msgspec
 from isal import igzip, isal_zlib
 
 from datalake_assets.lake.dataset import EventStream
+from datalake_assets.lake.plain import (
+    INT64,
+    SHOWN,
+    finite_double,
+    plain_decimal,
+    plain_timestamp,
+    shown,
+    whole_number,
+)
 from datalake_assets.lake.types import LakeType, json_property_types
 
 _ANNOTATIONS = frozenset(
@@ -34,13 +43,13 @@ _BY_MSGSPEC = {
     "number": _BOUNDS,
     "boolean": {},
 }
-_FIRST_CHARACTERS = {
-    "object": "{", "array": "[", "string": '"', "number": "-0123456789", "boolean": "tf", "null": "n"
-}
+_FIRST_CHARACTERS = {"object": "{", "array": "[", "string": '"', "number": "-0123456789", "boolean": "tf", "null": "n"}
 _CARRIERS: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _EPOCH_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
-_SHOWN = 200
+
+EXACT_IN_DOUBLES = 2.0**53
+"""From here on a double no longer tells neighbouring whole numbers apart, so it can't be held against a rule."""
 
 
 class UnreadableObjectError(ValueError):
@@ -87,7 +96,7 @@ def decompress(data: bytes) -> bytes:
     if data[:2] == b"\x1f\x8b":
         try:
             data = igzip.decompress(data)
-        except (isal_zlib.error, EOFError, gzip.BadGzipFile) as error:
+        except (isal_zlib.error, EOFError, gzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub errs
             raise UnreadableObjectError(f"gzip: {error}; land the object again") from None
     return data.removeprefix(b"\xef\xbb\xbf")
 
@@ -98,9 +107,10 @@ class Contract:
     def __init__(self, dataset: EventStream) -> None:
         """Compile the contract of `dataset`; nothing is read."""
         self._dataset = dataset
-        self._rules: Mapping[str, Any] = dataset.contract["properties"]
+        declared = dataset.contract["properties"]
+        self._rules: dict[str, dict[str, Any]] = {n: _as_object(rule) for n, rule in declared.items()}
         self.types: dict[str, LakeType] = {name: c.lake_type for name, c in dataset.columns.items()}
-        self._needed = {dataset.event_time.column, *dataset.key}
+        self.needed = frozenset({dataset.event_time.column, *dataset.key})
         self._authority = jsonschema_rs.Draft202012Validator(dataset.contract, validate_formats=True)
         self._struct = msgspec.defstruct(
             "Event",
@@ -110,12 +120,15 @@ class Contract:
             kw_only=True,
             gc=False,
         )
-        self._judged = msgspec.defstruct("JudgedEvent", [("unknown", str | None, None)], bases=(self._struct,), kw_only=True)
+        unknown = ("unknown", str | None, None)
+        self._judged = msgspec.defstruct("JudgedEvent", [unknown], bases=(self._struct,), kw_only=True)
         self._decoder = msgspec.json.Decoder(self._struct)
         self._any = msgspec.json.Decoder(float_hook=float)
         self._texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self.text_checks: dict[str, TextCheck] = {n: c for n in self.types if (c := self._text_check(n))}
         self._value_rules = {n: r for n in self.types if n not in self.text_checks and (r := self._rule_on_values(n))}
+        doubles = (n for n in self.types if self.carrier(n) is float)
+        self.ruled_doubles = tuple(n for n in doubles if self._rule(n).keys() - {"type"})
         self._whole_record = self._needs_whole_record()
 
     def parse(self, text: bytes) -> Records:
@@ -123,10 +136,11 @@ class Contract:
         if not self._whole_record and _is_utf8(text):
             try:
                 accepted = self._decoder.decode_lines(text)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 pass
             else:
-                return Records(accepted, range(1, len(accepted) + 1))
+                if _is_one_by_line(text, len(accepted)):
+                    return Records(accepted, range(1, len(accepted) + 1))
         records = Records(row_numbers=(numbers := []))
         for number, line in enumerate(text.split(b"\n"), start=1):
             if not line or line.isspace():
@@ -167,8 +181,9 @@ class Contract:
     def doubtful_values(self, name: str, values: Iterable[Any]) -> list[Any]:
         """Those of a column's distinct values (carriers; JSON text as `str`) that break a rule msgspec can't keep."""
         rule = self._value_rules[name]
-        as_text = self.is_text(name)
-        return [v for v in values if v is not None and not rule.is_valid(self._any.decode(v) if as_text else v)]
+        if not self.is_text(name):
+            return [v for v in values if v is not None and not rule.is_valid(v)]
+        return [v for v in values if v is not None and not self._is_valid_text(rule, v)]
 
     @property
     def columns_with_value_rules(self) -> tuple[str, ...]:
@@ -182,24 +197,30 @@ class Contract:
     def judge(self, line: bytes) -> Any | tuple[str, ...]:
         """The authority's verdict on one line: the record's struct, or the reasons why it is rejected."""
         try:
-            document = self._any.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return (f"json: {str(error)[:_SHOWN]}",)
+            document = self._document(line)
+        except ValueError as error:
+            return (f"json: {str(error)[:SHOWN]}",)
         errors = [_reason(error) for error in self._authority.iter_errors(document)]
         if not isinstance(document, dict):
             return tuple(errors) or ("type: a record is a JSON object",)
         unknown = sorted(document.keys() - self.types.keys())
         if unknown and self._dataset.unknown_fields == "reject":
-            errors += [f"/{_pointer(name)} unknown_fields: the contract does not declare this field" for name in unknown]
-        errors += [f"/{_pointer(n)} key: an event needs it" for n in sorted(self._needed) if document.get(n) is None]
+            errors += [f"/{_pointer(n)} unknown_fields: the contract does not declare this field" for n in unknown]
+        errors += [f"/{_pointer(n)} key: an event needs it" for n in sorted(self.needed) if document.get(n) is None]
         if errors:
             return tuple(errors)
-        texts = self._texts.decode(line)
+        return self._accepted(document, self._texts.decode(line), unknown)
+
+    def _accepted(
+        self, document: Mapping[str, Any], texts: Mapping[str, msgspec.Raw], unknown: Sequence[str]
+    ) -> Any | tuple[str, ...]:
+        """The struct of a valid record, or the reasons why its values don't fit their columns."""
+        errors: list[str] = []
         values: dict[str, Any] = {}
         for n, name in enumerate(self.types):
             try:
                 values[f"f{n}"] = self._plain(name, document.get(name), texts.get(name))
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 errors.append(f"/{_pointer(name)} x-lake-type: {error}")
         if errors:
             return tuple(errors)
@@ -208,13 +229,28 @@ class Contract:
             values["unknown"] = f"{{{','.join(pairs)}}}"
         return self._judged(**values)
 
+    def _document(self, line: bytes) -> Any:
+        """The line as a JSON value. Raises `ValueError` where it is none."""
+        if not _is_utf8(line):
+            raise ValueError("the line is not UTF-8 text")
+        try:
+            return self._any.decode(line)
+        except RecursionError:
+            raise ValueError("nested too deeply to be read") from None
+
     def _read_line(self, line: bytes) -> Any | tuple[str, ...]:
         if not self._whole_record and _is_utf8(line):
             try:
                 return self._decoder.decode(line)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 pass
         return self.judge(line)
+
+    def _is_valid_text(self, rule: Any, text: str) -> bool:
+        try:
+            return bool(rule.is_valid(self._any.decode(text)))
+        except (msgspec.MsgspecError, RecursionError):
+            return False
 
     def carrier(self, name: str) -> type:
         """The Python type in which a column's values come: `str`, `int`, `float`, `bool`, or `msgspec.Raw`."""
@@ -230,22 +266,25 @@ class Contract:
         json_types = json_property_types(rule)
         meta: dict[str, Any] = {}
         if carrier is not msgspec.Raw:
-            meta = {
-                ours: rule[theirs] for theirs, ours in _BY_MSGSPEC[next(iter(json_types - {"null"}))].items() if theirs in rule
-            }
-        limits = [bounds for bounds in (self.types[name].integer_range, self._time_range(name)) if bounds]
+            known = _BY_MSGSPEC[next(iter(json_types - {"null"}))]
+            meta = {ours: rule[theirs] for theirs, ours in known.items() if theirs in rule}
+        limits = [bounds for bounds in (self.types[name].integer_range, self.time_range(name)) if bounds]
         if carrier is int:
-            meta["ge"] = max([lower for lower, _ in limits] + ([meta["ge"]] if "ge" in meta else []))
-            meta["le"] = min([upper for _, upper in limits] + ([meta["le"]] if "le" in meta else []))
+            least = max([lower for lower, _ in limits] + ([math.ceil(meta["ge"])] if "ge" in meta else []))
+            most = min([upper for _, upper in limits] + ([math.floor(meta["le"])] if "le" in meta else []))
+            meta = {"ge": min(least, INT64[1]), "le": max(most, INT64[0])}
         annotated = Annotated[carrier, msgspec.Meta(**meta)] if meta else carrier
-        required = name in self._needed
-        if "null" in json_types and not required and carrier is not msgspec.Raw:
+        required = name in self.needed
+        if "null" in json_types and not required and carrier is not msgspec.Raw and self._null_is_valid(name):
             annotated |= None
         if required or name in self._dataset.contract.get("required", ()):
             return f"f{n}", annotated
         return f"f{n}", annotated, None
 
-    def _time_range(self, name: str) -> tuple[int, int] | None:
+    def _null_is_valid(self, name: str) -> bool:
+        return bool(jsonschema_rs.Draft202012Validator(self._rule(name)).is_valid(None))
+
+    def time_range(self, name: str) -> tuple[int, int] | None:
         """The epoch numbers that are a time of the years 1 to 9999, for the event time alone."""
         scale = _EPOCH_UNITS.get(self._dataset.event_time.unit or "")
         if name != self._dataset.event_time.column or scale is None:
@@ -279,53 +318,43 @@ class Contract:
     def _needs_whole_record(self) -> bool:
         contract = self._dataset.contract
         refers = any("$ref" in str(rule) or "$dynamicRef" in str(rule) for rule in self._rules.values())
-        return refers or contract.get("type") != "object" or not contract.keys() <= _WHOLE_RECORD
+        undeclared = set(contract.get("required", ())) - self._rules.keys()
+        known = contract.keys() <= _WHOLE_RECORD
+        return refers or bool(undeclared) or contract.get("type") != "object" or not known
 
     def _plain(self, name: str, value: Any, text: msgspec.Raw | None) -> Any:
-        """A valid value in the plainest form of its carrier. Raises `ValueError` when its column can't hold it."""
+        """A valid value in the plainest form of its carrier.
+
+        Raises `ValueError` or `OverflowError` when its column can't hold it.
+        """
         if value is None or text is None:
             return None
-        lake_type = self.types[name]
-        carrier = self.carrier(name)
-        bounds = self._time_range(name)
+        lake_type, carrier = self.types[name], self.carrier(name)
+        bounds = self.time_range(name)
         if bounds and not bounds[0] <= value <= bounds[1]:
-            raise ValueError(f"{value} is no time of the years 1 to 9999")
-        match lake_type.name:
-            case "decimal":
-                plain = _plain_decimal(value if carrier is str else bytes(text).decode(), lake_type)
-                return msgspec.Raw(plain.encode()) if carrier is msgspec.Raw else plain
-            case "timestamp" if carrier is str:
-                return plain_timestamp(value)
-            case "date" if carrier is str:
-                return date.fromisoformat(value).isoformat()
-        if name == self._dataset.event_time.column and carrier is str:
-            plain_timestamp(value)
+            raise ValueError(f"{shown(value)} is no time of the years 1 to 9999")
+        plain: Any = value
+        if lake_type.name == "decimal":
+            plain = plain_decimal(value if carrier is str else bytes(text).decode(), lake_type)
+            return msgspec.Raw(plain.encode()) if carrier is msgspec.Raw else plain
+        if carrier is msgspec.Raw:
+            return text
         if carrier is int:
-            lower, upper = lake_type.integer_range or (value, value)
-            if not lower <= value <= upper:
-                raise ValueError(f"{value} does not fit {lake_type}")
-            return int(value)
+            return whole_number(value if isinstance(value, int) else bytes(text).decode(), lake_type)
         if carrier is float:
-            number = float(value)
-            if number in {float("inf"), float("-inf")}:
-                raise ValueError(f"{value} does not fit {lake_type}")
-            return number
-        return text if carrier is msgspec.Raw else value
+            return finite_double(value)
+        if lake_type.name == "date":
+            plain = date.fromisoformat(value).isoformat()
+        elif lake_type.name == "timestamp":
+            plain = plain_timestamp(value)
+        elif name == self._dataset.event_time.column:
+            plain_timestamp(value)
+        return plain
 
 
 def rule_of(error: str) -> str:
     """The rule that a reason names: `minimum` of `/amount minimum: -3 is less than the minimum of 0`."""
     return error.partition(":")[0].rpartition(" ")[2]
-
-
-def plain_timestamp(text: str) -> str:
-    """An ISO 8601 time as `YYYY-MM-DDTHH:MM:SS.ffffffZ`; one without an offset is taken as UTC.
-
-    Raises `ValueError` for text that is no such time.
-    """
-    moment = datetime.fromisoformat(text)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -339,21 +368,29 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _plain_decimal(text: str, lake_type: LakeType) -> str:
-    try:
-        number = Decimal(text)
-        rounded = number.quantize(Decimal(1).scaleb(-lake_type.scale))
-    except InvalidOperation:
-        raise ValueError(f"{text} does not fit {lake_type}") from None
-    if rounded != number or len(rounded.as_tuple().digits) > lake_type.precision:
-        raise ValueError(f"{text} does not fit {lake_type} exactly")
-    return f"{rounded:f}"
+def _is_one_by_line(text: bytes, records: int) -> bool:
+    """Whether the records of valid JSON stand one by line: none shares a line with another, none goes over several.
+
+    Inside a record `}` is never followed by `{`, so a line break between the two parts records.
+    """
+    breaks = text.count(b"\n") - text.endswith(b"\n")
+    if breaks == text.count(b"}\n{") == records - 1:
+        return True
+    lines = [line for raw in text.split(b"\n") if (line := raw.strip())]
+    return len(lines) == records and all(line.startswith(b"{") and line.endswith(b"}") for line in lines)
+
+
+def _as_object(rule: Any) -> dict[str, Any]:
+    """A property's schema as a mapping; the schemas `true` and `false` are written out."""
+    if isinstance(rule, bool):
+        return {} if rule else {"not": {}}
+    return dict(rule)
 
 
 def _reason(error: jsonschema_rs.ValidationError) -> str:
     pointer = "".join(f"/{_pointer(str(part))}" for part in error.instance_path)
     rule = str(error.schema_path[-1]) if error.schema_path else "schema"
-    return f"{pointer} {rule}: {error.message[:_SHOWN]}".lstrip()
+    return f"{pointer} {rule}: {error.message[:SHOWN]}".lstrip()
 
 
 def _pointer(part: str) -> str:

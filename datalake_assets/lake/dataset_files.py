@@ -35,7 +35,9 @@ def load_datasets(folder: Path) -> dict[str, Dataset]:
     """
     files = sorted(p for p in folder.glob("*.y*ml") if p.suffix in {".yaml", ".yml"}) if folder.is_dir() else []
     if not files:
-        raise DatasetError(f"{folder}: no dataset file (*.yaml) here; point DATALAKE_DATASETS at a folder that has some")
+        raise DatasetError(
+            f"{folder}: no dataset file (*.yaml) here; point DATALAKE_DATASETS at a folder that has some"
+        )
     faults: list[str] = []
     loaded: list[tuple[Path, Dataset]] = []
     for file in files:

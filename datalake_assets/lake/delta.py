@@ -67,9 +67,7 @@ def scan(uri: str) -> pl.LazyFrame | None:
     return None if table is None else pl.scan_delta(table)
 
 
-def append(
-    uri: str, frame: pl.DataFrame, *, partition_by: Sequence[str] = (), touched: Collection[date] = ()
-) -> None:
+def append(uri: str, frame: pl.DataFrame, *, partition_by: Sequence[str] = (), touched: Collection[date] = ()) -> None:
     """Add rows in one commit; the table is made when there is none. New columns are added to it.
 
     Raises `ProtocolError` or `SchemaChangeError` before anything is written.

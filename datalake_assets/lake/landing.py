@@ -18,10 +18,13 @@ from datalake_assets.lake.dataset import Dataset
 if TYPE_CHECKING:
     from obstore import ObjectMeta  # exists for type checkers alone
 
-_FIRST = datetime(1, 1, 2, tzinfo=UTC)
-_LAST = datetime(9990, 1, 1, tzinfo=UTC)
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)  # a folder named for a year outside these bounds is no date
+_LAST = datetime(2200, 1, 1, tzinfo=UTC)
 _DAY_LENGTH = len("2026-01-31")
-_DATE_WORDS = re.compile(r"(?:year|month|day|hour)=|[/_-]")
+# The year comes first: DMS's DDMMYYYY and MMYYYYDD folders tell no date, as half of one would be taken for a year.
+_DATE_FOLDER = re.compile(
+    r"(?:year=)?(\d{4})(?:[/_-]?(?:month=)?(\d{2})(?:[/_-]?(?:day=)?(\d{2})(?:[/_-]?(?:hour=)?(\d{2}))?)?)?", re.ASCII
+)
 _DATE_FORMATS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H"}
 _NAME_TIMES = (
     re.compile(r"^(?:.*[-_])?(?P<day>\d{8})-(?P<hour>\d{2})\d{7,8}\b"),  # DMS: yyyymmdd-hhmmssfff
@@ -180,7 +183,8 @@ def _may_hold(folder: str, since: datetime, until: datetime) -> bool:
 
 def _folder_dates(folder: str) -> tuple[datetime, datetime] | None:
     """The time that a folder stands for, as [begin, end); None when its path is not a date from end to end."""
-    digits = _DATE_WORDS.sub("", folder)
+    match = _DATE_FOLDER.fullmatch(folder)
+    digits = "".join(part for part in match.groups() if part) if match else ""
     begin = _moment(digits)
     if begin is None:
         return None
@@ -196,10 +200,10 @@ def _folder_dates(folder: str) -> tuple[datetime, datetime] | None:
 
 
 def _moment(digits: str) -> datetime | None:
-    if not digits.isascii() or not digits.isdigit() or len(digits) not in _DATE_FORMATS:
+    if len(digits) not in _DATE_FORMATS:
         return None
     try:
         moment = datetime.strptime(digits, _DATE_FORMATS[len(digits)]).replace(tzinfo=UTC)
     except ValueError:
         return None
-    return moment if _FIRST < moment < _LAST else None
+    return moment if _FIRST <= moment < _LAST else None

@@ -5,13 +5,13 @@ what to read. It is partitioned by dataset and landing month, so that asking abo
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
 
 from datalake_assets.lake import delta
-from datalake_assets.lake.landing import LandedObject
+from datalake_assets.lake.landing import LandedObject, parse_partition
 from datalake_assets.lake.step import ObjectOutcome
 
 ADMITTED, PROCESSED, FAILED = "admitted", "processed", "failed"
@@ -69,13 +69,13 @@ class Ledger:
 
         An object that the ledger knows is returned with the partition it was admitted to.
         """
-        known = self.rows(dataset, {o.partition for o in objects})
-        status = dict(zip(known.select(_IDENTITY).iter_rows(), known["status"], strict=True))
-        return [o for o in objects if status.get(o.identity, ADMITTED) == ADMITTED]
+        known = self._known(dataset, objects)
+        found = ((o, *known.get(o.identity, (o.partition, ADMITTED))) for o in objects)
+        return [replace(o, partition=partition) for o, partition, status in found if status == ADMITTED]
 
     def admit(self, dataset: str, objects: Sequence[LandedObject]) -> int:
         """Enter the objects that the ledger does not know yet; returns how many those were."""
-        known = set(self.rows(dataset, {o.partition for o in objects}).select(_IDENTITY).iter_rows())
+        known = self._known(dataset, objects)
         now = datetime.now(UTC)
         new = [
             {
@@ -98,6 +98,21 @@ class Ledger:
             for month in frame["month"].unique():
                 delta.compact(self.uri, {"dataset": dataset, "month": month}, most_files=_MOST_FILES)
         return len(new)
+
+    def _known(self, dataset: str, objects: Sequence[LandedObject]) -> dict[tuple[str, str, int], tuple[str, str]]:
+        """The partition and the status of those objects that the ledger has, by their identity.
+
+        An object that is older than its partition bears a date to come, so its partition moves with the clock; it
+        may have been admitted to any, and is looked for in all.
+        """
+        rows = self.rows(dataset, {o.partition for o in objects})
+        early = [o.key for o in objects if parse_partition(o.partition) > o.last_modified]
+        table = delta.scan(self.uri) if early else None
+        if table is not None:
+            others = table.filter(pl.col("dataset") == dataset, pl.col("key").is_in(early)).collect()
+            rows = pl.concat([rows, others])
+        columns = [*_IDENTITY, "partition", "status"]
+        return {(key, etag, size): (at, status) for key, etag, size, at, status in rows.select(columns).iter_rows()}
 
     def admitted(self, dataset: str, partitions: Collection[str], *, only_waiting: bool = False) -> list[LandedObject]:
         """The objects admitted to some partitions, one per key (the newest); or only those not processed yet."""
