@@ -71,7 +71,8 @@ def raw(name: str) -> pl.Expr:
 
 def _type_fault(name: str, found: pl.DataType, wanted: str, *, broken: pl.Expr) -> Fault:
     """A value that can't be had in the wanted type: `broken` tells where the typed column is null."""
-    text = pl.lit(None, pl.String) if found.is_nested() else raw(name).cast(pl.String, strict=False)
+    shown = not found.is_nested() and found != pl.Binary()
+    text = raw(name).cast(pl.String, strict=False) if shown else pl.lit(None, pl.String)
     message = f"/{_braced(name)} type: {{}} ({_braced(str(found))}) is no {wanted}"
     return Fault(broken & raw(name).is_not_null(), pl.format(message, text.fill_null("a value").str.slice(0, _SHOWN)))
 

@@ -1,0 +1,197 @@
+"""A small lake of replicated tables: landing files as DMS writes them, refreshing, and reading what came out."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datalake_assets import operations, planning
+from datalake_assets.engines.base import Engine
+from datalake_assets.engines.polars import PolarsEngine
+from datalake_assets.lake import delta
+from datalake_assets.lake.dataset import CdcTable
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.step import StepReport, StepRequest
+from datalake_assets.settings import Settings
+from datalake_assets.steps import execute
+from datalake_assets.transforms.gold.catalog import gold_tables
+from datalake_assets_tests.frames import arrow_type
+from datalake_assets_tests.sources import write_datasets
+
+Row = Mapping[str, Any]
+DMS_COLUMNS = {"Op": "string", "dms_timestamp": "string", "ar_h_change_seq": "string"}
+LOADED_AT = datetime(2026, 1, 5, 8, 30, tzinfo=UTC)
+ORDERS = """
+name: orders
+kind: cdc_table
+description: Orders of a test.
+owner: team:test
+landing: {prefix: dms/public/orders}
+key: [id]
+order_by: [ar_h_change_seq]
+timestamp_column: dms_timestamp
+columns:
+  id: {type: int64, required: true}
+  customer_id: {type: int64}
+  product_name: {type: string}
+  price: {type: "decimal(10,2)", minimum: 0}
+  created_at: {type: timestamp}
+event_time: {column: created_at}
+history: true
+"""
+CUSTOMERS = """
+name: customers
+kind: cdc_table
+description: Customers of a test.
+owner: team:test
+landing: {prefix: dms/public/customers}
+key: [id]
+order_by: [ar_h_change_seq]
+timestamp_column: dms_timestamp
+columns:
+  id: {type: int64, required: true}
+  name: {type: string}
+  country: {type: string}
+"""
+
+
+def parquet(rows: Sequence[Row], types: Mapping[str, str | pa.DataType]) -> bytes:
+    """The rows as a Parquet file with the columns that any of them has, in the order they first stand in."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    arrow = {n: t if isinstance(t := types[n], pa.DataType) else arrow_type(t) for n in names}
+    columns = {n: pa.array([row.get(n) for row in rows], type=t) for n, t in arrow.items()}
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, compression="none", store_schema=False)
+    return bytes(sink.getvalue())
+
+
+class ReplicatedLake:
+    """A lake in a folder whose datasets are replicated tables."""
+
+    def __init__(self, root: Path, *datasets: str) -> None:
+        """A lake under `root` with a dataset for each YAML text (orders and customers when there is none)."""
+        self.root = root
+        folder = write_datasets(root / "datasets", *(datasets or (ORDERS, CUSTOMERS)))
+        self.lake: Lake = Settings(root=str(root / "lake"), datasets=folder).lake()
+        self.engine: Engine = PolarsEngine()
+
+    def dataset(self, name: str) -> CdcTable:
+        dataset = self.lake.datasets[name]
+        assert isinstance(dataset, CdcTable)
+        return dataset
+
+    def land(
+        self,
+        path: str,
+        rows: Sequence[Row] | bytes,
+        *,
+        table: str = "orders",
+        types: Mapping[str, str | pa.DataType] | None = None,
+        modified: datetime = LOADED_AT,
+    ) -> str:
+        """Land a file; `path` is below the table's prefix, `types` are those of columns unlike their declaration."""
+        dataset = self.dataset(table)
+        declared = {name: column.type for name, column in dataset.columns.items()}
+        data = rows if isinstance(rows, bytes) else parquet(rows, {**DMS_COLUMNS, **declared, **(types or {})})
+        key = f"{dataset.landing.prefix}/{path}"
+        file = Path(self.lake.layout.bronze) / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        os.utime(file, (modified.timestamp(), modified.timestamp()))
+        return key
+
+    def waiting(self, table: str = "orders") -> list[str]:
+        """The partitions that have objects which are not in silver yet."""
+        found = planning.find_landed(
+            self.lake,
+            self.dataset(table),
+            after=None,
+            lookback=timedelta(hours=1),
+            limit=1_000_000,
+            now=datetime.now(UTC),
+        )
+        return list(found.waiting)
+
+    def refresh(
+        self, table: str = "orders", *, partitions: Sequence[str] | None = None, only_waiting: bool = True
+    ) -> StepReport:
+        """Admit and process some partitions (all that wait, unless told otherwise) in one step."""
+        dataset = self.dataset(table)
+        chosen = self.waiting(table) if partitions is None else partitions
+        operations.admit(self.lake, dataset, chosen)
+        return operations.refresh_silver(self.lake, dataset, chosen, run=self.run, only_waiting=only_waiting)
+
+    def run(self, request: StepRequest) -> StepReport:
+        """Run a step on this lake's engine."""
+        return execute(request, lake=self.lake, engine=self.engine)
+
+    def owed(self) -> dict[str, set[date]]:
+        """The event dates that each daily gold table has to compute."""
+        owed = planning.owed_by_gold(self.lake, self.engine, now=datetime.now(UTC))
+        return {name: set(debt.dates) for name, debt in owed.items()}
+
+    def refresh_gold(self) -> dict[str, set[date]]:
+        """Compute what gold owes; returns which dates of which table those were."""
+        owed = self.owed()
+        tables = gold_tables(self.lake.datasets)
+        for name, dates in owed.items():
+            operations.refresh_gold(self.lake, tables[name], dates, run=self.run)
+        for name in planning.stale_totals(self.lake, now=datetime.now(UTC)):
+            operations.refresh_gold(self.lake, tables[name], (), run=self.run)
+        return owed
+
+    def rows(self, table: str, *columns: str) -> list[dict[str, Any]]:
+        """The rows of a table named by zone and name, in the order of all their columns; [] when there is none."""
+        scanned = delta.scan(self.lake.uri(table))
+        if scanned is None:
+            return []
+        frame = scanned.select(*(columns or (pl.all().exclude("etl_timestamp", "source_filename"),))).collect()
+        return (
+            frame.select(sorted(frame.columns)).sort(pl.all().cast(pl.String, strict=False), nulls_last=True).to_dicts()
+        )
+
+    def silver(self, table: str = "orders", *columns: str) -> dict[Any, tuple[Any, ...]]:
+        """The declared columns (or those named) of the live rows by their key (a tuple when it is composite)."""
+        dataset = self.dataset(table)
+        wanted = columns or tuple(n for n in dataset.columns if n not in dataset.key)
+        rows = self.rows(f"silver/{table}", *dict.fromkeys((*dataset.key, *wanted)))
+        found = {_unwrapped(tuple(row[k] for k in dataset.key)): tuple(row[c] for c in wanted) for row in rows}
+        assert len(found) == len(rows), "a key stands twice"
+        return found
+
+    def ledger(self, table: str = "orders") -> dict[str, tuple[str, int | None, int | None, str | None]]:
+        """By file name: status, rows accepted, rows rejected and the error."""
+        rows = self.lake.ledger.all_rows().filter(pl.col("dataset") == table).collect().to_dicts()
+        return {r["key"].rpartition("/")[2]: (r["status"], r["rows_out"], r["rows_rejected"], r["error"]) for r in rows}
+
+    def tables(self, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """The rows of some tables, without what tells when or from which copy they came."""
+        return {name: self.rows(name) for name in names}
+
+
+def _unwrapped(key: tuple[Any, ...]) -> Any:
+    return key[0] if len(key) == 1 else key
+
+
+def change(
+    op: str | None,
+    id_: int | None,
+    seq: int | None,
+    *,
+    at: datetime | None = None,
+    created: datetime | None = None,
+    **values: Any,
+) -> dict[str, Any]:
+    """A row of an orders file: a delete has its key alone, a load (`op` is None) no sequence."""
+    moment = at or datetime(2026, 1, 5, 9, tzinfo=UTC) + timedelta(seconds=seq or 0)
+    header = {"Op": op or "I", "dms_timestamp": f"{moment:%Y-%m-%d %H:%M:%S.%f}"}
+    header["ar_h_change_seq"] = "" if seq is None else f"{seq:035d}"
+    if op == "D":
+        return header | {"id": id_} | values
+    placed = created or datetime(2026, 1, 5, 9, tzinfo=UTC)
+    return header | {"id": id_, "customer_id": 7, "product_name": "tea", "price": None, "created_at": placed} | values

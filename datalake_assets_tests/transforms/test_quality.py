@@ -1,0 +1,17 @@
+"""The quality score: the share of the declared columns that have a value."""
+
+from datetime import date
+
+from datalake_assets.transforms.quality import score
+from datalake_assets_tests.frames import Constructor, assert_equal_rows
+
+TYPES = {"id": "int64", "name": "string", "born": "date", "_unknown": "string"}
+
+
+def test_the_score_is_the_share_of_declared_columns_with_a_value(frame: Constructor) -> None:
+    rows = [{"id": 1, "name": "a", "born": date(2026, 1, 1)}, {"id": 2}, {"_unknown": "{}"}]
+    scored = score(frame(rows, TYPES), columns=["id", "name", "born"])
+    assert_equal_rows(
+        scored.select("id", "quality_score"),
+        [{"id": 1, "quality_score": 1.0}, {"id": 2, "quality_score": 1 / 3}, {"id": None, "quality_score": 0.0}],
+    )
