@@ -4,23 +4,34 @@ Belongs here: the model and the rules that one dataset keeps by itself. Reading 
 datasets, are in `dataset_files.py`.
 """
 
+import difflib
 import hashlib
-from typing import Annotated, Any, Literal
+from collections.abc import Collection
+from typing import Annotated, Any, ClassVar, Literal
 
 import jsonschema_rs
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from datalake_assets.lake.layout import ADDED_COLUMNS
-from datalake_assets.lake.types import LakeType, json_property_types, type_of_json_property
+from datalake_assets.lake.types import LakeType, TypeNameError, json_property_types, type_of_json_property
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 OPERATION_COLUMN = "Op"
+_JSON_TYPE_NAMES = "string, integer, number, boolean, object, array or null"
 _FITTING_TYPES = {
     "string": {"string", "decimal", "date", "timestamp"},
     "integer": {"int8", "int16", "int32", "int64", "decimal", "json"},
     "number": {"double", "decimal", "json"},
     "boolean": {"boolean", "json"},
 }
+
+
+class FaultError(ValueError):
+    """A rule of a dataset that is broken; `at` is the path of keys to the place that breaks it."""
+
+    def __init__(self, message: str, *, at: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class _Part(BaseModel):
@@ -30,8 +41,18 @@ class _Part(BaseModel):
 class Landing(_Part):
     """Where a dataset's objects land, and how they are cut into partitions."""
 
-    prefix: Annotated[str, Field(pattern=r"^[^/].*[^/]$")]
+    prefix: str
     cadence: Literal["hourly", "daily"] = "hourly"
+
+    @field_validator("prefix")
+    @classmethod
+    def _is_folder(cls, prefix: str) -> str:
+        if "://" in prefix or any(part in {"", ".", ".."} or part != part.strip() for part in prefix.split("/")):
+            raise ValueError(
+                f"{prefix!r} is no folder of the landing zone; write one like firehose/web_events, relative to the "
+                "zone and without a slash at either end"
+            )
+        return prefix
 
 
 class EventTime(_Part):
@@ -67,6 +88,7 @@ class _Source(_Part):
     owner: Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+)$")]
     landing: Landing
     key: tuple[str, ...] = ()
+    _columns_at: ClassVar[tuple[str, ...]] = ()
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
 
     @property
@@ -79,16 +101,34 @@ class _Source(_Part):
         folded = [name.lower() for name in declared]
         for name in declared:
             if name.lower() in ADDED_COLUMNS:
-                raise ValueError(f"column {name!r} is one the lake adds itself; give the source's column another name")
+                raise FaultError(
+                    f"column {name!r} is one the lake adds itself; give the source's column another name",
+                    at=(*self._columns_at, name),
+                )
             if folded.count(name.lower()) > 1:
-                raise ValueError(f"column {name!r} is declared twice (case does not tell columns apart)")
-        for name in self.key:
+                raise FaultError(
+                    f"column {name!r} is declared twice (case does not tell columns apart); rename one",
+                    at=(*self._columns_at, name),
+                )
+        for n, name in enumerate(self.key):
             if name not in declared:
-                raise ValueError(f"key column {name!r} is not declared; declare it, or take it out of `key`")
+                raise FaultError(
+                    f"key column {name!r} is not declared; {_remedy(name, declared, 'take it out of `key`')}",
+                    at=("key", str(n)),
+                )
+            if name in self.key[:n]:
+                raise FaultError(f"key column {name!r} stands twice; keep one", at=("key", str(n)))
         if event_time and event_time.column not in declared:
-            raise ValueError(
-                f"event_time column {event_time.column!r} is not declared; declare it, or name one that is"
+            raise FaultError(
+                f"event_time column {event_time.column!r} is not declared; "
+                f"{_remedy(event_time.column, declared, 'name one that is')}",
+                at=("event_time", "column"),
             )
+
+
+def _remedy(name: str, declared: Collection[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(name, declared, n=1, cutoff=0.75)
+    return f"did you mean {near[0]!r}?" if near else f"declare it, or {otherwise}"
 
 
 class EventStream(_Source):
@@ -99,6 +139,7 @@ class EventStream(_Source):
     contract: Annotated[dict[str, Any], Field(alias="schema")]
     unknown_fields: Literal["keep", "drop", "reject"] = "keep"
     event_type: str | None = None
+    _columns_at: ClassVar[tuple[str, ...]] = ("schema", "properties")
 
     @field_validator("contract")
     @classmethod
@@ -106,36 +147,57 @@ class EventStream(_Source):
         try:
             jsonschema_rs.meta.validate(contract)
             jsonschema_rs.Draft202012Validator(contract)
-        except (ValueError, jsonschema_rs.ValidationError) as error:
-            raise ValueError(f"not a JSON Schema: {str(error).splitlines()[0]}") from None
+        except jsonschema_rs.ValidationError as error:
+            place = tuple(str(part) for part in error.instance_path)
+            remedy = (
+                f"write {_JSON_TYPE_NAMES}" if place[-1:] == ("type",) else "json-schema.org tells what may stand here"
+            )
+            raise FaultError(f"not a JSON Schema: {error.message}; {remedy}", at=("schema", *place)) from None
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not a JSON Schema: {str(error).splitlines()[0]}; mend it") from None
         if not contract.get("properties"):
             raise ValueError("the contract declares no `properties`; name each field that should become a column")
         return contract
 
     @model_validator(mode="after")
     def _consistent(self) -> "EventStream":
+        for name, rule in self.contract["properties"].items():
+            self._check_type(name, rule if isinstance(rule, dict) else {})
         columns = self.columns
         self._check_columns(columns, self.event_time)
         if self.event_time.unit is None:
-            raise ValueError("event_time needs a `unit`: s, ms, us or iso8601")
-        expected = {"string", "timestamp"} if self.event_time.unit == "iso8601" else {"int64", "double"}
+            raise FaultError("event_time needs a `unit`: s, ms, us or iso8601", at=("event_time",))
+        text = self.event_time.unit == "iso8601"
         found = columns[self.event_time.column].lake_type.name
-        if found not in expected:
-            raise ValueError(
+        if found not in ({"string", "timestamp"} if text else {"int64", "double"}):
+            raise FaultError(
                 f"event_time column {self.event_time.column!r} holds {found}, which can't be read as unit "
-                f"{self.event_time.unit}; declare it as {' or '.join(sorted(expected))}, or change the unit"
+                f"{self.event_time.unit}; declare it as {'string' if text else 'integer or number'}, or change the "
+                "unit",
+                at=("event_time", "unit"),
             )
-        for name, rule in self.contract["properties"].items():
-            json_types = json_property_types(rule if isinstance(rule, dict) else {}) - {"null"}
-            fitting = _FITTING_TYPES.get(next(iter(json_types))) if len(json_types) == 1 else None
-            if columns[name].lake_type.name not in (fitting or {"json"}):
-                raise ValueError(
-                    f"column {name!r}: x-lake-type {columns[name].type} does not fit JSON type "
-                    f"{' or '.join(sorted(json_types)) or 'any'}; write one of {', '.join(sorted(fitting or {'json'}))}"
-                )
         if self.event_type is not None and self.event_type not in columns:
-            raise ValueError(f"event_type column {self.event_type!r} is not declared")
+            raise FaultError(
+                f"event_type column {self.event_type!r} is not declared; "
+                f"{_remedy(self.event_type, columns, 'name one that is')}",
+                at=("event_type",),
+            )
         return self
+
+    def _check_type(self, name: str, rule: dict[str, Any]) -> None:
+        at = ("schema", "properties", name, "x-lake-type")
+        try:
+            found = type_of_json_property(rule)
+        except TypeNameError as error:
+            raise FaultError(f"column {name!r}: {error}", at=at) from None
+        json_types = json_property_types(rule) - {"null"}
+        fitting = _FITTING_TYPES.get(next(iter(json_types))) if len(json_types) == 1 else None
+        if found.name not in (fitting or {"json"}):
+            raise FaultError(
+                f"column {name!r}: x-lake-type {found} does not fit JSON type "
+                f"{' or '.join(sorted(json_types)) or 'any'}; write one of {', '.join(sorted(fitting or {'json'}))}",
+                at=at,
+            )
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -176,19 +238,24 @@ class CdcTable(_Source):
     event_time: EventTime | None = None
     history: bool = False
     on_drift: OnDrift = OnDrift()
+    _columns_at: ClassVar[tuple[str, ...]] = ("columns",)
 
     @model_validator(mode="after")
     def _consistent(self) -> "CdcTable":
         self._check_columns(self.columns, self.event_time)
         if OPERATION_COLUMN in self.columns:
-            raise ValueError("`Op` is DMS's own column; it is read without being declared")
+            raise FaultError(
+                "`Op` is DMS's own column and is read without being declared; take it out",
+                at=("columns", OPERATION_COLUMN),
+            )
         if self.event_time:
             column = self.columns[self.event_time.column].lake_type.name
             unit = self.event_time.unit
             if column not in {"timestamp", "date"} and (unit is None or (unit == "iso8601" and column != "string")):
-                raise ValueError(
+                raise FaultError(
                     f"event_time column {self.event_time.column!r} holds {column}; declare it as timestamp or date, "
-                    "or give event_time a `unit` of s, ms or us"
+                    "or give event_time a `unit` of s, ms or us",
+                    at=("event_time", "column"),
                 )
         return self
 
