@@ -3,9 +3,9 @@
 Every conversion here is exact or leaves a null where there was a value, and the caller takes such a row for a reject.
 """
 
-import json
 from collections.abc import Collection
 from datetime import UTC, datetime
+from itertools import groupby
 
 import polars as pl
 import polars_hash  # noqa: F401  (registers the `chash` namespace)
@@ -114,13 +114,12 @@ def record_hash(columns: dict[str, pl.DataType], *, with_nulls: Collection[str])
     that is absent counts as one that is null, and a contract that gains an optional field changes no hash.
     `with_nulls` names the columns that have nulls at all: the others need no looking for them.
     """
-    fields = [_canonical(pl.col(name), dtype).alias(name) for name, dtype in sorted(columns.items())]
-    text = pl.struct(fields).struct.json_encode()
-    for name in sorted(with_nulls):
-        # Inside a string every quote follows a backslash, so these characters are always a field without a value.
-        empty = f"{json.dumps(name, ensure_ascii=False)}:null"
-        for form in (f"{empty},", f",{empty}", empty):
-            text = text.str.replace(form, "", literal=True)
+    parts: list[pl.Expr] = []
+    for has_nulls, names in groupby(sorted(columns), key=lambda name: name if name in with_nulls else None):
+        fields = [_canonical(pl.col(name), columns[name]).alias(name) for name in names]
+        members = pl.struct(fields).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
+        parts.append(members if has_nulls is None else pl.when(pl.col(has_nulls).is_not_null()).then(members))
+    text = pl.concat_str(pl.lit("{"), pl.concat_str(parts, separator=",", ignore_nulls=True), pl.lit("}"))
     return text.chash.sha2_256()  # type: ignore[attr-defined, no-any-return]  # a namespace that polars_hash registers
 
 

@@ -1,12 +1,14 @@
 """How Polars reads landed events: bytes to typed columns under the dataset's contract.
 
-The contract parses and judges (in a thread that runs ahead); here its values become columns, the checks that are
-cheaper on columns are made, and lineage and hash are added.
+Objects pass through stages, each in a thread that runs ahead of the next: loading, parsing (Python), typing and
+hashing (Polars, which leaves Python to the others). Belongs here: the stages, and what is told of each object.
 """
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from itertools import accumulate, groupby
 
 import narwhals as nw
 import obstore
@@ -14,17 +16,11 @@ import polars as pl
 from obstore.store import ObjectStore
 
 from datalake_assets.engines.base import Batch
-from datalake_assets.engines.polars_columns import dtype_of, of_text, record_hash, timestamp_of_text
+from datalake_assets.engines.polars_columns import dtype_of, record_hash
+from datalake_assets.engines.polars_event_columns import EventColumns
 from datalake_assets.engines.read_ahead import read_ahead
 from datalake_assets.lake import quarantine
-from datalake_assets.lake.contract import (
-    EXACT_IN_DOUBLES,
-    Contract,
-    Records,
-    Reject,
-    UnreadableObjectError,
-    decompress,
-)
+from datalake_assets.lake.contract import Contract, Records, Reject, UnreadableObjectError, decompress
 from datalake_assets.lake.dataset import EventStream
 from datalake_assets.lake.landing import LandedObject
 from datalake_assets.lake.layout import (
@@ -35,12 +31,33 @@ from datalake_assets.lake.layout import (
     SOURCE_FILENAME,
     UNKNOWN,
 )
-from datalake_assets.lake.plain import plain_timestamp
 from datalake_assets.lake.step import ObjectOutcome
 
+_PIECE_BYTES = 32 * 1024 * 1024
 _BATCH_BYTES = 256 * 1024 * 1024
-_TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
-_CARRIER_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
+_OBJECT = "_object"
+_PARTITION = "partition"
+
+
+@dataclass(slots=True)
+class _Object:
+    """A landed object as far as it was read; `size` is that of its text, `error` tells why it could not be read."""
+
+    landed: LandedObject
+    text: bytes
+    size: int
+    error: str | None = None
+    row_numbers: Sequence[int] = ()
+    rejected: list[Reject] = field(default_factory=list)
+    accepted: int = 0
+
+
+@dataclass(slots=True)
+class _Piece:
+    """Some objects and the accepted records of all, in their order, with `_object` for where each came from."""
+
+    objects: list[_Object]
+    frame: pl.DataFrame
 
 
 class EventReader:
@@ -50,180 +67,162 @@ class EventReader:
         """Compile the dataset's contract."""
         self._dataset = dataset
         self._contract = Contract(dataset)
-        self._typed = {name: self._typed_column(name) for name in self._contract.types}
-        self._event_time = self._event_time_column()
+        self._columns = EventColumns(self._contract, event_time=dataset.event_time)
 
     def batches(self, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
         """The objects in batches of about 256 MiB of text, read ahead of their use."""
-        texts = read_ahead(((o, _load(store, o)) for o in objects), depth=2)
-        return read_ahead(self._batches(texts), depth=1)
+        loaded = read_ahead((_load(store, o) for o in objects), depth=2)
+        parsed = read_ahead(self._parsed(loaded), depth=1)
+        typed = read_ahead((self._typed(piece) for piece in parsed), depth=1)
+        return self._batches(typed)
 
-    def _batches(self, texts: Iterator[tuple[LandedObject, bytes | str]]) -> Iterator[Batch]:
-        frames: list[pl.DataFrame] = []
-        rejected: list[pl.DataFrame] = []
-        outcomes: list[ObjectOutcome] = []
+    def _parsed(self, loaded: Iterator[_Object]) -> Iterator[_Piece]:
+        """The objects' records as parsed, in pieces of about 32 MiB of text, so that small ones share work."""
+        objects: list[_Object] = []
+        records = Records()
         size = 0
-        for landed, text in texts:
-            rejects, error = self._read(landed, text, frames)
-            now = datetime.now(UTC)
-            rows_out = frames[-1].height if error is None else 0
-            if rejects:
-                rejected.append(
-                    quarantine.as_frame(
-                        rejects,
-                        dataset=self._dataset.name,
-                        partition=landed.partition,
-                        source_filename=landed.key,
-                        at=now,
-                    )
-                )
-            lost = len(rejects) if error is None else 0
-            outcomes.append(
-                ObjectOutcome(
-                    key=landed.key,
-                    etag=landed.etag,
-                    size=landed.size,
-                    partition=landed.partition,
-                    rows_in=rows_out + lost,
-                    rows_out=rows_out,
-                    rows_rejected=lost,
-                    error=error,
-                )
-            )
-            size += len(text)
-            if size >= _BATCH_BYTES:
-                yield self._batch(frames, rejected, outcomes)
-                frames, rejected, outcomes, size = [], [], [], 0
-        if outcomes:
-            yield self._batch(frames, rejected, outcomes)
+        for item in loaded:
+            if item.error is None:
+                parsed = self._contract.parse(item.text)
+                item.row_numbers = parsed.row_numbers
+                item.rejected = parsed.rejected
+                _extend(records, parsed)
+            objects.append(item)
+            size += item.size
+            if size >= _PIECE_BYTES:
+                yield self._piece(objects, records)
+                objects, records, size = [], Records(), 0
+        if objects:
+            yield self._piece(objects, records)
 
-    def _read(
-        self, landed: LandedObject, text: bytes | str, frames: list[pl.DataFrame]
-    ) -> tuple[Sequence[Reject], str | None]:
-        """Append the accepted records of one object to `frames`; return its rejects, or why it could not be read."""
-        if isinstance(text, str):
-            return (Reject(0, "", (f"object: {text}",)),), text
-        records = self._contract.parse(text)
-        frame = self._columns(records)
-        doubtful = self._doubtful(frame)
+    def _piece(self, objects: list[_Object], records: Records) -> _Piece:
+        origins = _origins(len(item.row_numbers) for item in objects)
+        return _Piece(objects, self._columns.carriers(records).with_columns(origins))
+
+    def _typed(self, piece: _Piece) -> _Piece:
+        """The piece with its columns typed and its records hashed, without those that the authority rejects."""
+        frame, doubtful = self._columns.typed(piece.frame)
         if doubtful:
-            records = self._contract.recheck(text, records, doubtful)
-            frame = self._columns(records)
-        lineage = pl.lit(landed.key).alias(SOURCE_FILENAME), pl.lit(landed.partition).alias("partition")
-        typed = frame.select(*self._typed.values(), self._event_time, pl.col(UNKNOWN), *lineage)
-        frames.append(self._with_odd_times(typed) if typed[EVENT_TIME].null_count() else typed)
-        return records.rejected, None
+            judged, _ = self._columns.typed(self._judged(piece.objects, doubtful))
+            trusted = ~pl.int_range(pl.len()).is_in(doubtful)
+            frame = pl.concat([frame.filter(trusted), judged])
+        if frame[EVENT_TIME].null_count():
+            frame = self._columns.with_odd_times(frame)
+        for n, accepted in frame.group_by(_OBJECT).len().iter_rows():
+            piece.objects[n].accepted = accepted
+        for item in piece.objects:
+            item.text, item.row_numbers = b"", ()
+        return _Piece(piece.objects, self._hashed(self._with_lineage(frame, piece.objects)))
 
-    def _with_odd_times(self, typed: pl.DataFrame) -> pl.DataFrame:
-        """Event times in forms of ISO 8601 that Polars does not read, such as those without an offset."""
-        texts = typed[self._dataset.event_time.column]
-        unread = typed[EVENT_TIME].is_null()
-        plain = [plain_timestamp(text) if odd else None for text, odd in zip(texts, unread, strict=True)]
-        times = timestamp_of_text(pl.lit(pl.Series(plain, dtype=pl.String)))
-        return typed.with_columns(pl.col(EVENT_TIME).fill_null(times))
+    def _judged(self, objects: list[_Object], positions: Sequence[int]) -> pl.DataFrame:
+        """The records of a piece that the authority accepts after all; its rejects are noted with their object."""
+        ends = list(accumulate(len(item.row_numbers) for item in objects))
+        records = Records()
+        heights = [0] * len(objects)
+        for n, own in groupby(positions, key=lambda position: bisect_right(ends, position)):
+            item = objects[n]
+            begin = ends[n] - len(item.row_numbers)
+            judged = self._contract.judge_lines(item.text, [item.row_numbers[p - begin] for p in own])
+            heights[n] = len(judged.accepted)
+            item.rejected = sorted([*item.rejected, *judged.rejected], key=lambda reject: reject.row_number)
+            _extend(records, judged)
+        return self._columns.carriers(records).with_columns(_origins(heights))
 
-    def _columns(self, records: Records) -> pl.DataFrame:
-        """The records' values as carriers, column by column."""
-        accepted = records.accepted
-        series: list[pl.Series] = []
-        for n, name in enumerate(self._contract.types):
-            field = f"f{n}"
-            values: list[Any] = [getattr(record, field) for record in accepted]
-            if self._contract.is_text(name):
-                texts = [None if v is None else str(v, "utf-8") for v in values]
-                series.append(pl.Series(name, texts, dtype=pl.String))
-            else:
-                series.append(pl.Series(name, values, dtype=self._carrier_dtype(name)))
-        clean = isinstance(records.row_numbers, range)
-        unknown = None if clean else [getattr(record, "unknown", None) for record in accepted]
-        series.append(pl.Series(UNKNOWN, unknown or [None] * len(accepted), dtype=pl.String))
-        return pl.DataFrame(series)
+    def _with_lineage(self, frame: pl.DataFrame, objects: Sequence[_Object]) -> pl.DataFrame:
+        """The frame with the key and the partition of the objects in the place of their numbers."""
+        keys = pl.Series(SOURCE_FILENAME, [item.landed.key for item in objects], dtype=pl.String)
+        partitions = pl.Series(_PARTITION, [item.landed.partition for item in objects], dtype=pl.String)
+        return frame.drop(_OBJECT).with_columns(keys.gather(frame[_OBJECT]), partitions.gather(frame[_OBJECT]))
 
-    def _carrier_dtype(self, name: str) -> pl.DataType:
-        return _CARRIER_DTYPES[self._contract.carrier(name)]
-
-    def _typed_column(self, name: str) -> pl.Expr:
-        lake_type = self._contract.types[name]
-        value = pl.col(name)
-        if self._contract.is_text(name) and lake_type.name == "json":
-            value = pl.when(value != "null").then(value)
-        if self._contract.is_text(name) or self._contract.carrier(name) is str:
-            return of_text(value, lake_type).alias(name)
-        return value.cast(dtype_of(lake_type)).alias(name)
-
-    def _event_time_column(self) -> pl.Expr:
-        column, unit = self._dataset.event_time.column, self._dataset.event_time.unit
-        value = self._typed[column]
-        if self._contract.types[column].name == "string":
-            value = timestamp_of_text(value)
-        elif unit in _TICKS_PER_SECOND:
-            factor = 1_000_000 // _TICKS_PER_SECOND[unit]
-            first, last = self._contract.time_range(column) or (0, 0)
-            ticks = pl.when(value.is_between(first, last)).then(value) * factor
-            if self._contract.carrier(column) is float:
-                ticks = ticks.round().cast(pl.Int64, strict=False)
-            value = ticks.cast(pl.Datetime("us", "UTC"))
-        return value.alias(EVENT_TIME)
-
-    def _doubtful(self, frame: pl.DataFrame) -> list[int]:
-        """The rows that a check on columns finds fault with; the contract's authority has the last word on them."""
-        contract = self._contract
-        checks = [self._event_time.is_null()]
-        checks.extend(self._typed[name].is_null() for name in contract.needed if contract.is_text(name))
-        checks.extend(pl.col(name).abs() >= EXACT_IN_DOUBLES for name in contract.ruled_doubles)
-        for name, lake_type in contract.types.items():
-            value = pl.col(name)
-            typed = self._typed[name]
-            if lake_type.name in {"decimal", "timestamp", "date"}:
-                checks.append(typed.is_null() & value.is_not_null())
-            if check := contract.text_checks.get(name):
-                checks.append(~value.str.slice(0, 1).is_in(list(check.first_characters)))
-                number = value.cast(pl.Float64, strict=False)
-                kept = {"ge": number.ge, "le": number.le, "gt": number.gt, "lt": number.lt}
-                checks.extend(~kept[how](bound) for how, bound in check.bounds.items())
-                if check.bounds:
-                    checks.append((number.abs() >= EXACT_IN_DOUBLES) | (number.is_null() & (value != "null")))
-        for name in contract.columns_with_value_rules:
-            bad = contract.doubtful_values(name, frame[name].unique().to_list())
-            if bad:
-                checks.append(pl.col(name).is_in(bad))
-        faulty = pl.any_horizontal(c.fill_null(value=False) for c in checks)
-        return frame.select(pl.arg_where(faulty)).to_series().to_list()
-
-    def _batch(self, frames: list[pl.DataFrame], rejected: list[pl.DataFrame], outcomes: list[ObjectOutcome]) -> Batch:
+    def _hashed(self, frame: pl.DataFrame) -> pl.DataFrame:
         typed = {name: dtype_of(t) for name, t in self._contract.types.items()} | {UNKNOWN: pl.String()}
-        accepted = pl.concat(frames) if frames else self._no_rows()
-        with_nulls = [name for name in typed if accepted[name].null_count()]
-        accepted = accepted.with_columns(
-            record_hash(typed, with_nulls=with_nulls).alias(RECORD_HASH),
-            pl.col(EVENT_TIME).dt.date().alias(EVENT_DATE),
-            pl.lit(datetime.now(UTC), dtype=pl.Datetime("us", "UTC")).alias(ETL_TIMESTAMP),
+        with_nulls = [name for name in typed if frame[name].null_count()]
+        return frame.with_columns(
+            record_hash(typed, with_nulls=with_nulls).alias(RECORD_HASH), pl.col(EVENT_TIME).dt.date().alias(EVENT_DATE)
+        )
+
+    def _batches(self, pieces: Iterator[_Piece]) -> Iterator[Batch]:
+        waiting: list[_Piece] = []
+        size = 0
+        for piece in pieces:
+            waiting.append(piece)
+            size += sum(item.size for item in piece.objects)
+            if size >= _BATCH_BYTES:
+                yield self._batch(waiting)
+                waiting, size = [], 0
+        if waiting:
+            yield self._batch(waiting)
+
+    def _batch(self, pieces: Sequence[_Piece]) -> Batch:
+        now = datetime.now(UTC)
+        objects = [item for piece in pieces for item in piece.objects]
+        accepted = pl.concat([piece.frame for piece in pieces])
+        rejected = [self._quarantined(item, at=now) for item in objects if item.rejected]
+        stamped = (
+            accepted.lazy()
+            .drop(_PARTITION)
+            .with_columns(pl.lit(now, dtype=pl.Datetime("us", "UTC")).alias(ETL_TIMESTAMP))
         )
         return Batch(
-            accepted=nw.from_native(accepted.drop("partition").lazy()),
+            accepted=nw.from_native(stamped),
             rejected=nw.from_native(pl.concat([quarantine.SCHEMA.to_frame(), *rejected]).lazy()),
-            outcomes=tuple(outcomes),
+            outcomes=tuple(_outcome(item) for item in objects),
             event_dates=dates_by_partition(accepted),
-            bytes_in=sum(o.size for o in outcomes),
+            bytes_in=sum(item.landed.size for item in objects),
         )
 
-    def _no_rows(self) -> pl.DataFrame:
-        empty = self._columns(Records())
-        lineage = pl.lit("").alias(SOURCE_FILENAME), pl.lit("").alias("partition")
-        return empty.select(*self._typed.values(), self._event_time, pl.col(UNKNOWN), *lineage)
+    def _quarantined(self, item: _Object, *, at: datetime) -> pl.DataFrame:
+        return quarantine.as_frame(
+            item.rejected,
+            dataset=self._dataset.name,
+            partition=item.landed.partition,
+            source_filename=item.landed.key,
+            at=at,
+        )
 
 
 def dates_by_partition(accepted: pl.DataFrame) -> dict[str, tuple[date, ...]]:
     """The event dates of accepted records by the partition they landed in."""
-    found = accepted.select("partition", EVENT_DATE).drop_nulls().unique().sort("partition", EVENT_DATE)
-    return {str(partition[0]): tuple(rows[EVENT_DATE].to_list()) for partition, rows in found.group_by("partition")}
+    found = accepted.select(_PARTITION, EVENT_DATE).drop_nulls().unique().sort(_PARTITION, EVENT_DATE)
+    return {str(partition[0]): tuple(rows[EVENT_DATE].to_list()) for partition, rows in found.group_by(_PARTITION)}
 
 
-def _load(store: ObjectStore, landed: LandedObject) -> bytes | str:
-    """The text of an object, or why it can't be read."""
+def _load(store: ObjectStore, landed: LandedObject) -> _Object:
+    """An object with its text, or with the reason why it can't be read as its one reject."""
     try:
-        return decompress(bytes(obstore.get(store, landed.key).bytes()))
+        text = decompress(bytes(obstore.get(store, landed.key).bytes()))
     except FileNotFoundError:
-        return "not found any more; it was deleted after it was admitted"
-    except UnreadableObjectError as error:
-        return str(error)
+        error = "not found any more; it was deleted after it was admitted"
+    except UnreadableObjectError as fault:
+        error = str(fault)
+    else:
+        return _Object(landed, text, len(text))
+    return _Object(landed, b"", 0, error=error, rejected=[Reject(0, "", (f"object: {error}",))])
+
+
+def _outcome(item: _Object) -> ObjectOutcome:
+    landed = item.landed
+    lost = 0 if item.error else len(item.rejected)
+    return ObjectOutcome(
+        key=landed.key,
+        etag=landed.etag,
+        size=landed.size,
+        partition=landed.partition,
+        rows_in=item.accepted + lost,
+        rows_out=item.accepted,
+        rows_rejected=lost,
+        error=item.error,
+    )
+
+
+def _extend(records: Records, more: Records) -> None:
+    """Add accepted records, and what they have that is not declared."""
+    begin = len(records.accepted)
+    records.accepted.extend(more.accepted)
+    records.unknown.update((begin + position, text) for position, text in more.unknown.items())
+
+
+def _origins(heights: Iterable[int]) -> pl.Series:
+    """For each record the number (from 0) of its object in the piece; `heights` are the objects' records."""
+    frame = pl.DataFrame({"height": list(heights)}, {"height": pl.UInt32}).with_row_index("n")
+    return frame.filter(pl.col("height") > 0).select(pl.col("n").repeat_by("height").explode().alias(_OBJECT))[_OBJECT]

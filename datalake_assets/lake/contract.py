@@ -11,7 +11,8 @@ Belongs here: bytes in, verdicts and field values out. Making columns of the val
 
 import gzip
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Any
@@ -79,13 +80,14 @@ class Records:
 
     `accepted` holds a struct for each, with the fields `f0`, `f1`, … in the order of the dataset's columns;
     `row_numbers` are their lines. Values are carriers: `str`, `int`, `float`, `bool`, `None`, or `msgspec.Raw` where
-    the column keeps JSON text or an exact number. Structs that the authority judged have a field `unknown` too: the
-    JSON text of what the contract does not declare.
+    the column keeps JSON text or an exact number. `unknown` holds the JSON text of what the contract does not declare,
+    by the position (from 0) of the accepted record that has it.
     """
 
     accepted: list[Any] = field(default_factory=list)
-    row_numbers: list[int] | range = field(default_factory=list)
+    row_numbers: list[int] = field(default_factory=list)
     rejected: list[Reject] = field(default_factory=list)
+    unknown: dict[int, str] = field(default_factory=dict)
 
 
 def decompress(data: bytes) -> bytes:
@@ -133,50 +135,50 @@ class Contract:
 
     def parse(self, text: bytes) -> Records:
         """Read newline-delimited JSON. Blank lines are no records; every other line is accepted or rejected."""
-        if not self._whole_record and _is_utf8(text):
-            try:
-                accepted = self._decoder.decode_lines(text)
-            except (msgspec.MsgspecError, RecursionError):
-                pass
-            else:
-                if _is_one_by_line(text, len(accepted)):
-                    return Records(accepted, range(1, len(accepted) + 1))
-        records = Records(row_numbers=(numbers := []))
-        for number, line in enumerate(text.split(b"\n"), start=1):
-            if not line or line.isspace():
-                continue
-            verdict = self._read_line(line)
-            if isinstance(verdict, tuple):
-                records.rejected.append(Reject(number, line.decode(errors="backslashreplace"), verdict))
-            else:
-                records.accepted.append(verdict)
-                numbers.append(number)
+        lines = text.split(b"\n")
+        records = Records()
+        if self._whole_record or not _is_utf8(text):
+            for number, line in enumerate(lines, start=1):
+                self._enter(records, number, line, read=self._read_line)
+            return records
+        waiting = iter(lines)
+        number = 0
+        while number < len(lines):
+            had = len(records.accepted)
+            with suppress(msgspec.MsgspecError, RecursionError):
+                records.accepted.extend(map(self._decoder.decode, waiting))  # keeps those before a line that raises
+            decoded = len(records.accepted) - had
+            records.row_numbers.extend(range(number + 1, number + 1 + decoded))
+            number += decoded + 1
+            if number <= len(lines):
+                self._enter(records, number, lines[number - 1], read=self.judge)
         return records
 
-    def recheck(self, text: bytes, records: Records, positions: Iterable[int]) -> Records:
-        """Have the authority judge accepted records that a check on columns doubts; `positions` count from 0.
+    def judge_lines(self, text: bytes, numbers: Iterable[int]) -> Records:
+        """The authority's verdicts on some lines (from 1) of an object, such as those that a check on columns doubts.
 
-        Returns the records with each of them rejected, or with its values in their plainest form.
+        A record that it accepts has its values in their plainest form.
         """
         lines = text.split(b"\n")
-        numbers = records.row_numbers
-        if isinstance(numbers, range):  # decode_lines passes over blank lines, so count them here
-            numbers = [n for n, line in enumerate(lines, start=1) if line and not line.isspace()]
-        accepted = list(records.accepted)
-        rejected = list(records.rejected)
-        lost: set[int] = set()
-        for position in positions:
-            line = lines[numbers[position] - 1]
-            verdict = self.judge(line)
-            if isinstance(verdict, tuple):
-                rejected.append(Reject(numbers[position], line.decode(errors="backslashreplace"), verdict))
-                lost.add(position)
-            else:
-                accepted[position] = verdict
-        kept = [n for n in range(len(accepted)) if n not in lost]
-        return Records(
-            [accepted[n] for n in kept], [numbers[n] for n in kept], sorted(rejected, key=lambda r: r.row_number)
-        )
+        records = Records()
+        for number in numbers:
+            self._enter(records, number, lines[number - 1], read=self.judge)
+        return records
+
+    def _enter(
+        self, records: Records, number: int, line: bytes, *, read: Callable[[bytes], Any | tuple[str, ...]]
+    ) -> None:
+        """Enter what `read` says of a line in the records; a blank line is none."""
+        if not line or line.isspace():
+            return
+        verdict = read(line)
+        if isinstance(verdict, tuple):
+            records.rejected.append(Reject(number, line.decode(errors="backslashreplace"), verdict))
+            return
+        if (unknown := getattr(verdict, "unknown", None)) is not None:
+            records.unknown[len(records.accepted)] = unknown
+        records.accepted.append(verdict)
+        records.row_numbers.append(number)
 
     def doubtful_values(self, name: str, values: Iterable[Any]) -> list[Any]:
         """Those of a column's distinct values (carriers; JSON text as `str`) that break a rule msgspec can't keep."""
@@ -366,18 +368,6 @@ def _is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _is_one_by_line(text: bytes, records: int) -> bool:
-    """Whether the records of valid JSON stand one by line: none shares a line with another, none goes over several.
-
-    Inside a record `}` is never followed by `{`, so a line break between the two parts records.
-    """
-    breaks = text.count(b"\n") - text.endswith(b"\n")
-    if breaks == text.count(b"}\n{") == records - 1:
-        return True
-    lines = [line for raw in text.split(b"\n") if (line := raw.strip())]
-    return len(lines) == records and all(line.startswith(b"{") and line.endswith(b"}") for line in lines)
 
 
 def _as_object(rule: Any) -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""What Polars makes of parsed events: their values as columns, exactly typed, and the checks cheaper on columns.
+
+A check on columns finds doubtful records only; the contract's authority has the last word on them.
+"""
+
+import re
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from datalake_assets.engines.polars_columns import dtype_of, of_text, timestamp_of_text
+from datalake_assets.lake.contract import EXACT_IN_DOUBLES, Contract, Records
+from datalake_assets.lake.dataset import EventTime
+from datalake_assets.lake.layout import EVENT_TIME, UNKNOWN
+from datalake_assets.lake.plain import plain_timestamp
+
+_TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_CARRIER_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
+
+
+class EventColumns:
+    """The columns of one event stream."""
+
+    def __init__(self, contract: Contract, *, event_time: EventTime) -> None:
+        """Prepare the conversions; nothing is read."""
+        self._contract = contract
+        self._event_time = event_time
+        self._typed = {name: self._typed_column(name) for name in contract.types}
+
+    def carriers(self, records: Records) -> pl.DataFrame:
+        """The records' values as they were parsed, column by column, and `_unknown`."""
+        accepted = records.accepted
+        series: list[pl.Series] = []
+        for n, name in enumerate(self._contract.types):
+            values = map(attrgetter(f"f{n}"), accepted)
+            carrier = self._contract.carrier(name)
+            if carrier is msgspec.Raw:
+                series.append(_texts(name, [b"" if v is None else v for v in values]))
+            else:
+                series.append(pl.Series(name, list(values), dtype=_CARRIER_DTYPES[carrier]))
+        unknown: list[str | None] = [None] * len(accepted)
+        for position, text in records.unknown.items():
+            unknown[position] = text
+        return pl.DataFrame([*series, pl.Series(UNKNOWN, unknown, dtype=pl.String)])
+
+    def typed(self, carriers: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
+        """The carriers in the columns' types, with `_event_time`, and the rows that the authority must judge.
+
+        A row that it accepts comes again, with its values in their plainest form.
+        """
+        typed = carriers.select(*self._typed.values(), pl.exclude(*self._typed))
+        typed = typed.with_columns(self._event_time_column().alias(EVENT_TIME))
+        return typed, self._doubtful(carriers, typed)
+
+    def with_odd_times(self, typed: pl.DataFrame) -> pl.DataFrame:
+        """Event times in forms of ISO 8601 that Polars does not read, such as those without an offset."""
+        texts = typed[self._event_time.column]
+        unread = typed[EVENT_TIME].is_null()
+        plain = [plain_timestamp(text) if odd else None for text, odd in zip(texts, unread, strict=True)]
+        times = timestamp_of_text(pl.lit(pl.Series(plain, dtype=pl.String)))
+        return typed.with_columns(pl.col(EVENT_TIME).fill_null(times))
+
+    def _typed_column(self, name: str) -> pl.Expr:
+        lake_type, carrier = self._contract.types[name], self._contract.carrier(name)
+        value = pl.col(name)
+        if carrier is msgspec.Raw and lake_type.name == "json":
+            value = pl.when(value != "null").then(value)
+        if carrier is msgspec.Raw or carrier is str:
+            return of_text(value, lake_type).alias(name)
+        return value.cast(dtype_of(lake_type)).alias(name)
+
+    def _event_time_column(self) -> pl.Expr:
+        column, unit = self._event_time.column, self._event_time.unit
+        value = pl.col(column)
+        if self._contract.types[column].name == "string":
+            return timestamp_of_text(value)
+        if unit not in _TICKS_PER_SECOND:
+            return value
+        factor = 1_000_000 // _TICKS_PER_SECOND[unit]
+        first, last = self._contract.time_range(column) or (0, 0)
+        ticks = pl.when(value.is_between(first, last)).then(value) * factor
+        if self._contract.carrier(column) is float:
+            ticks = ticks.round().cast(pl.Int64, strict=False)
+        return ticks.cast(pl.Datetime("us", "UTC"))
+
+    def _doubtful(self, carriers: pl.DataFrame, typed: pl.DataFrame) -> list[int]:
+        contract = self._contract
+        checks = [pl.lit(typed[EVENT_TIME].is_null())]
+        checks.extend(pl.lit(typed[name].is_null()) for name in contract.needed if contract.is_text(name))
+        checks.extend(pl.col(name).abs() >= EXACT_IN_DOUBLES for name in contract.ruled_doubles)
+        for name, lake_type in contract.types.items():
+            value = pl.col(name)
+            if lake_type.name in {"decimal", "timestamp", "date"}:
+                checks.append(pl.lit(typed[name].is_null()) & value.is_not_null())
+            if check := contract.text_checks.get(name):
+                first = "".join(map(re.escape, check.first_characters))
+                checks.append(~value.str.contains(f"^[{first}]"))
+                number = value.cast(pl.Float64, strict=False)
+                kept = {"ge": number.ge, "le": number.le, "gt": number.gt, "lt": number.lt}
+                checks.extend(~kept[how](bound) for how, bound in check.bounds.items())
+                if check.bounds:
+                    checks.append((number.abs() >= EXACT_IN_DOUBLES) | (number.is_null() & (value != "null")))
+        for name in contract.columns_with_value_rules:
+            bad = contract.doubtful_values(name, carriers[name].unique().to_list())
+            if bad:
+                checks.append(pl.col(name).is_in(bad))
+        faulty = pl.any_horizontal(c.fill_null(value=False) for c in checks)
+        return carriers.select(pl.arg_where(faulty)).to_series().to_list()
+
+
+def _texts(name: str, values: list[Any]) -> pl.Series:
+    """JSON texts as a column; an empty one stands for none. No line of NDJSON holds a line break, so no text does."""
+    if not values:
+        return pl.Series(name, dtype=pl.String)
+    lines = pl.Series(name, [b"\n".join(values).decode()]).str.split("\n").explode()
+    return lines.set(lines == "", None)
