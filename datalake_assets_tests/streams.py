@@ -1,0 +1,107 @@
+"""A small event stream, a lake in a folder of the test, and objects landed in it: what the tests of events share."""
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from datalake_assets.engines.polars import PolarsEngine
+from datalake_assets.lake.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.landing import LandedObject
+from datalake_assets.lake.layout import Layout
+from datalake_assets.lake.step import StepReport, StepRequest
+from datalake_assets.operations import Run, admit, refresh_silver
+from datalake_assets.steps import execute
+
+HOUR = "2026-03-01-10:00"
+FOLDER = "2026/03/01/10"
+AT = 1_772_359_200
+"""10 o'clock on 1 March 2026, in seconds since 1970."""
+
+
+def stream(**changes: Any) -> EventStream:
+    """An event stream `clicks` with `id` and `at`; keywords change keys of its file (None takes one out)."""
+    properties = changes.pop("properties", {})
+    keys: dict[str, Any] = {
+        "name": "clicks",
+        "kind": "event_stream",
+        "description": "Clicks.",
+        "owner": "team:test",
+        "landing": {"prefix": "firehose/clicks"},
+        "key": ["id"],
+        "event_time": {"column": "at", "unit": "s"},
+        "schema": {
+            "type": "object",
+            "required": ["id", "at"],
+            "properties": {"id": {"type": "string"}, "at": {"type": "integer"}} | properties,
+        },
+        "max_rejected_fraction": 1.0,
+    }
+    return EventStream.model_validate({k: v for k, v in (keys | changes).items() if v is not None})
+
+
+def table(**changes: Any) -> CdcTable:
+    """A CDC table `orders` with a key; keywords change keys of its file."""
+    keys: dict[str, Any] = {
+        "name": "orders",
+        "kind": "cdc_table",
+        "description": "Orders.",
+        "owner": "team:test",
+        "landing": {"prefix": "dms/public/orders"},
+        "key": ["id"],
+        "columns": {"id": {"type": "int64"}},
+    }
+    return CdcTable.model_validate(keys | changes)
+
+
+def lake_in(folder: Path, *datasets: Dataset) -> Lake:
+    """A lake whose zones lie in a folder."""
+    zones = {zone: str(folder / zone) for zone in ("bronze", "silver", "gold", "quarantine")}
+    return Lake(
+        layout=Layout(root=str(folder), **zones),
+        datasets={d.name: d for d in datasets},
+        start=datetime(2026, 1, 1, tzinfo=UTC),
+        first_event_date=date(2020, 1, 1),
+    )
+
+
+def ndjson(records: Sequence[Mapping[str, Any] | str]) -> bytes:
+    """A line for each record; one that is text stands as it is."""
+    return b"".join((r if isinstance(r, str) else json.dumps(r)).encode() + b"\n" for r in records)
+
+
+def land(lake: Lake, key: str, records: Sequence[Mapping[str, Any] | str] | bytes) -> str:
+    """Land records as gzip NDJSON, or bytes as they are; returns the key."""
+    file = Path(lake.layout.bronze) / key
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(records if isinstance(records, bytes) else gzip.compress(ndjson(records)))
+    return key
+
+
+def runner(lake: Lake) -> Run:
+    """What runs steps of a lake on Polars."""
+
+    def run(request: StepRequest) -> StepReport:
+        return execute(request, lake=lake, engine=PolarsEngine())
+
+    return run
+
+
+def process(lake: Lake, dataset: Dataset, *partitions: str, only_waiting: bool = True) -> StepReport:
+    """Admit what landed in some partitions and bring it to silver."""
+    admit(lake, dataset, partitions)
+    return refresh_silver(lake, dataset, partitions, run=runner(lake), only_waiting=only_waiting)
+
+
+def landed(key: str, **changes: Any) -> LandedObject:
+    """A landed object as the ledger sees it."""
+    facts: dict[str, Any] = {
+        "etag": "1",
+        "size": 10,
+        "last_modified": datetime(2026, 3, 1, 10, 5, tzinfo=UTC),
+        "partition": HOUR,
+    }
+    return LandedObject(key=key, **(facts | changes))
