@@ -196,14 +196,12 @@ def _write_history(dataset: CdcTable, changes: Frame, lake: Lake, engine: Engine
     columns = [*_live_columns(dataset), cdc.OPERATION, cdc.COMMITTED_AT]
     with clock.stage("transform"):
         existing = _of_keys(engine.scan(uri), changes, key=dataset.key, engine=engine)
-        known = changes.select(columns)
-        if existing is not None:
-            known = nw.concat([existing.select(columns), known], how="vertical")
-        history = cdc.with_validity(known, key=dataset.key, columns=columns)
+        known = cdc.known_changes(changes, existing, key=dataset.key, columns=columns)
+        history = engine.compute(cdc.with_validity(known, key=dataset.key, columns=columns))
         changed = engine.compute(cdc.changed_history(history, existing, key=dataset.key))
     _upsert(
         uri,
-        changed.with_columns(nw.lit(value=False).alias(cdc.DELETED)),
+        changed,
         key=cdc.history_identity(dataset.key),
         partition_by=_partition_by(dataset),
         engine=engine,

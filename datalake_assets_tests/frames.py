@@ -55,7 +55,8 @@ def polars_frame(rows: Rows, types: Mapping[str, str]) -> Frame:
 def spark_frame(rows: Rows, types: Mapping[str, str]) -> Frame:
     """The rows as a Spark DataFrame of the session that all tests of this process share."""
     columns = {n: pa.array([row.get(n) for row in rows], type=arrow_type(t)) for n, t in types.items()}
-    return nw.from_native(spark_session().createDataFrame(pa.table(columns)))
+    made: Frame = nw.from_native(spark_session().createDataFrame(pa.table(columns)))
+    return made
 
 
 def rows_of(frame: Frame) -> list[dict[str, Any]]:

@@ -81,6 +81,7 @@ class ReplicatedLake:
         self.engine: Engine = PolarsEngine()
 
     def dataset(self, name: str) -> CdcTable:
+        """A dataset by its name."""
         dataset = self.lake.datasets[name]
         assert isinstance(dataset, CdcTable)
         return dataset
@@ -150,10 +151,9 @@ class ReplicatedLake:
         scanned = delta.scan(self.lake.uri(table))
         if scanned is None:
             return []
-        frame = scanned.select(*(columns or (pl.all().exclude("etl_timestamp", "source_filename"),))).collect()
-        return (
-            frame.select(sorted(frame.columns)).sort(pl.all().cast(pl.String, strict=False), nulls_last=True).to_dicts()
-        )
+        chosen = columns or (pl.all().exclude("etl_timestamp", "source_filename"),)
+        rows = scanned.select(*chosen).collect().to_dicts()
+        return sorted((dict(sorted(row.items())) for row in rows), key=lambda row: [str(v) for v in row.values()])
 
     def silver(self, table: str = "orders", *columns: str) -> dict[Any, tuple[Any, ...]]:
         """The declared columns (or those named) of the live rows by their key (a tuple when it is composite)."""

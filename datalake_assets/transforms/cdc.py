@@ -24,7 +24,7 @@ _SEQUENCE_WIDTH = 40
 _MICROSECOND_WIDTH = 6
 _ROW_WIDTH = 10
 OLD_DATE, REPLACES = "_old_date", "_replaces"
-_OLD_ORDER, _GRAVE_ORDER = "_old_order", "_grave_order"
+_OLD_ORDER, _OLD_HASH, _GRAVE_ORDER = "_old_order", "_old_hash", "_grave_order"
 
 
 def with_change_order(changes: nw.LazyFrame[Any], *, order_by: Sequence[str]) -> nw.LazyFrame[Any]:
@@ -60,16 +60,19 @@ def decide(
     `changes` has one row per key; `live` and `tombstones` are the rows that the tables have for these keys. Returns
     the changes that are newer than both, with `_deleted` (the row goes), `_replaces` (there is a row that is replaced
     or goes) and `_old_date` (the event date of that row). A delete asks the live row alone, not its own tombstone, so
-    that a run that died between writing the two is made good by the next.
+    that a run that died between writing the two is made good by the next. The record that the table has already is
+    written when a mended contract reads it otherwise.
     """
-    frame = _beside(changes, live, key=key, columns={CHANGE_ORDER: _OLD_ORDER, EVENT_DATE: OLD_DATE})
+    beside_live = {CHANGE_ORDER: _OLD_ORDER, RECORD_HASH: _OLD_HASH, EVENT_DATE: OLD_DATE}
+    frame = _beside(changes, live, key=key, columns=beside_live)
     frame = _beside(frame, tombstones, key=key, columns={CHANGE_ORDER: _GRAVE_ORDER})
     order, old, grave = nw.col(CHANGE_ORDER), nw.col(_OLD_ORDER), nw.col(_GRAVE_ORDER)
+    reads_otherwise = (order == old) & (nw.col(RECORD_HASH) != nw.col(_OLD_HASH))
     deletes = nw.col(OPERATION) == DELETE
     removes = deletes & ~old.is_null() & (order > old)
-    writes = ~deletes & (old.is_null() | (order > old)) & (grave.is_null() | (order > grave))
+    writes = ~deletes & (old.is_null() | (order > old) | reads_otherwise) & (grave.is_null() | (order > grave))
     marked = frame.filter(removes | writes).with_columns(deletes.alias(DELETED), (~old.is_null()).alias(REPLACES))
-    return marked.drop(_OLD_ORDER, _GRAVE_ORDER)
+    return marked.drop(_OLD_ORDER, _OLD_HASH, _GRAVE_ORDER)
 
 
 def graves(
@@ -87,6 +90,23 @@ def history_identity(key: Sequence[str]) -> list[str]:
     return [*key, OPERATION, COMMITTED_AT, RECORD_HASH]
 
 
+def known_changes(
+    changes: nw.LazyFrame[Any], existing: nw.LazyFrame[Any] | None, *, key: Sequence[str], columns: Sequence[str]
+) -> nw.LazyFrame[Any]:
+    """All that is known of the keys of some changes: what the history has of them, and what was read now.
+
+    A landed record that is read again stands for itself, so that a mended contract shows in the history too; a column
+    that the history lacks is null there.
+    """
+    read = changes.select(*columns)
+    if existing is None:
+        return read
+    record = [*key, CHANGE_ORDER]
+    before = existing.join(read.select(*record), on=record, how="anti")
+    has = before.collect_schema().names()
+    return nw.concat([before.select(c for c in columns if c in has), read], how="diagonal")
+
+
 def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Sequence[str]) -> nw.LazyFrame[Any]:
     """The history (type 2) of all changes of some keys.
 
@@ -95,9 +115,8 @@ def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Se
     predecessor) to the next one; `is_current` is true for the newest change unless it is a delete. A delete without an
     event time belongs to the date of the row it deletes, as that is known by now.
     """
-    order, identity = CHANGE_ORDER, history_identity(key)
-    # A change that is read again is equal to itself in its order, too: any of the two stays.
-    known = newest(changes, key=identity).unique(identity, keep="any")
+    order = CHANGE_ORDER
+    known = newest(changes, key=history_identity(key))
     from_ = nw.col(COMMITTED_AT).cum_max().over(*key, order_by=order)
     known = known.with_columns(from_.alias(VALID_FROM))
     own_date = nw.when((nw.col(OPERATION) != DELETE) | ~nw.col(EVENT_TIME).is_null()).then(nw.col(EVENT_DATE))
@@ -115,13 +134,15 @@ def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Se
 def changed_history(
     history: nw.LazyFrame[Any], existing: nw.LazyFrame[Any] | None, *, key: Sequence[str]
 ) -> nw.LazyFrame[Any]:
-    """The rows of a recomputed history that the table lacks or has otherwise.
+    """The rows of a recomputed history that the table lacks or has otherwise, and those that it has no more.
 
-    `_replaces` tells whether the table has the row, `_old_date` on which event date.
+    `_replaces` tells whether the table has the row, `_old_date` on which event date, `_deleted` that it goes: a mended
+    contract reads the change otherwise.
     """
+    stays = nw.lit(value=False).alias(DELETED)
     if existing is None:
         nothing = nw.lit(None).cast(nw.Date).alias(OLD_DATE)
-        return history.with_columns(nothing, nw.lit(value=False).alias(REPLACES))
+        return history.with_columns(nothing, nw.lit(value=False).alias(REPLACES), stays)
     compared = {c: f"_was_{c}" for c in (VALID_FROM, VALID_TO, IS_CURRENT, CHANGE_ORDER, EVENT_DATE)}
     identity = history_identity(key)
     was = existing.select(*identity, *(nw.col(c).alias(old) for c, old in compared.items()))
@@ -132,8 +153,11 @@ def changed_history(
         for c, old in compared.items()
     ]
     changed = ~known | ~nw.all_horizontal(*same, ignore_nulls=False)
-    marked = beside.with_columns(known.alias(REPLACES), nw.col(compared[EVENT_DATE]).alias(OLD_DATE))
-    return marked.filter(changed).drop(*compared.values())
+    marked = beside.with_columns(known.alias(REPLACES), nw.col(compared[EVENT_DATE]).alias(OLD_DATE), stays)
+    gone = existing.join(history.select(*identity), on=identity, how="anti").with_columns(
+        nw.lit(value=True).alias(REPLACES), nw.col(EVENT_DATE).alias(OLD_DATE), nw.lit(value=True).alias(DELETED)
+    )
+    return nw.concat([marked.filter(changed).drop(*compared.values()), gone], how="diagonal")
 
 
 def _beside(
@@ -141,7 +165,8 @@ def _beside(
 ) -> nw.LazyFrame[Any]:
     """The frame with some of a table's columns beside each key, under other names; null where the table lacks it."""
     if table is None:
-        types: dict[str, type[nw.Date | nw.String]] = {EVENT_DATE: nw.Date, CHANGE_ORDER: nw.String}
-        return frame.with_columns(nw.lit(None).cast(types[c]).alias(name) for c, name in columns.items())
+        return frame.with_columns(
+            nw.lit(None).cast(nw.Date if c == EVENT_DATE else nw.String).alias(name) for c, name in columns.items()
+        )
     picked = table.select(*key, *(nw.col(c).alias(name) for c, name in columns.items()))
     return frame.join(picked, on=list(key), how="left")

@@ -122,13 +122,16 @@ DECISIONS: dict[str, tuple[dict[str, Any], str | None, str | None, dict[str, Any
         change(10, "5", "D", day=None), "4", "5", {"_deleted": True, "_replaces": True}
     ),
     "a change between the row and its delete": (change(11, "5"), "4", "6", None),
+    "the same record, which a mended contract reads otherwise": (
+        change(13, "5", content="other"), "5", None, {"_deleted": False, "_replaces": True}
+    ),
     "an update after an old delete": (change(12, "5"), "4", "3", {"_deleted": False, "_replaces": True}),
 }  # fmt: skip
 
 
 def test_what_the_newest_change_does_to_the_live_row(frame: Constructor) -> None:
     changes = [c for c, *_ in DECISIONS.values()]
-    live = [change(c["id"], order, day=20) for c, order, *_ in DECISIONS.values() if order]
+    live = [change(c["id"], order, day=20, content=order) for c, order, *_ in DECISIONS.values() if order]
     tombstones = [change(c["id"], order) for c, _, order, _ in DECISIONS.values() if order]
     decided = cdc.decide(
         frame(changes, CHANGE), key=KEY, live=frame(live, CHANGE), tombstones=frame(tombstones, CHANGE)
@@ -184,7 +187,7 @@ def test_each_change_is_valid_until_the_next(frame: Constructor) -> None:
     again = [change(2, "1", "D", day=None, second=1), change(2, "2", "I", day=2, second=1)]
     back_in_time = [change(3, "1", "L", second=9), change(3, "2", second=4), change(3, "3", second=10)]
     one_transaction = [change(4, "1", content="A"), change(4, "2", content="B"), change(4, "3", content="A")]
-    twice = [change(5, "1"), change(5, "1"), change(5, "2", second=3)]
+    twice = [change(5, "1", content="A"), change(5, "2", content="A"), change(5, "3", second=3)]
     # What the history said before an insert came late: it held the delete for one of the row of day 1.
     date_comes_late = [
         change(6, "1", "I", day=1),
@@ -225,17 +228,29 @@ def test_only_what_differs_from_the_table_is_written_to_the_history(frame: Const
 
     same, ended, moved = row(1, "1"), row(2, "1"), row(3, "1", day=2)
     history = [same, row(2, "1", to=5), row(3, "1", day=3), row(4, "1"), row(5, "2", to=7)]
-    existing = [same, ended, moved, row(5, "1", to=7), row(6, "1")]
+    gone = row(6, "1")
+    existing = [same, ended, moved, row(5, "1", to=7), gone]
     changed = cdc.changed_history(frame(history, types), frame(existing, types), key=KEY)
     old = date(2026, 1, 1)
     assert_equal_rows(
         changed,
         [
-            history[1] | {"_replaces": True, "_old_date": old},
-            history[2] | {"_replaces": True, "_old_date": date(2026, 1, 2)},
-            history[3] | {"_replaces": False, "_old_date": None},
-            history[4] | {"_replaces": True, "_old_date": old},
+            history[1] | {"_replaces": True, "_old_date": old, "_deleted": False},
+            history[2] | {"_replaces": True, "_old_date": date(2026, 1, 2), "_deleted": False},
+            history[3] | {"_replaces": False, "_old_date": None, "_deleted": False},
+            history[4] | {"_replaces": True, "_old_date": old, "_deleted": False},
+            gone | {"_replaces": True, "_old_date": old, "_deleted": True},
         ],
     )
     first = cdc.changed_history(frame(history, types), None, key=KEY)
-    assert_equal_rows(first, [h | {"_replaces": False, "_old_date": None} for h in history])
+    assert_equal_rows(first, [h | {"_replaces": False, "_old_date": None, "_deleted": False} for h in history])
+
+
+def test_a_landed_record_that_is_read_again_stands_for_itself(frame: Constructor) -> None:
+    table = [change(1, "1", content="old"), change(1, "2"), change(2, "1")]
+    older = {name: t for name, t in CHANGE.items() if name != "operation"}
+    read = [change(1, "1", content="new"), change(1, "3")]
+    known = cdc.known_changes(frame(read, CHANGE), frame(table, older), key=KEY, columns=list(CHANGE))
+    assert_equal_rows(known, [*read, *(c | {"operation": None} for c in table[1:])])
+    alone = cdc.known_changes(frame(read, CHANGE), None, key=KEY, columns=["id", "_change_order"])
+    assert_equal_rows(alone, [{"id": 1, "_change_order": "1"}, {"id": 1, "_change_order": "3"}])

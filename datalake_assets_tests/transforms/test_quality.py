@@ -3,13 +3,13 @@
 from datetime import date
 
 from datalake_assets.transforms.quality import score
-from datalake_assets_tests.frames import Constructor, assert_equal_rows
+from datalake_assets_tests.frames import Constructor, Rows, assert_equal_rows
 
 TYPES = {"id": "int64", "name": "string", "born": "date", "_unknown": "string"}
 
 
 def test_the_score_is_the_share_of_declared_columns_with_a_value(frame: Constructor) -> None:
-    rows = [{"id": 1, "name": "a", "born": date(2026, 1, 1)}, {"id": 2}, {"_unknown": "{}"}]
+    rows: Rows = [{"id": 1, "name": "a", "born": date(2026, 1, 1)}, {"id": 2}, {"_unknown": "{}"}]
     scored = score(frame(rows, TYPES), columns=["id", "name", "born"])
     assert_equal_rows(
         scored.select("id", "quality_score"),
