@@ -43,6 +43,7 @@ columns:
   created_at: {type: timestamp}
 event_time: {column: created_at}
 history: true
+max_rejected_fraction: 1
 """
 CUSTOMERS = """
 name: customers
@@ -132,9 +133,9 @@ class ReplicatedLake:
         return execute(request, lake=self.lake, engine=self.engine)
 
     def owed(self) -> dict[str, set[date]]:
-        """The event dates that each daily gold table has to compute."""
+        """The event dates that each daily gold table has to compute; tables that owe nothing are left out."""
         owed = planning.owed_by_gold(self.lake, self.engine, now=datetime.now(UTC))
-        return {name: set(debt.dates) for name, debt in owed.items()}
+        return {name: set(debt.dates) for name, debt in owed.items() if debt.dates}
 
     def refresh_gold(self) -> dict[str, set[date]]:
         """Compute what gold owes; returns which dates of which table those were."""
