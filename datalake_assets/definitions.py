@@ -7,6 +7,7 @@ import dagster as dg
 from datalake_assets.assets.bronze import build_bronze
 from datalake_assets.assets.checks import build_silver_checks
 from datalake_assets.assets.gold import build_gold
+from datalake_assets.assets.jobs import build_jobs
 from datalake_assets.assets.silver import build_silver
 from datalake_assets.resources.runners import InProcessRunner
 from datalake_assets.schedules import build_backfill_schedule
@@ -25,7 +26,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     most = settings.partitions_per_run
     datasets = lake.datasets.values()
     tables = gold_tables(lake.datasets).values()
-    landing = (build_dms_sensor(lake, settings), build_firehose_sensor(lake, settings))
+    jobs = build_jobs(lake)
+    landing = (build_dms_sensor(lake, jobs, settings), build_firehose_sensor(lake, jobs, settings))
     return dg.Definitions(
         assets=[
             *(build_bronze(lake, d, partitions_per_run=most) for d in datasets),
@@ -33,8 +35,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             *(build_gold(lake, t, partitions_per_run=most, freshness=_FRESH) for t in tables),
         ],
         asset_checks=[build_silver_checks(lake, d) for d in datasets],
-        sensors=[*(s for s in landing if s is not None), build_late_data_sensor(lake, settings)],
-        schedules=[build_backfill_schedule(lake, settings)],
+        sensors=[*(s for s in landing if s is not None), build_late_data_sensor(lake, jobs, settings)],
+        schedules=[build_backfill_schedule(lake, name, job, settings) for name, job in jobs.items()],
+        jobs=list(jobs.values()),
         resources={"runner": InProcessRunner()},
         executor=dg.in_process_executor,
     )

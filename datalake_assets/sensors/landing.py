@@ -14,6 +14,7 @@ from obstore.exceptions import BaseError
 from pydantic import BaseModel, Field, ValidationError
 
 from datalake_assets.assets.bronze import bronze_key
+from datalake_assets.assets.jobs import Jobs, landing_job_name
 from datalake_assets.assets.partitions import CADENCE_STEPS
 from datalake_assets.assets.silver import ONLY_WAITING_TAG, silver_keys
 from datalake_assets.lake.dataset import Dataset
@@ -62,21 +63,22 @@ def landing_requests(
         objects = [o.identity for p in partitions for o in work.waiting[p]]
         name = request_name([lake.layout.root, dataset.name, *partitions, *objects])
         assets = [bronze_key(dataset), *silver_keys(dataset)]
-        requests.append(run_request(assets, partitions, name=name, tags={ONLY_WAITING_TAG: "true"}))
+        tags = {ONLY_WAITING_TAG: "true"}
+        requests.append(run_request(assets, partitions, job=landing_job_name(dataset), name=name, tags=tags))
     return requests, work.position
 
 
 def build_landing_sensor(
-    lake: Lake, datasets: Mapping[str, Dataset], *, name: str, description: str, settings: Settings
+    lake: Lake, datasets: Mapping[str, Dataset], *, jobs: Jobs, name: str, description: str, settings: Settings
 ) -> dg.SensorDefinition:
     """A sensor over the landed objects of some datasets."""
     status = dg.DefaultSensorStatus.RUNNING if lake.layout.is_local else dg.DefaultSensorStatus.STOPPED
-    targets = [key for d in datasets.values() for key in (bronze_key(d), *silver_keys(d))]
+    names = sorted({landing_job_name(d) for d in datasets.values()})
 
     @dg.sensor(
         name=name,
         description=description,
-        target=dg.AssetSelection.assets(*targets),
+        jobs=[jobs[n] for n in names],
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=status,
     )

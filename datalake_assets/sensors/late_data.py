@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from datalake_assets.assets.gold import gold_key
+from datalake_assets.assets.jobs import Jobs, gold_job_name
 from datalake_assets.assets.partitions import DAY
 from datalake_assets.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
@@ -33,22 +34,23 @@ def gold_requests(lake: Lake, *, settings: Settings, now: datetime) -> tuple[lis
     for days, names in together.items():
         for partitions in consecutive(days, step=DAY, most=settings.partitions_per_run):
             request = request_name([lake.layout.root, *names, *partitions, *positions])
-            requests.append(run_request([gold_key(tables[n]) for n in names], partitions, name=request))
+            assets = [gold_key(tables[n]) for n in names]
+            requests.append(run_request(assets, partitions, job=gold_job_name(tables[names[0]]), name=request))
     for name in [] if requests else stale_totals(lake, now=now):
         request = request_name([lake.layout.root, name, *positions])
-        requests.append(run_request([gold_key(tables[name])], (), name=request))
+        requests.append(run_request([gold_key(tables[name])], (), job=gold_job_name(tables[name]), name=request))
     return requests, withheld
 
 
-def build_late_data_sensor(lake: Lake, settings: Settings) -> dg.SensorDefinition:
+def build_late_data_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.SensorDefinition:
     """One sensor for all of gold."""
     status = dg.DefaultSensorStatus.RUNNING if lake.layout.is_local else dg.DefaultSensorStatus.STOPPED
-    targets = [gold_key(table) for table in gold_tables(lake.datasets).values()]
+    names = sorted({gold_job_name(table) for table in gold_tables(lake.datasets).values()})
 
     @dg.sensor(
         name="late_data",
         description="Event dates that silver touched: asks for gold of exactly these, however old they are.",
-        target=dg.AssetSelection.assets(*targets),
+        jobs=[jobs[n] for n in names],
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=status,
     )

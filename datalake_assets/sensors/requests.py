@@ -23,12 +23,13 @@ def request_name(parts: Iterable[object]) -> str:
 
 
 def run_request(
-    assets: Sequence[dg.AssetKey], partitions: Sequence[str], *, name: str, tags: dict[str, str] | None = None
+    assets: Sequence[dg.AssetKey], partitions: Sequence[str], *, job: str, name: str, tags: dict[str, str] | None = None
 ) -> dg.RunRequest:
     """Ask for one run over consecutive partitions of some assets (none: assets without partitions)."""
     single = len(partitions) == 1
     return dg.RunRequest(
         run_key=name,
+        job_name=job,
         asset_selection=list(assets),
         partition_key=partitions[0] if single else None,
         tags={REQUEST_TAG: name, **(tags or {}), **(range_tags(partitions) if len(partitions) > 1 else {})},

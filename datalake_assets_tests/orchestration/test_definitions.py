@@ -73,7 +73,9 @@ def test_a_wrong_dataset_file_stops_the_load_and_says_where(tmp_path: Path) -> N
         build_definitions(Settings(root=str(tmp_path / "lake"), datasets=folder))
 
 
-def test_a_new_source_takes_one_yaml_file_and_landed_objects(settings: Settings, bronze: Path, process: Process) -> None:
+def test_a_new_source_takes_one_yaml_file_and_landed_objects(
+    settings: Settings, bronze: Path, process: Process
+) -> None:
     first = [{"id": "a", "at": 1_767_225_600, "page": "/"}, {"id": "b", "at": 1_767_312_000}]
     land(bronze, "firehose/clicks", "2026/01/02/00", "one", first)
     land(bronze, "firehose/clicks", "2026/01/02/01", "two", [*first, {"id": "c", "at": 1_767_312_001, "page": "/c"}])
@@ -89,3 +91,11 @@ def test_a_new_source_takes_one_yaml_file_and_landed_objects(settings: Settings,
     assert summary.select("source", "records", "rejects").rows() == [("clicks", 1, 0), ("clicks", 2, 0)]
     totals = pl.read_delta(settings.layout.gold_table("source_statistics"))
     assert totals.select("source", "records", "days").rows() == [("clicks", 3, 2)]
+
+
+def test_every_job_sensor_and_schedule_of_the_packaged_datasets_resolves(tmp_path: Path) -> None:
+    repository = build_definitions(Settings(root=str(tmp_path))).get_repository_def()
+    jobs = {job.name for job in repository.get_all_jobs()}
+    assert {"landed_hourly", "landed_daily", "gold_dates", "gold_totals"} <= jobs
+    assert {s.name for s in repository.sensor_defs} == {"dms_landing", "firehose_landing", "late_data"}
+    assert {s.name for s in repository.schedule_defs} == {f"backfill_missed_{job}" for job in jobs - {"__ASSET_JOB"}}

@@ -97,9 +97,7 @@ def test_too_many_rejects_hold_gold_back_until_the_partition_is_replayed(
     definitions = build_definitions(again)
     job = definitions.resolve_implicit_global_asset_job_def()
     silver = dg.AssetKey(["silver", "clicks"])
-    assert job.execute_in_process(
-        instance=instance, asset_selection=[silver], partition_key="2026-01-02-00:00"
-    ).success
+    assert job.execute_in_process(instance=instance, asset_selection=[silver], partition_key="2026-01-02-00:00").success
     run_to_the_end(definitions, instance, tell=lambda *_: None)
     summary = pl.read_delta(settings.layout.gold_table("daily_summary"))
     records = dict(summary.select("event_date", "records").iter_rows())
@@ -154,9 +152,7 @@ def test_a_range_of_partitions_is_one_step_over_all_of_them(
     assert DeltaTable(settings.layout.silver_table("clicks")).version() == 0
 
 
-def test_work_that_failed_is_tried_again_by_the_next_run(
-    bronze: Path, process: Process, settings: Settings
-) -> None:
+def test_work_that_failed_is_tried_again_by_the_next_run(bronze: Path, process: Process, settings: Settings) -> None:
     land(bronze, "firehose/clicks", "2026/01/01/00", "one", [_click("a", 0)])
     silver = Path(settings.layout.silver)
     silver.parent.mkdir(parents=True, exist_ok=True)

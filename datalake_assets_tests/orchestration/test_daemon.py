@@ -1,0 +1,165 @@
+"""`dagster dev` as people use it: files land while it runs and gold changes; partitions are materialized and backfilled."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from datalake_assets.settings import Settings
+from datalake_assets_tests.sources import land
+
+_PROJECT = Path(__file__).parents[2]
+_LOADED = """query { workspaceOrError { ... on Workspace { locationEntries {
+  loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+_PARTITIONS = """query($k: AssetKeyInput!) { assetNodeOrError(assetKey: $k) { ... on AssetNode {
+  partitionStats { numMaterialized numFailed } } } }"""
+_BACKFILL = """mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+_BACKFILL_STATE = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
+  status runs { runId status } } } }"""
+
+
+class Dagster:
+    """A `dagster dev` that runs, asked over GraphQL."""
+
+    def __init__(self, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._url = f"http://127.0.0.1:{port}/graphql"
+        self._process = process
+        self._log = log
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            told = json.load(answer)
+        assert "errors" not in told, told
+        return told["data"]
+
+    def wait_for(self, what: str, is_so: Callable[[], Any], *, seconds: float) -> Any:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert self._process.poll() is None, self._log.read_text()
+            try:
+                if answer := is_so():
+                    return answer
+            except OSError:
+                pass
+            time.sleep(0.5)
+        pytest.fail(f"{what} did not happen in {seconds} s\n{self._log.read_text()[-4_000:]}")
+
+    def is_loaded(self) -> bool:
+        entries = self.ask(_LOADED)["workspaceOrError"]["locationEntries"]
+        for entry in entries:
+            error = (entry["locationOrLoadError"] or {}).get("message")
+            assert error is None, error
+        return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
+
+    def materialized(self, *path: str) -> int:
+        stats = self.ask(_PARTITIONS, k={"path": path})["assetNodeOrError"]["partitionStats"]
+        count: int = stats["numMaterialized"]
+        return count
+
+
+@contextmanager
+def _dagster_dev(environment: dict[str, str], folder: Path) -> Iterator[Dagster]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = folder / "dagster-dev.log"
+    program = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
+    program += ["-m", "datalake_assets.definitions"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            program,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield Dagster(port, process, log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text((_PROJECT / "dagster.yaml").read_text())
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "DAGSTER_HOME": str(home),
+        "DATALAKE_ROOT": settings.root,
+        "DATALAKE_DATASETS": str(settings.datasets),
+        "DATALAKE_SENSOR_SECONDS": "5",
+    }
+
+
+def _records(settings: Settings) -> dict[str, int]:
+    table = Path(settings.layout.gold_table("daily_summary"))
+    if not (table / "_delta_log").exists():
+        return {}
+    rows = pl.read_delta(str(table))
+    return {day.isoformat(): count for day, count in rows.select("event_date", "records").iter_rows()}
+
+
+@pytest.mark.timeout(400)
+def test_a_file_landed_while_dagster_runs_reaches_gold_without_a_click(
+    settings: Settings, bronze: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    land(bronze, "firehose/clicks", "2026/01/01/00", "one", [{"id": "a", "at": 1_767_225_600}])
+    with _dagster_dev(environment, tmp_path) as dagster:
+        dagster.wait_for("loading", dagster.is_loaded, seconds=120)
+        dagster.wait_for("the first day", lambda: _records(settings) == {"2026-01-01": 1}, seconds=120)
+
+        late = [{"id": "b", "at": 1_767_225_601}, {"id": "c", "at": 1_767_139_200}]
+        land(bronze, "firehose/clicks", "2026/01/03/07", "two", late)
+        both = {"2025-12-31": 1, "2026-01-01": 2}
+        dagster.wait_for("both days", lambda: _records(settings) == both, seconds=120)
+        assert dagster.materialized("silver", "clicks") == 2
+
+        keys = [f"2026-01-01-{hour:02}:00" for hour in range(12)]
+        assets = [{"path": ["bronze", "clicks"]}, {"path": ["silver", "clicks"]}]
+        launched = dagster.ask(_BACKFILL, p={"assetSelection": assets, "partitionNames": keys})
+        backfill = launched["launchPartitionBackfill"]["backfillId"]
+
+        def state() -> Any:
+            told = dagster.ask(_BACKFILL_STATE, id=backfill)["partitionBackfillOrError"]
+            return told if told["status"].startswith("COMPLETED") else None
+
+        ended = dagster.wait_for("the backfill", state, seconds=120)
+        assert [run["status"] for run in ended["runs"]] == ["SUCCESS"], "a range of hours is one run"
+        assert dagster.materialized("silver", "clicks") == len(keys) + 1
+    assert _records(settings) == both
+
+
+def test_one_partition_is_materialized_from_the_command_line(
+    settings: Settings, bronze: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    land(bronze, "firehose/clicks", "2026/01/01/05", "one", [{"id": "a", "at": 1_767_225_600}])
+    program = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "datalake_assets.definitions"]
+    for asset in ("bronze/clicks", "silver/clicks"):
+        selected = [*program, "--select", asset, "--partition", "2026-01-01-05:00"]
+        done = subprocess.run(selected, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert pl.read_delta(settings.layout.silver_table("clicks"))["id"].to_list() == ["a"]
