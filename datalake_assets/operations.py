@@ -4,6 +4,7 @@ Belongs here: the order of ledger, step and step log around one step. Each funct
 again.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, date, datetime
 
@@ -43,7 +44,7 @@ def refresh_silver(
         since_position=lake.step_log.last_positions(dataset.name, now=datetime.now(UTC)),
     )
     report = run(request)
-    lake.step_log.record(report, blocked=blocked_partitions(dataset, report))
+    lake.step_log.record(report, blocked=_blocked_partitions(lake, dataset, report))
     lake.ledger.complete(dataset.name, report.objects, contract=dataset.fingerprint)
     return report
 
@@ -57,10 +58,20 @@ def refresh_gold(lake: Lake, table: GoldTable, dates: Collection[date], *, run: 
     return report
 
 
-def blocked_partitions(dataset: Dataset, report: StepReport) -> set[str]:
-    """The partitions of which more was rejected than the dataset allows: gold waits for their dates."""
-    return {
-        counts.partition
-        for counts in report.partitions
-        if counts.rows_in and counts.rows_rejected / counts.rows_in > dataset.max_rejected_fraction
-    }
+def _blocked_partitions(lake: Lake, dataset: Dataset, report: StepReport) -> set[str]:
+    """The partitions of which more was rejected than the dataset allows: gold waits for their dates.
+
+    All objects of a partition count, those that other steps processed too, so that the verdict does not depend on how
+    the objects were shared out among steps.
+    """
+    own = {(o.key, o.etag, o.size) for o in report.objects}
+    seen: Counter[str] = Counter()
+    rejected: Counter[str] = Counter()
+    for row in lake.ledger.rows(dataset.name, [p.partition for p in report.partitions]).iter_rows(named=True):
+        if (row["key"], row["etag"], row["size"]) not in own:
+            seen[row["partition"]] += row["rows_in"] or 0
+            rejected[row["partition"]] += row["rows_rejected"] or 0
+    for outcome in report.objects:
+        seen[outcome.partition] += outcome.rows_in
+        rejected[outcome.partition] += outcome.rows_rejected
+    return {p for p, count in rejected.items() if count > dataset.max_rejected_fraction * seen[p]}

@@ -1,5 +1,6 @@
-"""`dagster dev` as people use it: files land while it runs and gold changes; partitions are materialized and backfilled."""
+"""`dagster dev` as people use it: files land while it runs, gold changes; partitions are materialized, backfilled."""
 
+import http.client
 import json
 import os
 import signal
@@ -7,9 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,16 @@ class Dagster:
     """A `dagster dev` that runs, asked over GraphQL."""
 
     def __init__(self, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._url = f"http://127.0.0.1:{port}/graphql"
+        self._port = port
         self._process = process
         self._log = log
 
     def ask(self, query: str, **variables: Any) -> Any:
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            told = json.load(answer)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        with closing(connection):
+            connection.request("POST", "/graphql", body, {"Content-Type": "application/json"})
+            told = json.load(connection.getresponse())
         assert "errors" not in told, told
         return told["data"]
 
@@ -53,7 +54,7 @@ class Dagster:
             try:
                 if answer := is_so():
                     return answer
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 pass
             time.sleep(0.5)
         pytest.fail(f"{what} did not happen in {seconds} s\n{self._log.read_text()[-4_000:]}")

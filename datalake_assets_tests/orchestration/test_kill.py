@@ -38,7 +38,7 @@ def _run_to_the_end(settings: Settings, home: Path) -> None:
 
 
 def _land(settings: Settings, hours: int) -> None:
-    simulation = Simulation(hours=hours, rate=40, seed=_SEED, start=datetime(2026, 1, 1, tzinfo=UTC))
+    simulation = Simulation(hours=hours, rate=150, seed=_SEED, start=datetime(2026, 1, 1, tzinfo=UTC))
     simulate(open_store(settings.layout.bronze), simulation)
 
 
@@ -54,7 +54,7 @@ def _content(settings: Settings) -> dict[str, pl.DataFrame]:
 
 @pytest.mark.timeout(600)
 def test_twenty_kills_at_random_moments_leave_no_trace(tmp_path: Path) -> None:
-    print(f"seed {_SEED}")
+    print(f"seed {_SEED}")  # noqa: T201 (pytest shows it when the test fails)
     moments = random.Random(_SEED)
     disturbed, undisturbed = Settings(root=str(tmp_path / "disturbed")), Settings(root=str(tmp_path / "undisturbed"))
     killed = 0

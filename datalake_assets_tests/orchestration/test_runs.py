@@ -105,6 +105,13 @@ def test_too_many_rejects_hold_gold_back_until_the_partition_is_replayed(
     assert pl.read_delta(settings.layout.quarantine_table("clicks")).is_empty()
 
 
+def test_the_verdict_on_a_partition_does_not_depend_on_how_its_objects_came(bronze: Path, process: Process) -> None:
+    land(bronze, "firehose/clicks", "2026/01/01/00", "one", [_click(str(n), 0) for n in range(60)])
+    assert process().failed == []
+    land(bronze, "firehose/clicks", "2026/01/01/00", "two", [_click("a", 0), "not json"])
+    assert process().failed == []  # one of two in this object, but one of 62 in the partition
+
+
 def test_a_failing_check_stops_gold_in_the_same_run(
     bronze: Path, settings: Settings, instance: dg.DagsterInstance
 ) -> None:

@@ -1,0 +1,168 @@
+"""The `datalake` command as people type it."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from datalake_assets.cli import app
+from datalake_assets_tests.sources import CLICKS, land, write_datasets
+
+_JAN_1 = 1_767_225_600
+
+
+class Lake:
+    """A lake, and the command run on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "lake"
+        self.environment = {"DATALAKE_ROOT": str(self.root), "DATALAKE_DATASETS": str(folder / "datasets")}
+        write_datasets(folder / "datasets", CLICKS)
+
+    def datalake(self, *arguments: str, **environment: str) -> Result:
+        return CliRunner().invoke(app, list(arguments), env=self.environment | environment)
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+    return Lake(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """A lake with two days of clicks, one of them wrong, run to the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("filled")
+        patch.delenv("DAGSTER_HOME", raising=False)
+        patch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+        patch.chdir(folder)
+        lake = Lake(folder)
+        clicks = [{"id": f"{n}", "at": _JAN_1 + n * 3_600, "page": '/a,"b"'} for n in range(40)]
+        land(lake.root / "bronze", "firehose/clicks", "2026/01/02/16", "one", [*clicks, '{"id": "x", "at": "soon"}'])
+        result = lake.datalake("run")
+        assert result.exit_code == 0, result.output
+        yield lake
+
+
+def test_run_prints_what_came_of_every_table(filled: Lake) -> None:
+    result = filled.datalake("run")
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["bronze", "clicks", "41", "41", "-", "-"] in lines
+    assert any(line[:5] == ["silver", "clicks", "41", "40", "1"] for line in lines)
+    assert any(line[:4] == ["gold", "daily_summary", "-", "2"] for line in lines)
+    assert "Look further" in result.stdout
+
+
+def test_what_run_prints_is_what_query_and_any_reader_see(filled: Lake) -> None:
+    counted = json.loads(filled.datalake("query", "SELECT count(*) AS n FROM silver.clicks", "--format", "json").stdout)
+    assert counted == [{"n": 40}] == [{"n": pl.read_delta(str(filled.root / "silver" / "clicks")).height}]
+
+
+def test_status_counts_objects_and_records(filled: Lake) -> None:
+    result = filled.datalake("status")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["clicks", "1", "1", "1", "0", "41", "1", "24"] in lines  # 24 hours of the day before it landed
+
+
+def test_query_prints_a_table_csv_or_json(filled: Lake) -> None:
+    sql = "SELECT id, page, event_date FROM silver.clicks WHERE id = '7'"
+    assert "2026-01-01" in filled.datalake("query", sql).stdout
+    rows = list(csv.reader(io.StringIO(filled.datalake("query", sql, "--format", "csv").stdout)))
+    assert rows == [["id", "page", "event_date"], ["7", '/a,"b"', "2026-01-01"]]
+    assert json.loads(filled.datalake("query", sql, "--format", "json").stdout) == [
+        {"id": "7", "page": '/a,"b"', "event_date": "2026-01-01"}
+    ]
+
+
+def test_query_joins_zones_and_reads_quarantine_and_ledger(filled: Lake) -> None:
+    sql = (
+        "SELECT l.rows_in, l.rows_rejected, q.row_number, q.errors FROM ledger l"
+        " JOIN quarantine.clicks q ON q.source_filename = l.key"
+    )
+    (row,) = json.loads(filled.datalake("query", sql, "--format", "json").stdout)
+    assert (row["rows_in"], row["rows_rejected"], row["row_number"]) == (41, 1, 41)
+    assert row["errors"][0].startswith("/at type:")
+    listed = filled.datalake("query", "SELECT errors FROM quarantine.clicks", "--format", "csv")
+    assert list(csv.reader(io.StringIO(listed.stdout)))[1][0].startswith('["/at type:')
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("SELECT * FROM silver.nothing", "silver.nothing is no table of this lake"),
+        ("SELECT nothing FROM silver.clicks", "No field named nothing"),
+        ("SELEC 1", "only a SELECT"),
+        ("DROP TABLE silver.clicks", "only a SELECT"),
+        ("COPY (SELECT 1) TO 'x.csv'", "only a SELECT"),
+    ],
+)
+def test_a_wrong_query_says_what_is_wrong(filled: Lake, sql: str, words: str) -> None:
+    result = filled.datalake("query", sql)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_a_table_that_holds_nothing_yet_is_told_from_one_that_is_none(lake: Lake) -> None:
+    result = lake.datalake("query", "SELECT * FROM gold.daily_summary")
+    assert result.exit_code == 2
+    assert "gold.daily_summary holds nothing yet; run `datalake run`" in result.stderr
+
+
+def test_rejects_are_summarised_with_examples(filled: Lake) -> None:
+    result = filled.datalake("rejects", "clicks")
+    assert "/at type" in result.stdout
+    assert '{"id": "x", "at": "soon"}' in result.stdout
+    assert "1 records of clicks are in quarantine" in result.stdout
+    assert "soon" not in filled.datalake("rejects", "clicks", "--examples", "0").stdout
+
+
+def test_rejects_of_a_clean_or_unknown_dataset(lake: Lake) -> None:
+    assert "Nothing of clicks is in quarantine" in lake.datalake("rejects", "clicks").stdout
+    unknown = lake.datalake("rejects", "clacks")
+    assert unknown.exit_code == 2
+    assert "no dataset 'clacks'; there are clicks" in unknown.stderr
+
+
+def test_run_exits_with_1_when_a_step_failed_and_says_why(lake: Lake) -> None:
+    land(lake.root / "bronze", "firehose/clicks", "2026/01/01/00", "one", [{"id": "a", "at": _JAN_1}])
+    (lake.root / "silver").write_text("a file where the folder should be")
+    result = lake.datalake("run")
+    assert result.exit_code == 1
+    assert "failed run" in result.stderr
+
+
+def test_run_says_which_check_holds_gold_back(lake: Lake) -> None:
+    land(lake.root / "bronze", "firehose/clicks", "2026/01/01/00", "one", [{"id": "a", "at": _JAN_1}, "not json"])
+    result = lake.datalake("run")
+    assert result.exit_code == 1
+    assert "silver/clicks: rejected_fraction" in result.stderr
+
+
+def test_run_on_an_empty_lake_does_nothing(lake: Lake) -> None:
+    assert lake.datalake("run").exit_code == 0
+
+
+def test_simulated_data_land_once(lake: Lake) -> None:
+    first = lake.datalake("simulate", "--hours", "2", "--rate", "20", "--seed", "3")
+    assert first.exit_code == 0, first.output
+    assert "Landed" in first.stdout
+    again = lake.datalake("simulate", "--hours", "2", "--rate", "20", "--seed", "3")
+    assert "Landed 0 new objects" in again.stdout
+
+
+def test_a_wrong_setting_or_dataset_file_is_named(lake: Lake, tmp_path: Path) -> None:
+    wrong = lake.datalake("status", DATALAKE_LOOKBACK_HOURS="soon")
+    assert wrong.exit_code == 2
+    assert "DATALAKE_LOOKBACK_HOURS: " in wrong.stderr
+    missing = lake.datalake("status", DATALAKE_DATASETS=str(tmp_path / "nowhere"))
+    assert missing.exit_code == 2
+    assert "no dataset file (*.yaml) here" in missing.stderr
