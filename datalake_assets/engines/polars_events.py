@@ -33,7 +33,8 @@ from datalake_assets.lake.layout import (
 )
 from datalake_assets.lake.step import ObjectOutcome
 
-_PIECE_BYTES = 32 * 1024 * 1024
+_LOT = 8_192  # records whose values become columns at once; more of them do not fit in the processor's cache
+_PIECE_BYTES = 8 * 1024 * 1024
 _BATCH_BYTES = 256 * 1024 * 1024
 _OBJECT = "_object"
 _PARTITION = "partition"
@@ -47,7 +48,7 @@ class _Object:
     text: bytes
     size: int
     error: str | None = None
-    row_numbers: Sequence[int] = ()
+    row_numbers: list[int] = field(default_factory=list)
     rejected: list[Reject] = field(default_factory=list)
     accepted: int = 0
 
@@ -72,32 +73,35 @@ class EventReader:
     def batches(self, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
         """The objects in batches of about 256 MiB of text, read ahead of their use."""
         loaded = read_ahead((_load(store, o) for o in objects), depth=2)
-        parsed = read_ahead(self._parsed(loaded), depth=1)
-        typed = read_ahead((self._typed(piece) for piece in parsed), depth=1)
-        return self._batches(typed)
+        parsed = read_ahead(self._parsed(loaded), depth=2)
+        typed = read_ahead((self._typed(piece) for piece in parsed), depth=2)
+        return read_ahead(self._batches(typed), depth=1)
 
     def _parsed(self, loaded: Iterator[_Object]) -> Iterator[_Piece]:
-        """The objects' records as parsed, in pieces of about 32 MiB of text, so that small ones share work."""
+        """The objects' records as parsed, in pieces of about 8 MiB of text, so that small objects share work."""
         objects: list[_Object] = []
+        frames: list[pl.DataFrame] = []
         records = Records()
         size = 0
         for item in loaded:
-            if item.error is None:
-                parsed = self._contract.parse(item.text)
-                item.row_numbers = parsed.row_numbers
-                item.rejected = parsed.rejected
-                _extend(records, parsed)
+            for some in self._contract.parse(item.text) if item.error is None else ():
+                item.row_numbers.extend(some.row_numbers)
+                item.rejected.extend(some.rejected)
+                _move(some, records)
+                if len(records.accepted) >= _LOT:
+                    frames.append(self._columns.carriers(records))
+                    records = Records()
             objects.append(item)
             size += item.size
             if size >= _PIECE_BYTES:
-                yield self._piece(objects, records)
-                objects, records, size = [], Records(), 0
+                yield self._piece(objects, [*frames, self._columns.carriers(records)])
+                objects, frames, records, size = [], [], Records(), 0
         if objects:
-            yield self._piece(objects, records)
+            yield self._piece(objects, [*frames, self._columns.carriers(records)])
 
-    def _piece(self, objects: list[_Object], records: Records) -> _Piece:
+    def _piece(self, objects: list[_Object], frames: Sequence[pl.DataFrame]) -> _Piece:
         origins = _origins(len(item.row_numbers) for item in objects)
-        return _Piece(objects, self._columns.carriers(records).with_columns(origins))
+        return _Piece(objects, pl.concat(frames, rechunk=True).with_columns(origins))
 
     def _typed(self, piece: _Piece) -> _Piece:
         """The piece with its columns typed and its records hashed, without those that the authority rejects."""
@@ -111,7 +115,7 @@ class EventReader:
         for n, accepted in frame.group_by(_OBJECT).len().iter_rows():
             piece.objects[n].accepted = accepted
         for item in piece.objects:
-            item.text, item.row_numbers = b"", ()
+            item.text, item.row_numbers = b"", []
         return _Piece(piece.objects, self._hashed(self._with_lineage(frame, piece.objects)))
 
     def _judged(self, objects: list[_Object], positions: Sequence[int]) -> pl.DataFrame:
@@ -125,7 +129,7 @@ class EventReader:
             judged = self._contract.judge_lines(item.text, [item.row_numbers[p - begin] for p in own])
             heights[n] = len(judged.accepted)
             item.rejected = sorted([*item.rejected, *judged.rejected], key=lambda reject: reject.row_number)
-            _extend(records, judged)
+            _move(judged, records)
         return self._columns.carriers(records).with_columns(_origins(heights))
 
     def _with_lineage(self, frame: pl.DataFrame, objects: Sequence[_Object]) -> pl.DataFrame:
@@ -215,11 +219,12 @@ def _outcome(item: _Object) -> ObjectOutcome:
     )
 
 
-def _extend(records: Records, more: Records) -> None:
-    """Add accepted records, and what they have that is not declared."""
+def _move(some: Records, records: Records) -> None:
+    """Take accepted records out of `some`, so that nothing else keeps them in memory, and add them to `records`."""
     begin = len(records.accepted)
-    records.accepted.extend(more.accepted)
-    records.unknown.update((begin + position, text) for position, text in more.unknown.items())
+    records.accepted.extend(some.accepted)
+    records.unknown.update((begin + position, text) for position, text in some.unknown.items())
+    some.accepted.clear()
 
 
 def _origins(heights: Iterable[int]) -> pl.Series:
