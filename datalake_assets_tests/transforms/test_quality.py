@@ -15,3 +15,14 @@ def test_the_score_is_the_share_of_declared_columns_with_a_value(frame: Construc
         scored.select("id", "quality_score"),
         [{"id": 1, "quality_score": 1.0}, {"id": 2, "quality_score": 1 / 3}, {"id": None, "quality_score": 0.0}],
     )
+
+
+def test_the_score_of_a_row_does_not_depend_on_the_rows_beside_it(frame: Constructor) -> None:
+    names = [f"c{n}" for n in range(10)]
+    for width in (5, 10):
+        columns = names[:width]
+        rows: Rows = [{name: 1 for name in columns[:n]} for n in range(width + 1)]
+        expected = [{"quality_score": n / width} for n in range(width + 1)]
+        types = dict.fromkeys(columns, "int64")
+        assert_equal_rows(score(frame(rows, types), columns=columns).select("quality_score"), expected)
+        assert_equal_rows(score(frame(rows[3:4], types), columns=columns).select("quality_score"), expected[3:4])
