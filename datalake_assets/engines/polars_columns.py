@@ -110,8 +110,9 @@ def record_hash(columns: dict[str, pl.DataType], *, with_nulls: Collection[str])
     """The SHA-256 (hex) of the canonical record.
 
     The canonical record is compact JSON of the columns that have a value, in the order of their names. Numbers and
-    booleans stand as themselves; decimals, dates and times as text; binary as hex; JSON text as a string. So a field
-    that is absent counts as one that is null, and a contract that gains an optional field changes no hash.
+    booleans stand as themselves; decimals, dates and times as text; binary as hex; JSON text as a string. A double has
+    the fewest digits that read back as it, and an exponent only below 1e-5 and from 1e+16 on. So a field that is
+    absent counts as one that is null, and a contract that gains an optional field changes no hash.
     `with_nulls` names the columns that have nulls at all: the others need no looking for them.
     """
     parts: list[pl.Expr] = []

@@ -26,6 +26,7 @@ from datalake_assets.lake.plain import (
     INT64,
     SHOWN,
     finite_double,
+    nearest_double,
     plain_decimal,
     plain_timestamp,
     shown,
@@ -128,7 +129,7 @@ class Contract:
         unknown = ("unknown", str | None, None)
         self._judged = msgspec.defstruct("JudgedEvent", [unknown], bases=(self._struct,), kw_only=True)
         self._decoder = msgspec.json.Decoder(self._struct)
-        self._any = msgspec.json.Decoder(float_hook=float)
+        self._any = msgspec.json.Decoder(float_hook=nearest_double)
         self._texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
         self.text_checks: dict[str, TextCheck] = {n: c for n in self.types if (c := self._text_check(n))}
         self._value_rules = {n: r for n in self.types if n not in self.text_checks and (r := self._rule_on_values(n))}
@@ -240,7 +241,7 @@ class Contract:
         for n, name in enumerate(self.types):
             try:
                 values[f"f{n}"] = self._plain(name, document.get(name), texts.get(name))
-            except (ValueError, OverflowError) as error:
+            except ValueError as error:
                 errors.append(f"/{_pointer(name)} x-lake-type: {error}")
         if errors:
             return tuple(errors)
@@ -348,7 +349,7 @@ class Contract:
     def _plain(self, name: str, value: Any, text: msgspec.Raw | None) -> Any:
         """A valid value in the plainest form of its carrier.
 
-        Raises `ValueError` or `OverflowError` when its column can't hold it.
+        Raises `ValueError` when its column can't hold it.
         """
         if value is None or text is None:
             return None
@@ -365,7 +366,7 @@ class Contract:
         if carrier is int:
             return whole_number(value if isinstance(value, int) else bytes(text).decode(), lake_type)
         if carrier is float:
-            return finite_double(value)
+            return finite_double(bytes(text).decode())
         if lake_type.name == "date":
             plain = date.fromisoformat(value).isoformat()
         elif lake_type.name == "timestamp":

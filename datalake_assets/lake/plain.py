@@ -6,6 +6,7 @@ valid is the contract's affair.
 
 import math
 import re
+import sys
 from datetime import UTC, datetime
 from decimal import Context, Decimal, InvalidOperation
 
@@ -51,18 +52,24 @@ def whole_number(value: int | str, lake_type: LakeType) -> int:
 
     Raises `ValueError` when it is outside the range of its type.
     """
-    number = value if isinstance(value, int) else int(_decimal(value))
+    number = value if isinstance(value, int) else _decimal(value)
     least, most = lake_type.integer_range or INT64
-    if not least <= number <= most:
+    if not least <= number <= most:  # before it is made an int: 1e999999999 would take all memory
         raise ValueError(f"{shown(value)} does not fit {lake_type}")
-    return number
+    return int(number)
 
 
-def finite_double(value: float) -> float:
-    """A number as the nearest double. Raises `ValueError` or `OverflowError` when it is beyond all doubles."""
-    number = float(value)
+def nearest_double(text: str) -> float:
+    """A number as the nearest finite double: infinity is none to a validator, which would see null in its place."""
+    number = float(text)
+    return math.copysign(sys.float_info.max, number) if math.isinf(number) else number
+
+
+def finite_double(text: str) -> float:
+    """A number as the nearest double. Raises `ValueError` when it is beyond all doubles."""
+    number = float(text)
     if math.isinf(number):
-        raise ValueError(f"{value} is beyond the range of double")
+        raise ValueError(f"{shown(text)} is beyond the range of double")
     return number
 
 
