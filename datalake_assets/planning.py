@@ -66,7 +66,8 @@ def owed_by_gold(lake: Lake, engine: Engine, *, now: datetime) -> dict[str, Owed
         debt = owed_dates(rows, table=name, sources=table.sources)
         stale = _stale_dates(lake, table, engine, now=now) - debt.withheld
         if debt.dates or debt.withheld or stale:
-            owed[name] = Owed(debt.dates | stale, debt.withheld)
+            lookups = {source: delta.position(lake.uri(source)) for source in table.lookups} if stale else {}
+            owed[name] = Owed(debt.dates | stale, debt.withheld, {**debt.upto, **lookups})
     return owed
 
 
@@ -90,16 +91,15 @@ def dates_of_partitions(lake: Lake, table: GoldTable, partitions: Sequence[str],
     return dates
 
 
-def stale_totals(lake: Lake, *, now: datetime) -> list[str]:
-    """The gold tables that are computed whole and whose sources have moved on."""
+def stale_totals(lake: Lake, *, now: datetime) -> dict[str, dict[str, int]]:
+    """The gold tables that are computed whole and whose sources have moved on, and how far these have come."""
     rows = lake.step_log.recent_rows(now=now)
-    tables = gold_tables(lake.datasets).values()
-    return [
-        table.name
-        for table in tables
+    return {
+        table.name: {source: delta.position(lake.uri(source)) for source in table.sources}
+        for table in gold_tables(lake.datasets).values()
         if not table.daily
         and any(is_stale(rows, table=table.name, source=source.partition("/")[2]) for source in table.sources)
-    ]
+    }
 
 
 def _stale_dates(lake: Lake, table: GoldTable, engine: Engine, *, now: datetime) -> frozenset[date]:

@@ -7,7 +7,7 @@ what gold consumed, so a lost sensor cursor or a failed run costs nothing: the l
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -82,10 +82,6 @@ class StepLog:
             delta.retry_conflicts(lambda: delta.append(self.uri, frame, partition_by=("month",)))
             delta.compact(self.uri, {"month": frame["month"][0]}, most_files=_MOST_FILES)
 
-    def position(self) -> int:
-        """How far the log has come."""
-        return delta.position(self.uri)
-
     def all_rows(self) -> pl.LazyFrame:
         """Every row, lazily."""
         table = delta.scan(self.uri)
@@ -129,10 +125,15 @@ class StepLog:
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """What gold owes: dates to compute, and dates that wait because a partition of them is blocked."""
+    """What gold owes: dates to compute, and dates that wait because a partition of them is blocked.
+
+    `upto` tells how far the sources had come when the dates to compute were last touched: the same debt is told from
+    a new one by it.
+    """
 
     dates: frozenset[date]
     withheld: frozenset[date]
+    upto: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 def owed_dates(rows: pl.DataFrame, *, table: str, sources: Collection[str]) -> Owed:
@@ -159,7 +160,10 @@ def owed_dates(rows: pl.DataFrame, *, table: str, sources: Collection[str]) -> O
     }
     latest = silver.unique(["name", "partition"], keep="last", maintain_order=True)
     blocked = set(_flatten(latest.filter(pl.col("status") == BLOCKED)["event_dates"]))
-    return Owed(frozenset(pending - blocked), frozenset(pending & blocked))
+    upto: dict[str, int] = {}
+    for day in pending - blocked:
+        upto = _furthest(upto, touched[day])
+    return Owed(frozenset(pending - blocked), frozenset(pending & blocked), upto)
 
 
 def is_stale(rows: pl.DataFrame, *, table: str, source: str) -> bool:

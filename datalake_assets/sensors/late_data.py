@@ -24,20 +24,22 @@ def gold_requests(lake: Lake, *, settings: Settings, now: datetime) -> tuple[lis
     tables = gold_tables(lake.datasets)
     together: dict[tuple[str, ...], list[str]] = {}
     withheld: set[date] = set()
-    positions: list[object] = [lake.step_log.position()]
+    upto: dict[str, list[object]] = {}
     for name, owed in owed_by_gold(lake, PolarsEngine(), now=now).items():
         withheld |= owed.withheld
+        upto[name] = [name, *sorted(owed.upto.items())]
         keys = {clamp_date(day, first=lake.first_event_date, today=now.date()).isoformat() for day in owed.dates}
         if keys:
             together.setdefault(tuple(sorted(keys)), []).append(name)
     requests = []
     for days, names in together.items():
         for partitions in consecutive(days, step=DAY, most=settings.partitions_per_run):
-            request = request_name([lake.layout.root, *names, *partitions, *positions])
+            request = request_name([lake.layout.root, *partitions, *(part for n in names for part in upto[n])])
             assets = [gold_key(tables[n]) for n in names]
             requests.append(run_request(assets, partitions, job=gold_job_name(tables[names[0]]), name=request))
-    for name in [] if requests else stale_totals(lake, now=now):
-        request = request_name([lake.layout.root, name, *positions])
+    totals = {} if requests else stale_totals(lake, now=now)
+    for name, positions in totals.items():
+        request = request_name([lake.layout.root, name, *sorted(positions.items())])
         requests.append(run_request([gold_key(tables[name])], (), job=gold_job_name(tables[name]), name=request))
     return requests, withheld
 

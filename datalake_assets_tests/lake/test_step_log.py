@@ -69,7 +69,6 @@ def dates(*days: date) -> Owed:
 def test_a_log_that_is_not_there_owes_nothing(log: StepLog) -> None:
     assert owed(log) == dates()
     assert log.last_positions("clicks", now=now()) == {}
-    assert log.position() == 0
 
 
 def test_gold_owes_the_dates_that_silver_touched(log: StepLog) -> None:
