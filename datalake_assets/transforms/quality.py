@@ -15,7 +15,8 @@ def score(frame: nw.LazyFrame[Any], *, columns: Sequence[str]) -> nw.LazyFrame[A
     """Add `quality_score`: the share of the declared columns that have a value, from 0 to 1."""
     missing = nw.sum_horizontal(*(nw.col(name).is_null().cast(nw.Int64) for name in columns))
     present = nw.sum_horizontal(*((~nw.col(name).is_null()).cast(nw.Int64) for name in columns))
-    # Divided by a column, not by a number: Polars takes 3 / 5 for 3 * 0.2 = 0.6000000000000001, but not in a single row.
+    # Divided by a column, not by a number: for that Polars takes 3 * (1 / 5) = 0.6000000000000001, but 3 / 5 in a
+    # frame of one row.
     share = present.cast(nw.Float64) / (present + missing).cast(nw.Float64)
     return frame.with_columns(share.alias(QUALITY_SCORE))
 

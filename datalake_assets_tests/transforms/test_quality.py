@@ -21,7 +21,7 @@ def test_the_score_of_a_row_does_not_depend_on_the_rows_beside_it(frame: Constru
     names = [f"c{n}" for n in range(10)]
     for width in (5, 10):
         columns = names[:width]
-        rows: Rows = [{name: 1 for name in columns[:n]} for n in range(width + 1)]
+        rows: Rows = [dict.fromkeys(columns[:n], 1) for n in range(width + 1)]
         expected = [{"quality_score": n / width} for n in range(width + 1)]
         types = dict.fromkeys(columns, "int64")
         assert_equal_rows(score(frame(rows, types), columns=columns).select("quality_score"), expected)
