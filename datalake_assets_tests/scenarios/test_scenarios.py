@@ -1,0 +1,25 @@
+"""Every scenario ends in its control output, in whatever order its steps land."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from datalake_assets_tests.replicated import ReplicatedLake
+from datalake_assets_tests.scenarios.scenario import ORDERS, Scenario, outcome, scenarios
+
+ARRANGEMENTS: dict[str, Callable[[Sequence[Path]], Sequence[Sequence[Path]]]] = {
+    "as it landed": lambda steps: [[step] for step in steps],
+    "backwards": lambda steps: [[step] for step in reversed(steps)],
+    "all at once": lambda steps: [steps],
+}
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+@pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.folder.name)
+def test_a_scenario_ends_in_its_control_output(tmp_path: Path, scenario: Scenario, arrangement: str) -> None:
+    lake = ReplicatedLake(tmp_path, ORDERS)
+    for steps in ARRANGEMENTS[arrangement](scenario.steps):
+        scenario.land(lake, steps)
+        lake.refresh()
+    assert outcome(lake) == scenario.control()
