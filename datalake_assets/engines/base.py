@@ -40,14 +40,10 @@ class Engine(Protocol):
     def name(self) -> str:
         """The engine's name in reports: `polars` or `spark`."""
 
-    def read_events(
-        self, dataset: EventStream, store: ObjectStore, objects: Sequence[LandedObject]
-    ) -> Iterator[Batch]:
+    def read_events(self, dataset: EventStream, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
         """Read JSON objects under the dataset's contract, in batches that fit in memory."""
 
-    def read_changes(
-        self, dataset: CdcTable, store: ObjectStore, objects: Sequence[LandedObject]
-    ) -> Iterator[Batch]:
+    def read_changes(self, dataset: CdcTable, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
         """Read DMS objects into typed changes, in batches that fit in memory."""
 
     def scan(self, uri: str, *, dates: Collection[date | None] | None = None) -> nw.LazyFrame[Any] | None:

@@ -24,9 +24,7 @@ class PolarsEngine:
 
     name = "polars"
 
-    def read_events(
-        self, dataset: EventStream, store: ObjectStore, objects: Sequence[LandedObject]
-    ) -> Iterator[Batch]:
+    def read_events(self, dataset: EventStream, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
         """Read JSON objects under the dataset's contract, in batches."""
         return EventReader(dataset).batches(store, objects)
 

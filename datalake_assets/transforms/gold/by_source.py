@@ -99,7 +99,7 @@ def source_statistics() -> GoldTable:
 
     return GoldTable(
         name="source_statistics",
-        description="Per source: days, records, keys per day summed, rejects and their fraction, quality, first and last.",
+        description="Per source: days, records, keys, rejects and their fraction, mean quality, first and last event.",
         sources=("gold/daily_summary",),
         columns={
             "source": _SOURCE,
