@@ -109,7 +109,11 @@ def _stale_dates(lake: Lake, table: GoldTable, engine: Engine, *, now: datetime)
     positions = {source: delta.position(lake.uri(source)) for source in table.lookups}
     if positions == lake.step_log.lookup_positions(table.name, sources=table.lookups, now=now):
         return frozenset()
-    frames = {source: engine.scan(lake.uri(source)) for source in (*table.lookups, f"gold/{table.name}")}
+    frames = {
+        source: engine.scan(lake.uri(source), columns=lake.datasets[source.partition("/")[2]].columns)
+        for source in table.lookups
+    }
+    frames[f"gold/{table.name}"] = engine.scan(lake.layout.gold_table(table.name), columns=table.columns)
     known = {source: frame for source, frame in frames.items() if frame is not None}
     if len(known) < len(frames):
         return frozenset()

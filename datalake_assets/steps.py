@@ -195,7 +195,8 @@ def _write_history(dataset: CdcTable, changes: Frame, lake: Lake, engine: Engine
     uri = lake.layout.history_table(dataset.name)
     columns = [*_live_columns(dataset), cdc.OPERATION, cdc.COMMITTED_AT]
     with clock.stage("transform"):
-        existing = _of_keys(engine.scan(uri), changes, key=dataset.key, engine=engine)
+        table = engine.scan(uri, columns=dataset.columns)
+        existing = _of_keys(table, changes, key=dataset.key, engine=engine)
         known = cdc.known_changes(changes, existing, key=dataset.key, columns=columns)
         history = engine.compute(cdc.with_validity(known, key=dataset.key, columns=columns))
         changed = engine.compute(cdc.changed_history(history, existing, key=dataset.key))
@@ -265,7 +266,9 @@ def _gold(request: StepRequest, lake: Lake, engine: Engine, clock: Clock) -> Ste
         frames = {}
         for source in positions:
             by_date = dates is not None and source not in table.lookups and not source.startswith("quarantine/")
-            frame = engine.scan(lake.uri(source), dates=dates if by_date else None)
+            zone, _, name = source.partition("/")
+            columns = lake.datasets[name].columns if zone == "silver" else None
+            frame = engine.scan(lake.uri(source), dates=dates if by_date else None, columns=columns)
             if frame is not None:
                 frames[source] = frame
     counted: dict[date | None, int] = dict.fromkeys(request.dates, 0)

@@ -5,7 +5,7 @@ reading, the writing and the handful of functions that Narwhals lacks. An engine
 and nothing else changes.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol
@@ -46,8 +46,13 @@ class Engine(Protocol):
     def read_changes(self, dataset: CdcTable, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
         """Read DMS objects into typed changes, in batches that fit in memory."""
 
-    def scan(self, uri: str, *, dates: Collection[date | None] | None = None) -> nw.LazyFrame[Any] | None:
-        """A table, or its rows of some event dates; None when there is no such table."""
+    def scan(
+        self, uri: str, *, dates: Collection[date | None] | None = None, columns: Mapping[str, Column] | None = None
+    ) -> nw.LazyFrame[Any] | None:
+        """A table, or its rows of some event dates; None when there is no such table.
+
+        Those of `columns` that the table does not have yet (a dataset gained them since) are null.
+        """
 
     def compute(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """The frame computed once, so that using it again does not compute it again."""

@@ -1,6 +1,6 @@
 """The Polars engine: steps computed in this process, tables written with delta-rs."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -32,7 +32,9 @@ class PolarsEngine:
         """Read DMS objects into typed changes, in batches."""
         return ChangeReader(dataset).batches(store, objects)
 
-    def scan(self, uri: str, *, dates: Collection[date | None] | None = None) -> nw.LazyFrame[Any] | None:
+    def scan(
+        self, uri: str, *, dates: Collection[date | None] | None = None, columns: Mapping[str, Column] | None = None
+    ) -> nw.LazyFrame[Any] | None:
         """A table, or its rows of some event dates; None when there is no such table."""
         table = delta.scan(uri)
         if table is None:
@@ -40,6 +42,10 @@ class PolarsEngine:
         if dates is not None:
             picked = pl.col(EVENT_DATE).is_in(sorted(d for d in dates if d is not None))
             table = table.filter(picked | pl.col(EVENT_DATE).is_null() if None in dates else picked)
+        if columns:
+            known = table.collect_schema()
+            new = {name: dtype_of(column.lake_type) for name, column in columns.items() if name not in known}
+            table = table.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in new.items())
         return nw.from_native(table)
 
     def compute(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:

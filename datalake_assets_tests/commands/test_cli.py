@@ -3,7 +3,13 @@
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -157,6 +163,19 @@ def test_simulated_data_land_once(lake: Lake) -> None:
     assert "Landed" in first.stdout
     again = lake.datalake("simulate", "--hours", "2", "--rate", "20", "--seed", "3")
     assert "Landed 0 new objects" in again.stdout
+
+
+def test_live_data_land_in_the_current_hour_until_the_command_is_interrupted(lake: Lake) -> None:
+    program = [sys.executable, "-m", "datalake_assets.cli", "simulate", "--hours", "1", "--rate", "20", "--follow"]
+    environment = {"PATH": os.environ["PATH"], "DATALAKE_ROOT": str(lake.root)}
+    with subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        today = datetime.now(UTC).strftime("%Y/%m/%d")
+        while not list((lake.root / "bronze" / "firehose" / "web_events").glob(f"{today}/*/*.gz")):
+            assert process.poll() is None
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 0, complaint.decode()
 
 
 def test_a_wrong_setting_or_dataset_file_is_named(lake: Lake, tmp_path: Path) -> None:
