@@ -6,6 +6,7 @@ datasets, are in `dataset_files.py`.
 
 import difflib
 import hashlib
+import re
 from collections.abc import Collection
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,6 +19,7 @@ from datalake_assets.lake.types import LakeType, TypeNameError, json_property_ty
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 OPERATION_COLUMN = "Op"
 _JSON_TYPE_NAMES = "string, integer, number, boolean, object, array or null"
+_UNFIT_CHARACTERS = re.compile(r"""[\x00-\x20,;{}()="\\]""")  # Spark's Delta refuses them without column mapping
 _FITTING_TYPES = {
     "string": {"string", "decimal", "date", "timestamp"},
     "integer": {"int8", "int16", "int32", "int64", "decimal", "json"},
@@ -103,6 +105,12 @@ class _Source(_Part):
             if name.lower() in ADDED_COLUMNS:
                 raise FaultError(
                     f"column {name!r} is one the lake adds itself; give the source's column another name",
+                    at=(*self._columns_at, name),
+                )
+            if not name or _UNFIT_CHARACTERS.search(name):
+                raise FaultError(
+                    f"column {name!r} can't be one: Delta tables allow no space, quote, backslash or any of ,;{{}}()= "
+                    "in a name; rename it at the source, or leave it undeclared (it is kept in `_unknown`)",
                     at=(*self._columns_at, name),
                 )
             if folded.count(name.lower()) > 1:

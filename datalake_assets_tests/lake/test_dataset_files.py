@@ -167,6 +167,14 @@ def with_line(text: str, old: str, new: str) -> str:
         ),
         (
             "amount: {type",
+            "the amount: {type",
+            (
+                "1.yaml:14: column 'the amount' can't be one: Delta tables allow no space, quote, backslash or any "
+                "of ,;{}()= in a name; rename it at the source, or leave it undeclared (it is kept in `_unknown`)"
+            ),
+        ),
+        (
+            "amount: {type",
             "ID: {type",
             "1.yaml:12: column 'id' is declared twice (case does not tell columns apart); rename one",
         ),
