@@ -16,6 +16,8 @@ from datalake_assets.transforms.cdc import DELETE, LOAD, OPERATION
 TIMESTAMP_TYPE = LakeType("timestamp")
 _OPERATIONS = ("I", "U", DELETE, LOAD)
 _SHOWN = 100
+_TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, which a Python date can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,38 @@ def faults(dataset: CdcTable, schema: pl.Schema) -> list[Fault]:
         if column.maximum is not None:
             rule = f"maximum: {{}} is greater than {column.maximum:g}"
             own.append(_bound_fault(name, typed, rule, number > column.maximum))
+        if dataset.event_time and name == dataset.event_time.column:
+            text = typed.cast(pl.String, strict=False).fill_null("a value")
+            reason = pl.format(f"/{_braced(name)} event_time: {{}} is no time of the years 1 to 9999", text)
+            own.append(Fault(typed.is_not_null() & event_time(dataset, typed).is_null(), reason))
         rules += own if is_key else [Fault(f.broken & (operation != DELETE), f.reason) for f in own]
     return rules
+
+
+def event_time(dataset: CdcTable, value: pl.Expr | None = None) -> pl.Expr:
+    """When a row's event was, UTC; null for none, and for what is no time of the years 1 to 9999.
+
+    `value` is the event time's column in its declared type; by default it goes by its own name. DMS clips Postgres's
+    -infinity to 4713 BC.
+    """
+    if dataset.event_time is None:
+        return pl.lit(None, dtype_of(TIMESTAMP_TYPE))
+    column, unit = dataset.event_time.column, dataset.event_time.unit or "s"
+    value = pl.col(column) if value is None else value
+    match dataset.columns[column].lake_type.name:
+        case "timestamp":
+            ticks = value.to_physical()
+        case "date":
+            ticks = value.to_physical().cast(pl.Int64) * 86_400_000_000
+        case "string":
+            ticks = exactly(value, pl.String(), TIMESTAMP_TYPE).to_physical()
+        case _:
+            scale = _TICKS_PER_SECOND[unit]
+            number = value.cast(pl.Int64, strict=False)
+            in_range = number.is_between(_FIRST_SECOND * scale, _LAST_SECOND * scale)
+            ticks = pl.when(in_range).then(number) * (1_000_000 // scale)
+    in_range = ticks.is_between(_FIRST_SECOND * 1_000_000, _LAST_SECOND * 1_000_000 + 999_999)
+    return pl.when(in_range).then(ticks).cast(dtype_of(TIMESTAMP_TYPE))
 
 
 def raw_name(name: str) -> str:

@@ -14,7 +14,15 @@ import polars as pl
 from obstore.store import ObjectStore
 
 from datalake_assets.engines.base import Batch
-from datalake_assets.engines.polars_change_rules import TIMESTAMP_TYPE, faults, json_friendly, raw, raw_name, typed_name
+from datalake_assets.engines.polars_change_rules import (
+    TIMESTAMP_TYPE,
+    event_time,
+    faults,
+    json_friendly,
+    raw,
+    raw_name,
+    typed_name,
+)
 from datalake_assets.engines.polars_columns import dtype_of, exactly, record_hash
 from datalake_assets.engines.polars_events import dates_by_partition
 from datalake_assets.engines.read_ahead import read_ahead
@@ -29,7 +37,6 @@ from datalake_assets.transforms.cdc import COMMITTED_AT, IS_LOAD, LOAD, OPERATIO
 _BATCH_ROWS = 5_000_000
 _FAULTY = "_faulty"
 _PARTITION = "_partition"
-_TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _TIMESTAMP = pl.Datetime("us", "UTC")
 
 
@@ -153,7 +160,7 @@ class ChangeReader:
         with_nulls = [name for name in typed if accepted[name].null_count()]
         accepted = accepted.with_columns(
             record_hash(typed, with_nulls=with_nulls).alias(RECORD_HASH),
-            self._event_time().alias(EVENT_TIME),
+            event_time(self._dataset).alias(EVENT_TIME),
             pl.lit(datetime.now(UTC), dtype=_TIMESTAMP).alias(ETL_TIMESTAMP),
         ).with_columns(pl.col(EVENT_TIME).dt.date().alias(EVENT_DATE))
         return Batch(
@@ -163,18 +170,6 @@ class ChangeReader:
             event_dates=dates_by_partition(accepted.select(pl.col(_PARTITION).alias("partition"), EVENT_DATE)),
             bytes_in=sum(o.size for o in outcomes),
         )
-
-    def _event_time(self) -> pl.Expr:
-        if self._dataset.event_time is None:
-            return pl.lit(None, _TIMESTAMP)
-        value = pl.col(self._dataset.event_time.column)
-        name = self._types[self._dataset.event_time.column].name
-        if name in {"timestamp", "date"}:
-            return value.cast(pl.Datetime("us")).dt.replace_time_zone("UTC") if name == "date" else value
-        if name == "string":
-            return exactly(value, pl.String(), TIMESTAMP_TYPE)
-        factor = 1_000_000 // _TICKS_PER_SECOND[self._dataset.event_time.unit or "s"]
-        return (value.cast(pl.Int64) * factor).cast(_TIMESTAMP)
 
     def _no_rows(self) -> pl.DataFrame:
         sequence: dict[str, pl.DataType] = {n: pl.String() for n in self._dataset.order_by if n not in self._types}

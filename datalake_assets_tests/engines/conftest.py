@@ -64,12 +64,16 @@ Reader = Callable[..., Read]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Reader:
-    """Land files (rows or raw bytes by path below the prefix) and read them as the articles dataset."""
+    """Land files (rows or raw bytes by path below the prefix) and read them as the articles dataset.
+
+    Keywords change the dataset; columns in `without` are left out of what is accepted.
+    """
 
     def read(
         files: Mapping[str, Sequence[Row] | bytes | None],
         *,
         types: Mapping[str, str | pa.DataType] | None = None,
+        without: Sequence[str] = (),
         **changed: Any,
     ) -> Read:
         dataset = CdcTable.model_validate(ARTICLES | changed)
@@ -85,7 +89,7 @@ def read(tmp_path: Path) -> Reader:
                 (tmp_path / key).write_bytes(data)
             objects.append(LandedObject(key, "etag", len(data), MODIFIED, "2026-01-05-09:00"))
         batches = list(PolarsEngine().read_changes(dataset, store, objects))
-        accepted: list[pl.LazyFrame] = [batch.accepted.to_native() for batch in batches]
+        accepted: list[pl.LazyFrame] = [batch.accepted.drop(without).to_native() for batch in batches]
         rejected: list[pl.LazyFrame] = [batch.rejected.to_native() for batch in batches]
         return Read(
             accepted=[row for frame in accepted for row in frame.collect().to_dicts()],

@@ -11,6 +11,7 @@ import pytest
 
 from datalake_assets_tests.engines.conftest import HOUR, Reader
 from datalake_assets_tests.engines.test_changes_read import article
+from datalake_assets_tests.frames import arrow_type
 from datalake_assets_tests.replicated import DMS_COLUMNS, parquet
 
 GOOD = {HOUR: [article()]}
@@ -133,3 +134,31 @@ def test_when_no_file_can_be_read_there_are_no_rows(read: Reader) -> None:
     found = read({"a.parquet": b"x", "b.parquet": b"y"})
     assert not found.accepted
     assert len(found.rejected) == 2
+
+
+@pytest.mark.parametrize(
+    ("type_", "unit", "value"),
+    [
+        ("timestamp", None, -210_866_803_200_000_000),  # 4713 BC: -infinity as DMS clips it
+        ("timestamp", None, 253_402_300_800_000_000),
+        ("int64", "s", -(2**62)),
+        ("int64", "us", 2**62),
+        ("string", None, "soon"),
+        ("date", None, -2_000_000),
+    ],
+)
+def test_an_event_time_outside_the_years_1_to_9999_is_no_event_time(
+    read: Reader, type_: str, unit: str | None, value: Any
+) -> None:
+    columns = {"id": {"type": "int64"}, "made": {"type": type_}}
+    carrier = {"date": pa.int32(), "string": pa.string()}.get(type_, pa.int64())
+    made = pa.array([value], carrier).cast(arrow_type(type_))
+    table = pa.table({"Op": ["I"], "id": pa.array([1], pa.int64()), "made": made})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.concat_tables([table, table.set_column(0, "Op", [["D"]])]), sink)
+    # Python itself can't hold such times, so the column is left out.
+    time = {"column": "made", "unit": unit or "iso8601"}
+    found = read({HOUR: bytes(sink.getvalue())}, columns=columns, event_time=time, without=["made"])
+    assert found.values("operation", "_event_time", "event_date") == [("D", None, None)]
+    assert found.reasons[1][0].startswith("/made event_time: ")
+    assert found.reasons[1][0].endswith(" is no time of the years 1 to 9999")
