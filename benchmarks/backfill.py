@@ -1,0 +1,115 @@
+"""A week of hourly partitions backfilled through Dagster, against the engine in a bare loop.
+
+Ours is what a range backfill is: one run in process over `bronze` and `silver` of all 168 hours, on an instance with
+its storage on disk, as `datalake run` makes it. The first peer goes hour by hour through the same operations (admit,
+refresh silver, note the step) without Dagster; the second is barer still: only the engine's step for each hour, with
+no ledger and no step log. Each begins with an empty lake and ends with the same silver rows.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from benchmarks.events import land
+from benchmarks.harness import Job, Options, Result, Sample, alone, cost, interleaved
+from benchmarks.lakes import emptied, kept, lake_at, settings_for
+from datalake_assets.engines.polars import PolarsEngine
+from datalake_assets.lake import delta
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.step import StepRequest
+from datalake_assets.operations import admit, refresh_silver
+from datalake_assets.simulate.simulation import Simulation
+from datalake_assets.steps import execute
+
+_DATASET = "web_events"
+_ROWS = "rows"
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def run(options: Options) -> Iterator[Result]:
+    """Compare a backfill with both loops."""
+    hours, rate = (6, 200) if options.quick else (168, 2_000)
+    simulation = Simulation(hours=hours, rate=rate, seed=7, start=_START)
+    bronze = kept(options.folder / f"events-{hours}x{rate}", make=partial(land, simulation))
+    out = options.folder / "backfill-out"
+    work = {"through Dagster": _through_dagster, "operations hour by hour": _operations, "steps hour by hour": _steps}
+    (bronze / _ROWS).unlink(missing_ok=True)
+    jobs = {name: partial(_into_empty, job, bronze, out, hours) for name, job in work.items()}
+    measured = interleaved(jobs, rounds=min(options.rounds, 3))
+    ours = measured["through Dagster"]
+    for name in list(work)[1:]:
+        note = f"peak {ours.peak_mb:,.0f} and {measured[name].peak_mb:,.0f} MB"
+        peer = measured[name].seconds
+        yield cost(f"backfill of {hours} hours / {name}", ours=ours.seconds, peer=peer, target=1.2, note=note)
+
+
+def _into_empty(job: Job, bronze: Path, out: Path, hours: int) -> Sample:
+    return alone(job, bronze, emptied(out), hours)
+
+
+def _through_dagster(bronze: Path, out: Path, hours: int) -> float:
+    import dagster as dg
+
+    from datalake_assets.assets.bronze import bronze_key
+    from datalake_assets.assets.partitions import range_tags
+    from datalake_assets.assets.silver import silver_keys
+    from datalake_assets.definitions import build_definitions
+
+    definitions = build_definitions(settings_for(out, bronze=bronze))
+    lake = lake_at(out, bronze=bronze)
+    dataset = lake.datasets[_DATASET]
+    (out / "dagster").mkdir()
+    with dg.instance_for_test(temp_dir=str(out / "dagster"), overrides={"telemetry": {"enabled": False}}) as instance:
+        job = definitions.resolve_implicit_global_asset_job_def()
+        began = time.perf_counter()
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=[bronze_key(dataset), *silver_keys(dataset)],
+            tags=range_tags(_partitions(hours)),
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+        seconds = time.perf_counter() - began
+    assert result.success
+    _check(lake, bronze)
+    return seconds
+
+
+def _operations(bronze: Path, out: Path, hours: int) -> float:
+    lake = lake_at(out, bronze=bronze)
+    dataset, engine = lake.datasets[_DATASET], PolarsEngine()
+    began = time.perf_counter()
+    for partition in _partitions(hours):
+        admit(lake, dataset, [partition])
+        refresh_silver(
+            lake, dataset, [partition], run=lambda r: execute(r, lake=lake, engine=engine), only_waiting=True
+        )
+    seconds = time.perf_counter() - began
+    _check(lake, bronze)
+    return seconds
+
+
+def _steps(bronze: Path, out: Path, hours: int) -> float:
+    lake = lake_at(out, bronze=bronze)
+    dataset, engine = lake.datasets[_DATASET], PolarsEngine()
+    began = time.perf_counter()
+    for partition in _partitions(hours):
+        objects = lake.landing.objects_of(dataset, [partition], now=datetime.now(UTC))
+        request = StepRequest(zone="silver", name=_DATASET, partitions=(partition,), objects=tuple(objects))
+        execute(request, lake=lake, engine=engine)
+    seconds = time.perf_counter() - began
+    _check(lake, bronze)
+    return seconds
+
+
+def _partitions(hours: int) -> list[str]:
+    return [f"{_START + timedelta(hours=n):%Y-%m-%d-%H}:00" for n in range(hours)]
+
+
+def _check(lake: Lake, bronze: Path) -> None:
+    """Raises `AssertionError` where a run came to another number of rows than the one before it."""
+    file, rows = bronze / _ROWS, str(delta.row_count(lake.uri(f"silver/{_DATASET}")))
+    if file.exists() and file.read_text() != rows:
+        raise AssertionError(f"{rows} rows here, {file.read_text()} in the run before")
+    file.write_text(rows)

@@ -1,0 +1,96 @@
+"""Web events from gzip NDJSON to silver, against DuckDB and PySpark reading the same objects.
+
+The input is what the project's simulator lands: of its records 0.6 % break the contract, 2 % are copies and 2 % are
+late, and one object in twenty was delivered twice. Ours is `steps.execute` over all objects into an empty lake: parse,
+the contract's verdict on each record, canonical hash, one copy of each event, rejects to quarantine, Delta commits.
+
+- **DuckDB, same verdicts** comes to the same good and bad records (the run checks that), hashes the text, keeps one
+  row per event, and writes both to Parquet. It writes no table format, keeps no unknown fields and gives no reasons.
+- **DuckDB, lenient** types what it can and takes the rest for NULL; no verdicts, no hash, nothing kept of bad lines.
+- **PySpark** in `local[2]` reads with a schema, drops bad lines and copies, hashes, and writes Parquet; its session is
+  up before the clock starts.
+
+All have two threads and write zstd.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from benchmarks import events_peers
+from benchmarks.harness import Job, Options, Result, Sample, alone, interleaved, say, speed
+from benchmarks.lakes import emptied, kept, lake_at
+from datalake_assets.engines.polars import PolarsEngine
+from datalake_assets.lake import delta
+from datalake_assets.lake.landing import open_store
+from datalake_assets.lake.step import StepRequest
+from datalake_assets.simulate.delivery import Landing
+from datalake_assets.simulate.simulation import Simulation
+from datalake_assets.simulate.web import web_objects
+from datalake_assets.steps import execute
+
+_DATASET = "web_events"
+
+
+def run(options: Options) -> Iterator[Result]:
+    """Compare events to silver with each peer."""
+    simulation = Simulation(
+        hours=3 if options.quick else 50,
+        rate=2_000 if options.quick else 60_000,
+        seed=7,
+        start=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    bronze = kept(options.folder / f"events-{simulation.hours}x{simulation.rate}", make=partial(land, simulation))
+    (bronze / events_peers.VERDICTS).unlink(missing_ok=True)
+    out = options.folder / "events-out"
+    jobs = {
+        "ours": to_silver,
+        "DuckDB, same verdicts": events_peers.duckdb_strict,
+        "DuckDB, lenient": events_peers.duckdb_lenient,
+    }
+    into_empty = {name: partial(_into_empty, job, bronze, out) for name, job in jobs.items()}
+    measured = interleaved(into_empty, rounds=options.rounds)
+    ours = measured["ours"]
+    targets = {"DuckDB, same verdicts": 1.0, "DuckDB, lenient": 0.6}
+    for name, target in targets.items():
+        note = f"peak {ours.peak_mb:,.0f} and {measured[name].peak_mb:,.0f} MB"
+        yield speed(
+            f"events to silver / {name}", ours=ours.seconds, peer=measured[name].seconds, target=target, note=note
+        )
+    if options.quick:
+        return
+    if reason := events_peers.no_spark():
+        say(f"  PySpark left out: {reason}")
+        return
+    spark = interleaved({"PySpark": partial(_into_empty, events_peers.spark, bronze, out)}, rounds=1)["PySpark"]
+    note = f"peak {ours.peak_mb:,.0f} and {spark.peak_mb:,.0f} MB"
+    yield speed("events to silver / PySpark local[2]", ours=ours.seconds, peer=spark.seconds, target=6.0, note=note)
+
+
+def _into_empty(job: Job, bronze: Path, out: Path) -> Sample:
+    return alone(job, bronze, emptied(out))
+
+
+def to_silver(bronze: Path, out: Path) -> float:
+    """One step over all that landed, into an empty lake; its verdicts must be the peers'."""
+    lake = lake_at(out, bronze=bronze)
+    began = time.perf_counter()
+    objects = lake.landing.sweep(lake.datasets[_DATASET], after=None, limit=10**9, now=datetime.now(UTC)).objects
+    partitions = tuple(sorted({o.partition for o in objects}))
+    request = StepRequest(zone="silver", name=_DATASET, partitions=partitions, objects=tuple(objects))
+    report = execute(request, lake=lake, engine=PolarsEngine())
+    seconds = time.perf_counter() - began
+    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in report.seconds.items())
+    say(f"    {report.rows_in:,} records, {report.bytes_in / 1e6:,.0f} MB; seconds: {stages}")
+    events_peers.check(bronze, good=delta.row_count(lake.uri(f"silver/{_DATASET}")), bad=report.rows_rejected)
+    return seconds
+
+
+def land(simulation: Simulation, folder: Path) -> None:
+    """Land the web events of a simulation."""
+    landing = Landing(open_store(str(folder)))
+    for hour in simulation.landing_hours():
+        for delivery in web_objects(simulation, hour=hour):
+            landing.put(delivery)
