@@ -1,16 +1,18 @@
 """The one place that reads the environment."""
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from datalake_assets.lake.dataset_files import load_datasets
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.layout import Layout
 
+_ESCAPED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#<>?`{}%]""")
 _PACKAGED_DATASETS = Path(__file__).parent / "datasets"
 
 
@@ -39,6 +41,14 @@ class Settings(BaseSettings):
     sweep_objects: Annotated[int, Field(ge=1)] = 1_000
     sensor_seconds: Annotated[int, Field(ge=5)] = 15
     partitions_per_run: Annotated[int, Field(ge=1)] = 168
+
+    @field_validator("root", "bronze", "silver", "gold", "quarantine")
+    @classmethod
+    def _readable_by_polars(cls, place: str | None) -> str | None:
+        """Refuse a folder whose name a URL would escape: Polars does not find the files of a Delta table there."""
+        if place and "://" not in place and (odd := _ESCAPED_IN_URLS.search(str(Path(place).absolute()))):
+            raise ValueError(f"{place!r} has {odd[0]!r} in its path, where Delta tables can't be read; choose another")
+        return place
 
     @property
     def layout(self) -> Layout:

@@ -88,15 +88,7 @@ def exactly(value: pl.Expr, found: pl.DataType, wanted: LakeType) -> pl.Expr:
     if found == dtype:
         return value
     if found == pl.String():
-        match wanted.name:
-            case "boolean":
-                return value.replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean())
-            case "timestamp":
-                return pl.coalesce(timestamp_of_dms(value), timestamp_of_text(value))
-            case "decimal" | "date":
-                return of_text(value, wanted)
-            case name if name.startswith("int"):
-                return value.cast(dtype, strict=False)
+        return _spelled(value, wanted)
     whole = found.is_integer() or isinstance(found, pl.Decimal)
     if whole and (dtype.is_integer() or isinstance(dtype, pl.Decimal)):
         cast = value.cast(dtype, strict=False)
@@ -104,6 +96,24 @@ def exactly(value: pl.Expr, found: pl.DataType, wanted: LakeType) -> pl.Expr:
     if found == pl.Float32() and wanted.name == "double":
         return value.cast(dtype)
     return pl.lit(None, dtype=dtype)
+
+
+def _spelled(text: pl.Expr, wanted: LakeType) -> pl.Expr:
+    """What a text spells, as the wanted type; null where it spells no such value."""
+    dtype = dtype_of(wanted)
+    match wanted.name:
+        case "boolean":
+            return text.replace_strict({"true": True, "false": False}, default=None, return_dtype=dtype)
+        case "timestamp":
+            return pl.coalesce(timestamp_of_dms(text), timestamp_of_text(text))
+        case "json":
+            return text
+        case "decimal" | "date":
+            return of_text(text, wanted)
+        case name if name.startswith("int"):
+            return text.cast(dtype, strict=False)
+        case _:
+            return pl.lit(None, dtype=dtype)
 
 
 def record_hash(columns: dict[str, pl.DataType], *, with_nulls: Collection[str]) -> pl.Expr:

@@ -37,7 +37,7 @@ _LOT = 8_192  # records whose values become columns at once; more of them do not
 _PIECE_BYTES = 8 * 1024 * 1024
 _BATCH_BYTES = 256 * 1024 * 1024
 _OBJECT = "_object"
-_PARTITION = "partition"
+_PARTITION = "_partition"
 
 
 @dataclass(slots=True)
@@ -171,7 +171,7 @@ class EventReader:
             accepted=nw.from_native(stamped),
             rejected=nw.from_native(pl.concat([quarantine.SCHEMA.to_frame(), *rejected]).lazy()),
             outcomes=tuple(_outcome(item) for item in objects),
-            event_dates=dates_by_partition(accepted),
+            event_dates=dates_by_partition(accepted.select(pl.col(_PARTITION).alias("partition"), EVENT_DATE)),
             bytes_in=sum(item.landed.size for item in objects),
         )
 
@@ -186,9 +186,9 @@ class EventReader:
 
 
 def dates_by_partition(accepted: pl.DataFrame) -> dict[str, tuple[date, ...]]:
-    """The event dates of accepted records by the partition they landed in."""
-    found = accepted.select(_PARTITION, EVENT_DATE).drop_nulls().unique().sort(_PARTITION, EVENT_DATE)
-    return {str(partition[0]): tuple(rows[EVENT_DATE].to_list()) for partition, rows in found.group_by(_PARTITION)}
+    """The event dates of accepted records by the partition they landed in; these are the frame's two columns."""
+    found = accepted.drop_nulls().unique().sort("partition", EVENT_DATE)
+    return {str(partition[0]): tuple(rows[EVENT_DATE].to_list()) for partition, rows in found.group_by("partition")}
 
 
 def _load(store: ObjectStore, landed: LandedObject) -> _Object:

@@ -13,13 +13,36 @@ from typing import Annotated, Any, ClassVar, Literal
 import jsonschema_rs
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from datalake_assets.lake.layout import ADDED_COLUMNS
+from datalake_assets.lake.layout import ADDED_COLUMNS, HISTORY_COLUMNS
 from datalake_assets.lake.types import LakeType, TypeNameError, json_property_types, type_of_json_property
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 OPERATION_COLUMN = "Op"
 _JSON_TYPE_NAMES = "string, integer, number, boolean, object, array or null"
 _UNFIT_CHARACTERS = re.compile(r"""[\x00-\x20,;{}()="\\]""")  # Spark's Delta refuses them without column mapping
+_INTERNAL_COLUMNS = frozenset(  # what a step calls its own columns while it computes
+    [
+        "_committed_at",
+        "_copies",
+        "_deleted",
+        "_existing_hash",
+        "_existing_time",
+        "_faulty",
+        "_grave_order",
+        "_is_load",
+        "_last_date",
+        "_object",
+        "_old_date",
+        "_old_hash",
+        "_old_order",
+        "_own_date",
+        "_partition",
+        "_path",
+        "_quality",
+        "_replaces",
+        "_row_number",
+    ]
+)
 _FITTING_TYPES = {
     "string": {"string", "decimal", "date", "timestamp"},
     "integer": {"int8", "int16", "int32", "int64", "decimal", "json"},
@@ -99,10 +122,15 @@ class _Source(_Part):
         text = self.model_dump_json(by_alias=True, exclude={"description", "owner", "max_rejected_fraction"})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def _taken_columns(self) -> frozenset[str]:
+        """The names that the lake gives to columns of its own beside the declared ones."""
+        return ADDED_COLUMNS
+
     def _check_columns(self, declared: dict[str, Column], event_time: EventTime | None) -> None:
         folded = [name.lower() for name in declared]
         for name in declared:
-            if name.lower() in ADDED_COLUMNS:
+            if name.lower() in self._taken_columns | _INTERNAL_COLUMNS:
                 raise FaultError(
                     f"column {name!r} is one the lake adds itself; give the source's column another name",
                     at=(*self._columns_at, name),
@@ -247,6 +275,10 @@ class CdcTable(_Source):
     history: bool = False
     on_drift: OnDrift = OnDrift()
     _columns_at: ClassVar[tuple[str, ...]] = ("columns",)
+
+    @property
+    def _taken_columns(self) -> frozenset[str]:
+        return ADDED_COLUMNS | HISTORY_COLUMNS
 
     @model_validator(mode="after")
     def _consistent(self) -> "CdcTable":

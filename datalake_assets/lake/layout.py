@@ -19,6 +19,9 @@ ADDED_COLUMNS = frozenset(
 )
 """The columns that the lake adds to silver tables; a dataset may not declare one of them."""
 
+HISTORY_COLUMNS = frozenset({"operation", "valid_from", "valid_to", "is_current"})
+"""The columns that it adds to histories besides; a replicated table may not declare one of these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -140,7 +140,7 @@ def owed_dates(rows: pl.DataFrame, *, table: str, sources: Collection[str]) -> O
     """The event dates that a gold table has to compute.
 
     `rows` are rows of the step log, `sources` the tables it is computed from (`silver/orders`). A date is withheld
-    while the latest step of some partition that holds events of it is blocked.
+    while some partition that holds events of it is blocked, which its latest step tells.
     """
     datasets = {source.partition("/")[2] for source in sources}
     silver = rows.filter(pl.col("zone") == "silver", pl.col("name").is_in(sorted(datasets)))
@@ -158,8 +158,10 @@ def owed_dates(rows: pl.DataFrame, *, table: str, sources: Collection[str]) -> O
         for day, positions in touched.items()
         if any(come > consumed.get(day, {}).get(name, 0) for name, come in positions.items())
     }
-    latest = silver.unique(["name", "partition"], keep="last", maintain_order=True)
-    blocked = set(_flatten(latest.filter(pl.col("status") == BLOCKED)["event_dates"]))
+    landing = ["name", "partition"]
+    latest = silver.unique(landing, keep="last", maintain_order=True)
+    held = silver.join(latest.filter(pl.col("status") == BLOCKED), on=landing, how="semi")
+    blocked = set(_flatten(held["event_dates"]))  # of all its steps, as the latest may have read few of its objects
     upto: dict[str, int] = {}
     for day in pending - blocked:
         upto = _furthest(upto, touched[day])

@@ -72,9 +72,7 @@ def device_object(simulation: Simulation, *, at: datetime) -> Delivery:
     return _object(simulation.dice(DATASET, at), gateway, at=at, on_time=readings, late=[])
 
 
-def _object(
-    dice: Random, gateway: str, *, at: datetime, on_time: list[Reading], late: list[Reading]
-) -> Delivery:
+def _object(dice: Random, gateway: str, *, at: datetime, on_time: list[Reading], late: list[Reading]) -> Delivery:
     """An object under its day of arrival, a few readings twice, at times one that the contract refuses."""
     lines: list[Reading | msgspec.Raw] = [*late, *on_time]
     copies = dice.sample(on_time, about(dice, len(on_time) * _TWICE))
@@ -108,9 +106,7 @@ def _spoilt(reading: Reading, fault: Fault) -> msgspec.Raw:
 
 def _period(simulation: Simulation, device: str, *, until: datetime) -> list[Reading]:
     """A device's readings of the period that an upload ends."""
-    return [
-        _reading(simulation, device, until - back * _INTERVAL) for back in range(_PERIOD // _INTERVAL, 0, -1)
-    ]
+    return [_reading(simulation, device, until - back * _INTERVAL) for back in range(_PERIOD // _INTERVAL, 0, -1)]
 
 
 def _reading(simulation: Simulation, device: str, at: datetime) -> Reading:

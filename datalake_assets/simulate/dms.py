@@ -56,9 +56,7 @@ def change_key(table: str, *, created: datetime) -> str:
 
 def change_sequence(change: Change) -> str:
     """`AR_H_CHANGE_SEQ`, 35 digits: YYYYMMDDHHmmSShh and a counter. As text, too, it rises with the log."""
-    return (
-        f"{change.committed:%Y%m%d%H%M%S}{change.committed.microsecond // 10_000:02d}{change.position:019d}"
-    )
+    return f"{change.committed:%Y%m%d%H%M%S}{change.committed.microsecond // 10_000:02d}{change.position:019d}"
 
 
 def load_file(table: str, rows: Sequence[tuple[Order | Customer, datetime]]) -> bytes:
@@ -83,12 +81,7 @@ def _text(moment: datetime) -> str:
 def _parquet(table: str, rows: Sequence[tuple[object, ...]]) -> bytes:
     """Parquet as DMS writes it by default: no compression, no dictionary, no Arrow schema in the footer."""
     schema = SCHEMAS[table]
-    columns = [
-        pa.array(values, type=field.type)
-        for values, field in zip(zip(*rows, strict=True), schema, strict=True)
-    ]
+    columns = [pa.array(values, type=field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        pa.table(columns, schema=schema), sink, compression="none", use_dictionary=False, store_schema=False
-    )
+    pq.write_table(pa.table(columns, schema=schema), sink, compression="none", use_dictionary=False, store_schema=False)
     return bytes(sink.getvalue())

@@ -57,9 +57,7 @@ def follow(
     return landing.landed()
 
 
-def _flush(
-    simulation: Simulation, replication: Replication, *, since: datetime, until: datetime
-) -> Iterator[Delivery]:
+def _flush(simulation: Simulation, replication: Replication, *, since: datetime, until: datetime) -> Iterator[Delivery]:
     dice = simulation.dice("live", until)
     share = (until - since) / HOUR
     for batch in replication.flush(dice, since=since, until=until):

@@ -19,9 +19,7 @@ from datalake_assets.simulate.web import web_objects
 __all__ = ["Landed", "Simulation", "deliveries", "follow", "simulate"]
 
 
-def simulate(
-    store: ObjectStore, simulation: Simulation, *, progress: Callable[[Landed], None] | None = None
-) -> Landed:
+def simulate(store: ObjectStore, simulation: Simulation, *, progress: Callable[[Landed], None] | None = None) -> Landed:
     """Land the simulation's hours in a store rooted at the bronze zone; gives what this run put there.
 
     An object that lies there already is left as it is: a second run changes nothing, and completes a first

@@ -104,9 +104,7 @@ class Replication:
                 seen.add(change.table)
                 files[_minute(change, hour), change.table].append(change)
         return [
-            self._batch(
-                table, dice, created=minute + timedelta(milliseconds=dice.randrange(60_000)), changes=changes
-            )
+            self._batch(table, dice, created=minute + timedelta(milliseconds=dice.randrange(60_000)), changes=changes)
             for (minute, table), changes in sorted(files.items())
         ]
 

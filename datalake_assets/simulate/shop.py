@@ -50,9 +50,7 @@ _Act = Callable[[Random, datetime], object]
 class Shop:
     """Both tables, and what the log tells of them."""
 
-    def __init__(
-        self, dice: Random, *, orders: int, customers: int, opened: datetime, until: datetime
-    ) -> None:
+    def __init__(self, dice: Random, *, orders: int, customers: int, opened: datetime, until: datetime) -> None:
         """A shop with this many rows, created at random between `opened` and `until`."""
         self.orders = Table[Order]("orders")
         self.customers = Table[Customer]("customers")

@@ -108,6 +108,4 @@ def _again(delivery: Delivery, dice: Random) -> Delivery:
     """The object again, as after a delivery that timed out: all its good records are copies now."""
     faults = Counter(delivery.faults)
     faults[Fault.DUPLICATE] = delivery.records - sum(n for fault, n in faults.items() if fault.is_rejected)
-    return replace(
-        delivery, key=firehose.retried_key(delivery.key, identifier=identifier(dice)), faults=faults
-    )
+    return replace(delivery, key=firehose.retried_key(delivery.key, identifier=identifier(dice)), faults=faults)

@@ -137,6 +137,12 @@ def test_a_partition_that_is_mended_gives_its_dates_back(log: StepLog) -> None:
     assert owed(log) == dates(MONDAY)
 
 
+def test_a_blocked_partition_withholds_what_its_earlier_steps_read_too(log: StepLog) -> None:
+    silver(log, MONDAY, come=1, blocked=True)
+    silver(log, TUESDAY, come=2, blocked=True)
+    assert owed(log) == Owed(frozenset(), frozenset({MONDAY, TUESDAY}))
+
+
 def test_what_silver_last_noted_is_where_its_next_step_begins(log: StepLog) -> None:
     silver(log, MONDAY, come=1)
     silver(log, MONDAY, come=3, partition="p2")

@@ -99,3 +99,9 @@ def test_every_job_sensor_and_schedule_of_the_packaged_datasets_resolves(tmp_pat
     assert {"landed_hourly", "landed_daily", "gold_dates", "gold_totals"} <= jobs
     assert {s.name for s in repository.sensor_defs} == {"dms_landing", "firehose_landing", "late_data"}
     assert {s.name for s in repository.schedule_defs} == {f"backfill_missed_{job}" for job in jobs - {"__ASSET_JOB"}}
+
+
+@pytest.mark.parametrize("folder", ["with space", "per%cent", "umlaut-ä"])
+def test_a_place_where_delta_tables_cannot_be_read_is_refused_at_once(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(ValueError, match="where Delta tables can't be read; choose another"):
+        Settings(root=str(tmp_path / folder))

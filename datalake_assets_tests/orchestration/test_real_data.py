@@ -104,14 +104,14 @@ def test_silver_has_every_edit_once_and_unchanged(edits: Settings) -> None:
 def test_gold_of_the_edits_equals_an_independent_query(edits: Settings) -> None:
     duckdb.sql("SET TimeZone = 'UTC'")
     source = duckdb.read_json(str(_EDITS), format="newline_delimited")  # noqa: F841 (DuckDB finds it by name)
-    expected = duckdb.sql(
+    expected = duckdb.execute(
         """SELECT CAST("time" AS DATE) AS day, count(*) AS n, min("time") AS first, max("time") AS last
            FROM source GROUP BY 1 ORDER BY 1"""
     ).fetchall()
     daily = pl.read_delta(edits.layout.gold_table("daily_summary")).sort("event_date")
     assert daily.select("event_date", "records", "first_event", "last_event").rows() == expected
     assert daily["unique_keys"].to_list() == daily["records"].to_list()
-    hours = duckdb.sql("""SELECT date_trunc('hour', "time") AS hour, count(*) FROM source GROUP BY 1 ORDER BY 1""")
+    hours = duckdb.execute("""SELECT date_trunc('hour', "time") AS hour, count(*) FROM source GROUP BY 1 ORDER BY 1""")
     hourly = pl.read_delta(edits.layout.gold_table("hourly_metrics")).sort("hour")
     assert hourly.select("hour", "records").rows() == hours.fetchall()
     assert pl.read_delta(edits.layout.gold_table("events_by_type")).height == 39_244

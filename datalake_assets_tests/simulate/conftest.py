@@ -22,9 +22,7 @@ class Bronze:
     def keys(self, prefix: str = "") -> list[str]:
         """The keys of the objects in a folder, in order."""
         files = (path for path in self.folder.rglob("*") if path.is_file())
-        return sorted(
-            k for k in (str(path.relative_to(self.folder)) for path in files) if k.startswith(prefix)
-        )
+        return sorted(k for k in (str(path.relative_to(self.folder)) for path in files) if k.startswith(prefix))
 
     def content(self) -> dict[str, tuple[bytes, int]]:
         """The objects' bytes and times of modification by key."""

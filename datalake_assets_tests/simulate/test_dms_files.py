@@ -89,9 +89,7 @@ def test_columns_have_the_types_dms_writes(bronze: Bronze) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_the_load_has_no_change_sequence_and_changes_have_35_digits_that_rise(
-    bronze: Bronze, table: str
-) -> None:
+def test_the_load_has_no_change_sequence_and_changes_have_35_digits_that_rise(bronze: Bronze, table: str) -> None:
     load = [row for key, row in read(bronze, table) if "/LOAD" in key]
     assert {(row["Op"], row["ar_h_change_seq"]) for row in load} == {("I", "")}
     transferred = [row["dms_timestamp"] for row in load]

@@ -81,9 +81,7 @@ def test_it_stops_when_told(tmp_path: Path) -> None:
     stop, began = Event(), datetime.now(UTC)
     landed: list[Landed] = []
     store = LocalStore(prefix=tmp_path)
-    thread = Thread(
-        target=lambda: follow(store, SIMULATION, stop=stop, seconds_per_flush=0.05, progress=landed.append)
-    )
+    thread = Thread(target=lambda: follow(store, SIMULATION, stop=stop, seconds_per_flush=0.05, progress=landed.append))
     thread.start()
     while not landed:
         thread.join(0.01)
@@ -91,15 +89,11 @@ def test_it_stops_when_told(tmp_path: Path) -> None:
     thread.join(10)
     assert not thread.is_alive()
     hours = {f"{moment:%Y/%m/%d/%H}" for moment in (began, datetime.now(UTC))}
-    folders = {
-        str(path.parent.relative_to(tmp_path / "firehose/web_events")) for path in tmp_path.rglob("*.gz")
-    }
+    folders = {str(path.parent.relative_to(tmp_path / "firehose/web_events")) for path in tmp_path.rglob("*.gz")}
     assert folders
     assert folders <= hours
 
 
 def test_hours_that_are_not_over_cannot_be_followed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="later than now"):
-        follow(
-            LocalStore(prefix=tmp_path), SIMULATION, stop=Event(), clock=lambda: START + timedelta(minutes=90)
-        )
+        follow(LocalStore(prefix=tmp_path), SIMULATION, stop=Event(), clock=lambda: START + timedelta(minutes=90))

@@ -14,9 +14,7 @@ PREFIXES = ("dms/public/orders", "dms/public/customers", "firehose/web_events")
 
 def test_equal_simulations_land_equal_bytes_and_another_seed_other_ones(land: Land) -> None:
     one, same, other = land("one"), land("same"), land("other", seed=6)
-    assert {k: body for k, (body, _) in one.content().items()} == {
-        k: body for k, (body, _) in same.content().items()
-    }
+    assert {k: body for k, (body, _) in one.content().items()} == {k: body for k, (body, _) in same.content().items()}
     assert one.landed == same.landed
     assert set(one.content().values()).isdisjoint(other.content().values())
 
@@ -67,9 +65,7 @@ def test_the_tally_is_what_lies_in_the_folder(bronze: Bronze) -> None:
 
 def test_progress_is_told_after_each_hour() -> None:
     tallies: list[Landed] = []
-    landed = simulate(
-        MemoryStore(), Simulation(hours=3, rate=12, seed=1, start=START), progress=tallies.append
-    )
+    landed = simulate(MemoryStore(), Simulation(hours=3, rate=12, seed=1, start=START), progress=tallies.append)
     assert len(tallies) == 3
     assert tallies[-1] == landed
     assert tallies[0].objects < landed.objects
