@@ -106,8 +106,6 @@ def _spelled(text: pl.Expr, wanted: LakeType) -> pl.Expr:
             return text.replace_strict({"true": True, "false": False}, default=None, return_dtype=dtype)
         case "timestamp":
             return pl.coalesce(timestamp_of_dms(text), timestamp_of_text(text))
-        case "json":
-            return text
         case "decimal" | "date":
             return of_text(text, wanted)
         case name if name.startswith("int"):

@@ -11,7 +11,8 @@ import msgspec
 import polars as pl
 
 from datalake_assets.engines.polars_columns import dtype_of, of_text, timestamp_of_text
-from datalake_assets.lake.contract import EXACT_IN_DOUBLES, Contract, Records
+from datalake_assets.lake.contract import Records
+from datalake_assets.lake.contract_fields import EXACT_IN_DOUBLES, ContractFields
 from datalake_assets.lake.dataset import EventTime
 from datalake_assets.lake.layout import EVENT_TIME, UNKNOWN
 from datalake_assets.lake.plain import plain_timestamp
@@ -23,19 +24,19 @@ _CARRIER_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), f
 class EventColumns:
     """The columns of one event stream."""
 
-    def __init__(self, contract: Contract, *, event_time: EventTime) -> None:
+    def __init__(self, fields: ContractFields, *, event_time: EventTime) -> None:
         """Prepare the conversions; nothing is read."""
-        self._contract = contract
+        self._fields = fields
         self._event_time = event_time
-        self._typed = {name: self._typed_column(name) for name in contract.types}
+        self._typed = {name: self._typed_column(name) for name in fields.types}
 
     def carriers(self, records: Records) -> pl.DataFrame:
         """The records' values as they were parsed, column by column, and `_unknown`."""
         accepted = records.accepted
         series: list[pl.Series] = []
-        for n, name in enumerate(self._contract.types):
+        for n, name in enumerate(self._fields.types):
             values = map(attrgetter(f"f{n}"), accepted)
-            carrier = self._contract.carrier(name)
+            carrier = self._fields.carrier(name)
             if carrier is msgspec.Raw:
                 series.append(_texts(name, [b"" if v is None else v for v in values]))
             else:
@@ -63,7 +64,7 @@ class EventColumns:
         return typed.with_columns(pl.col(EVENT_TIME).fill_null(times))
 
     def _typed_column(self, name: str) -> pl.Expr:
-        lake_type, carrier = self._contract.types[name], self._contract.carrier(name)
+        lake_type, carrier = self._fields.types[name], self._fields.carrier(name)
         value = pl.col(name)
         if carrier is msgspec.Raw and lake_type.name == "json":
             value = pl.when(value != "null").then(value)
@@ -74,27 +75,27 @@ class EventColumns:
     def _event_time_column(self) -> pl.Expr:
         column, unit = self._event_time.column, self._event_time.unit
         value = pl.col(column)
-        if self._contract.types[column].name == "string":
+        if self._fields.types[column].name == "string":
             return timestamp_of_text(value)
         if unit not in _TICKS_PER_SECOND:
             return value
         factor = 1_000_000 // _TICKS_PER_SECOND[unit]
-        first, last = self._contract.time_range(column) or (0, 0)
+        first, last = self._fields.time_range(column) or (0, 0)
         ticks = pl.when(value.is_between(first, last)).then(value) * factor
-        if self._contract.carrier(column) is float:
+        if self._fields.carrier(column) is float:
             ticks = ticks.round().cast(pl.Int64, strict=False)
         return ticks.cast(pl.Datetime("us", "UTC"))
 
     def _doubtful(self, carriers: pl.DataFrame, typed: pl.DataFrame) -> list[int]:
-        contract = self._contract
+        fields = self._fields
         checks = [pl.lit(typed[EVENT_TIME].is_null())]
-        checks.extend(pl.lit(typed[name].is_null()) for name in contract.needed if contract.is_text(name))
-        checks.extend(pl.col(name).abs() >= EXACT_IN_DOUBLES for name in contract.ruled_doubles)
-        for name, lake_type in contract.types.items():
+        checks.extend(pl.lit(typed[name].is_null()) for name in fields.needed if fields.is_text(name))
+        checks.extend(pl.col(name).abs() >= EXACT_IN_DOUBLES for name in fields.ruled_doubles)
+        for name, lake_type in fields.types.items():
             value = pl.col(name)
             if lake_type.name in {"decimal", "timestamp", "date"}:
                 checks.append(pl.lit(typed[name].is_null()) & value.is_not_null())
-            if check := contract.text_checks.get(name):
+            if check := fields.text_checks.get(name):
                 first = "".join(map(re.escape, check.first_characters))
                 checks.append(~value.str.contains(f"^[{first}]"))
                 number = value.cast(pl.Float64, strict=False)
@@ -102,8 +103,8 @@ class EventColumns:
                 checks.extend(~kept[how](bound) for how, bound in check.bounds.items())
                 if check.bounds:
                     checks.append((number.abs() >= EXACT_IN_DOUBLES) | (number.is_null() & (value != "null")))
-        for name in contract.columns_with_value_rules:
-            bad = contract.doubtful_values(name, carriers[name].unique().to_list())
+        for name in fields.columns_with_value_rules:
+            bad = fields.doubtful_values(name, carriers[name].unique().to_list())
             if bad:
                 checks.append(pl.col(name).is_in(bad))
         faulty = pl.any_horizontal(c.fill_null(value=False) for c in checks)

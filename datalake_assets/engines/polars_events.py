@@ -68,7 +68,7 @@ class EventReader:
         """Compile the dataset's contract."""
         self._dataset = dataset
         self._contract = Contract(dataset)
-        self._columns = EventColumns(self._contract, event_time=dataset.event_time)
+        self._columns = EventColumns(self._contract.fields, event_time=dataset.event_time)
 
     def batches(self, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
         """The objects in batches of about 256 MiB of text, read ahead of their use."""
@@ -139,7 +139,7 @@ class EventReader:
         return frame.drop(_OBJECT).with_columns(keys.gather(frame[_OBJECT]), partitions.gather(frame[_OBJECT]))
 
     def _hashed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        typed = {name: dtype_of(t) for name, t in self._contract.types.items()} | {UNKNOWN: pl.String()}
+        typed = {name: dtype_of(t) for name, t in self._contract.fields.types.items()} | {UNKNOWN: pl.String()}
         with_nulls = [name for name in typed if frame[name].null_count()]
         return frame.with_columns(
             record_hash(typed, with_nulls=with_nulls).alias(RECORD_HASH), pl.col(EVENT_TIME).dt.date().alias(EVENT_DATE)

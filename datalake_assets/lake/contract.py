@@ -10,50 +10,28 @@ Belongs here: bytes in, verdicts and field values out. Making columns of the val
 """
 
 import gzip
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Annotated, Any
+from typing import Any
 
 import jsonschema_rs
 import msgspec
 from isal import igzip, isal_zlib
 
+from datalake_assets.lake.contract_fields import LENIENT, ContractFields
 from datalake_assets.lake.dataset import EventStream
 from datalake_assets.lake.plain import (
-    INT64,
     SHOWN,
     finite_double,
-    nearest_double,
     plain_decimal,
     plain_timestamp,
     shown,
     whole_number,
 )
-from datalake_assets.lake.types import LakeType, json_property_types
-
-_ANNOTATIONS = frozenset(
-    {"$comment", "$id", "$schema", "default", "deprecated", "description", "examples", "readOnly", "title", "writeOnly"}
-)
-_WHOLE_RECORD = _ANNOTATIONS | {"additionalProperties", "properties", "required", "type"}
-_BOUNDS = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt"}
-_BY_MSGSPEC = {
-    "string": {"minLength": "min_length", "maxLength": "max_length"},
-    "integer": {"minimum": "ge", "maximum": "le"},
-    "number": _BOUNDS,
-    "boolean": {},
-}
-_FIRST_CHARACTERS = {"object": "{", "array": "[", "string": '"', "number": "-0123456789", "boolean": "tf", "null": "n"}
-_CARRIERS: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
-_EPOCH_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
-_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 
 _LINES = 8_192
-
-EXACT_IN_DOUBLES = 2.0**53
-"""From here on a double no longer tells neighbouring whole numbers apart, so it can't be held against a rule."""
 
 
 class UnreadableObjectError(ValueError):
@@ -67,14 +45,6 @@ class Reject:
     row_number: int
     raw: str
     errors: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TextCheck:
-    """What the JSON text of a column's value must keep: how it begins, and its bounds as a number."""
-
-    first_characters: str
-    bounds: Mapping[str, float]
 
 
 @dataclass(slots=True)
@@ -112,16 +82,12 @@ class Contract:
     def __init__(self, dataset: EventStream) -> None:
         """Compile the contract of `dataset`; nothing is read."""
         self._dataset = dataset
-        declared = dataset.contract["properties"]
-        self._rules: dict[str, dict[str, Any]] = {n: _as_object(rule) for n, rule in declared.items()}
-        self.types: dict[str, LakeType] = {name: c.lake_type for name, c in dataset.columns.items()}
-        self._carriers = {name: self._carrier_of(name) for name in self.types}
-        self.needed = frozenset({dataset.event_time.column, *dataset.key})
+        self.fields = ContractFields(dataset)
         self._authority = jsonschema_rs.Draft202012Validator(dataset.contract, validate_formats=True)
         self._struct = msgspec.defstruct(
             "Event",
-            [self._field(n, name) for n, name in enumerate(self.types)],
-            rename={f"f{n}": name for n, name in enumerate(self.types)},
+            self.fields.struct_fields,
+            rename={f"f{n}": name for n, name in enumerate(self.fields.types)},
             forbid_unknown_fields=True,
             kw_only=True,
             gc=False,
@@ -129,13 +95,7 @@ class Contract:
         unknown = ("unknown", str | None, None)
         self._judged = msgspec.defstruct("JudgedEvent", [unknown], bases=(self._struct,), kw_only=True)
         self._decoder = msgspec.json.Decoder(self._struct)
-        self._any = msgspec.json.Decoder(float_hook=nearest_double)
         self._texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
-        self.text_checks: dict[str, TextCheck] = {n: c for n in self.types if (c := self._text_check(n))}
-        self._value_rules = {n: r for n in self.types if n not in self.text_checks and (r := self._rule_on_values(n))}
-        doubles = (n for n in self.types if self.carrier(n) is float)
-        self.ruled_doubles = tuple(n for n in doubles if self._rule(n).keys() - {"type"})
-        self._whole_record = self._needs_whole_record()
 
     def parse(self, text: bytes) -> Iterator[Records]:
         """Read newline-delimited JSON. Blank lines are no records; every other line is accepted or rejected.
@@ -144,7 +104,7 @@ class Contract:
         cache costs half.
         """
         lines = text.split(b"\n")
-        trusting = not self._whole_record and _is_utf8(text)
+        trusting = not self.fields.need_whole_record and _is_utf8(text)
         for begin in range(0, len(lines), _LINES):
             some = lines[begin : begin + _LINES]
             yield self._decoded(some, begin) if trusting else self._read(some, begin)
@@ -199,22 +159,6 @@ class Contract:
         records.accepted.append(verdict)
         records.row_numbers.append(number)
 
-    def doubtful_values(self, name: str, values: Iterable[Any]) -> list[Any]:
-        """Those of a column's distinct values (carriers; JSON text as `str`) that break a rule msgspec can't keep."""
-        rule = self._value_rules[name]
-        if not self.is_text(name):
-            return [v for v in values if v is not None and not rule.is_valid(v)]
-        return [v for v in values if v is not None and not self._is_valid_text(rule, v)]
-
-    @property
-    def columns_with_value_rules(self) -> tuple[str, ...]:
-        """The columns for which `doubtful_values` must be asked."""
-        return tuple(self._value_rules)
-
-    def is_text(self, name: str) -> bool:
-        """Whether a column's carrier is the JSON text of its value."""
-        return self.carrier(name) is msgspec.Raw
-
     def judge(self, line: bytes) -> Any | tuple[str, ...]:
         """The authority's verdict on one line: the record's struct, or the reasons why it is rejected."""
         try:
@@ -224,10 +168,12 @@ class Contract:
         errors = [_reason(error) for error in self._authority.iter_errors(document)]
         if not isinstance(document, dict):
             return tuple(errors) or ("type: a record is a JSON object",)
-        unknown = sorted(document.keys() - self.types.keys())
+        unknown = sorted(document.keys() - self.fields.types.keys())
         if unknown and self._dataset.unknown_fields == "reject":
             errors += [f"/{_pointer(n)} unknown_fields: the contract does not declare this field" for n in unknown]
-        errors += [f"/{_pointer(n)} key: an event needs it" for n in sorted(self.needed) if document.get(n) is None]
+        errors += [
+            f"/{_pointer(n)} key: an event needs it" for n in sorted(self.fields.needed) if document.get(n) is None
+        ]
         if errors:
             return tuple(errors)
         return self._accepted(document, self._texts.decode(line), unknown)
@@ -238,7 +184,7 @@ class Contract:
         """The struct of a valid record, or the reasons why its values don't fit their columns."""
         errors: list[str] = []
         values: dict[str, Any] = {}
-        for n, name in enumerate(self.types):
+        for n, name in enumerate(self.fields.types):
             try:
                 values[f"f{n}"] = self._plain(name, document.get(name), texts.get(name))
             except ValueError as error:
@@ -255,96 +201,17 @@ class Contract:
         if not _is_utf8(line):
             raise ValueError("the line is not UTF-8 text")
         try:
-            return self._any.decode(line)
+            return LENIENT.decode(line)
         except RecursionError:
             raise ValueError("nested too deeply to be read") from None
 
     def _read_line(self, line: bytes) -> Any | tuple[str, ...]:
-        if not self._whole_record and _is_utf8(line):
+        if not self.fields.need_whole_record and _is_utf8(line):
             try:
                 return self._decoder.decode(line)
             except (msgspec.MsgspecError, RecursionError):
                 pass
         return self.judge(line)
-
-    def _is_valid_text(self, rule: Any, text: str) -> bool:
-        try:
-            return bool(rule.is_valid(self._any.decode(text)))
-        except (msgspec.MsgspecError, RecursionError):
-            return False
-
-    def carrier(self, name: str) -> type:
-        """The Python type in which a column's values come: `str`, `int`, `float`, `bool`, or `msgspec.Raw`."""
-        return self._carriers[name]
-
-    def _carrier_of(self, name: str) -> type:
-        scalar = json_property_types(self._rules[name]) - {"null"}
-        if (self.types[name].name in {"json", "decimal"} and scalar != {"string"}) or len(scalar) != 1:
-            return msgspec.Raw
-        return _CARRIERS.get(next(iter(scalar)), msgspec.Raw)
-
-    def _field(self, n: int, name: str) -> tuple[str, Any] | tuple[str, Any, None]:
-        """The struct's field of a column: absent is None, and null is refused where the contract refuses it."""
-        carrier: Any = self.carrier(name)
-        rule = self._rules[name]
-        json_types = json_property_types(rule)
-        meta: dict[str, Any] = {}
-        if carrier is not msgspec.Raw:
-            known = _BY_MSGSPEC[next(iter(json_types - {"null"}))]
-            meta = {ours: rule[theirs] for theirs, ours in known.items() if theirs in rule}
-        limits = [bounds for bounds in (self.types[name].integer_range, self.time_range(name)) if bounds]
-        if carrier is int:
-            least = max([lower for lower, _ in limits] + ([math.ceil(meta["ge"])] if "ge" in meta else []))
-            most = min([upper for _, upper in limits] + ([math.floor(meta["le"])] if "le" in meta else []))
-            meta = {"ge": min(least, INT64[1]), "le": max(most, INT64[0])}
-        annotated = Annotated[carrier, msgspec.Meta(**meta)] if meta else carrier
-        required = name in self.needed
-        if "null" in json_types and not required and carrier is not msgspec.Raw and self._null_is_valid(name):
-            annotated |= None
-        if required or name in self._dataset.contract.get("required", ()):
-            return f"f{n}", annotated
-        return f"f{n}", annotated, None
-
-    def _null_is_valid(self, name: str) -> bool:
-        return bool(jsonschema_rs.Draft202012Validator(self._rule(name)).is_valid(None))
-
-    def time_range(self, name: str) -> tuple[int, int] | None:
-        """The epoch numbers that are a time of the years 1 to 9999, for the event time alone."""
-        scale = _EPOCH_UNITS.get(self._dataset.event_time.unit or "")
-        if name != self._dataset.event_time.column or scale is None:
-            return None
-        return _FIRST_SECOND * scale, _LAST_SECOND * scale
-
-    def _rule(self, name: str) -> dict[str, Any]:
-        """A column's own schema without what only describes."""
-        return {k: v for k, v in self._rules[name].items() if k not in _ANNOTATIONS and not k.startswith("x-")}
-
-    def _text_check(self, name: str) -> TextCheck | None:
-        """The rules of a column kept as text, where they can be told from the text alone."""
-        rule = self._rule(name)
-        json_types = json_property_types(rule)
-        if not self.is_text(name) or not rule.keys() <= {"type", *_BOUNDS} or "integer" in json_types:
-            return None
-        bounds = {_BOUNDS[key]: float(value) for key, value in rule.items() if key in _BOUNDS}
-        if bounds and not json_types <= {"number", "null"}:
-            return None
-        return TextCheck("".join(_FIRST_CHARACTERS[t] for t in json_types or _FIRST_CHARACTERS), bounds)
-
-    def _rule_on_values(self, name: str) -> Any | None:
-        rule = self._rule(name)
-        kept = {"type"}
-        if not self.is_text(name):
-            kept |= _BY_MSGSPEC[next(iter(json_property_types(rule) - {"null"}))].keys()
-        if rule.keys() <= kept and not self.is_text(name):
-            return None
-        return jsonschema_rs.Draft202012Validator(rule, validate_formats=True)
-
-    def _needs_whole_record(self) -> bool:
-        contract = self._dataset.contract
-        refers = any("$ref" in str(rule) or "$dynamicRef" in str(rule) for rule in self._rules.values())
-        undeclared = set(contract.get("required", ())) - self._rules.keys()
-        known = contract.keys() <= _WHOLE_RECORD
-        return refers or bool(undeclared) or contract.get("type") != "object" or not known
 
     def _plain(self, name: str, value: Any, text: msgspec.Raw | None) -> Any:
         """A valid value in the plainest form of its carrier.
@@ -353,8 +220,8 @@ class Contract:
         """
         if value is None or text is None:
             return None
-        lake_type, carrier = self.types[name], self.carrier(name)
-        bounds = self.time_range(name)
+        lake_type, carrier = self.fields.types[name], self.fields.carrier(name)
+        bounds = self.fields.time_range(name)
         if bounds and not bounds[0] <= value <= bounds[1]:
             raise ValueError(f"{shown(value)} is no time of the years 1 to 9999")
         plain: Any = value
@@ -390,13 +257,6 @@ def _is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _as_object(rule: Any) -> dict[str, Any]:
-    """A property's schema as a mapping; the schemas `true` and `false` are written out."""
-    if isinstance(rule, bool):
-        return {} if rule else {"not": {}}
-    return dict(rule)
 
 
 def _reason(error: jsonschema_rs.ValidationError) -> str:
