@@ -116,7 +116,10 @@ class StepLog:
 
     def last_positions(self, name: str, *, now: datetime) -> dict[str, int]:
         """How far a dataset's tables had come at its last step that is noted; empty when there is none."""
-        rows = self.recent_rows(now=now).filter(pl.col("zone") == "silver", pl.col("name") == name)
+        own = (pl.col("zone") == "silver", pl.col("name") == name)
+        rows = self.recent_rows(now=now).filter(*own)
+        if rows.is_empty():  # a source that was silent for long
+            rows = self.all_rows().filter(*own).collect()
         newest: dict[str, int] = {}
         for text in rows["positions"].unique():
             newest = _furthest(newest, json.loads(text))
