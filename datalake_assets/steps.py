@@ -172,7 +172,7 @@ def _write_changes(dataset: CdcTable, batch: Batch, lake: Lake, engine: Engine, 
         changes = engine.compute(quality.score(ordered, columns=list(dataset.columns)))
         newest = engine.compute(cdc.newest(changes, key=key))
         tombstones = _of_keys(engine.scan(grave_table), newest, key=key, engine=engine)
-        graves = engine.compute(cdc.graves(newest, key=key, tombstones=tombstones))
+        graves = engine.compute(cdc.graves(changes, key=key, tombstones=tombstones))
         live = _of_keys(engine.scan(live_table), newest, key=key, engine=engine)
         decided = engine.compute(cdc.decide(newest, key=key, live=live, tombstones=tombstones))
     if dataset.history:

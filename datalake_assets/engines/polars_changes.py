@@ -6,7 +6,7 @@ in the ledger with the reason, and the others go on.
 
 import io
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import narwhals as nw
 import obstore
@@ -24,7 +24,6 @@ from datalake_assets.engines.polars_change_rules import (
     typed_name,
 )
 from datalake_assets.engines.polars_columns import dtype_of, exactly, record_hash
-from datalake_assets.engines.polars_events import dates_by_partition
 from datalake_assets.engines.read_ahead import read_ahead
 from datalake_assets.lake import quarantine
 from datalake_assets.lake.contract import Reject, UnreadableObjectError
@@ -167,7 +166,7 @@ class ChangeReader:
             accepted=nw.from_native(accepted.drop(_PARTITION).lazy()),
             rejected=nw.from_native(pl.concat([quarantine.SCHEMA.to_frame(), *rejected]).lazy()),
             outcomes=tuple(outcomes),
-            event_dates=dates_by_partition(accepted.select(pl.col(_PARTITION).alias("partition"), EVENT_DATE)),
+            event_dates=_dates_by_partition(accepted.select(pl.col(_PARTITION).alias("partition"), EVENT_DATE)),
             bytes_in=sum(o.size for o in outcomes),
         )
 
@@ -195,3 +194,9 @@ def _parquet(data: bytes) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).partition("\n")[0]
         raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None
+
+
+def _dates_by_partition(accepted: pl.DataFrame) -> dict[str, tuple[date, ...]]:
+    """The event dates of accepted records by the partition they landed in; these are the frame's two columns."""
+    found = accepted.drop_nulls().unique().sort("partition", EVENT_DATE)
+    return {str(partition[0]): tuple(rows[EVENT_DATE].to_list()) for partition, rows in found.group_by("partition")}

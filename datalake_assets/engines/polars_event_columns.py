@@ -18,7 +18,56 @@ from datalake_assets.lake.layout import EVENT_TIME, UNKNOWN
 from datalake_assets.lake.plain import plain_timestamp
 
 _TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_LOT = 1_024
 _CARRIER_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
+
+
+class Carriers:
+    """The values of parsed records, in columns.
+
+    They are taken out of the records lot by lot, while these are in the processor's cache.
+    """
+
+    def __init__(self, fields: ContractFields) -> None:
+        """Begin with no records."""
+        self._values = {name: attrgetter(f"f{n}") for n, name in enumerate(fields.types)}
+        self._texts: dict[str, list[bytes]] = {n: [] for n in fields.types if fields.is_text(n)}
+        self._dtypes = {n: _CARRIER_DTYPES.get(fields.carrier(n), pl.String()) for n in fields.types}
+        self._series: dict[str, list[pl.Series]] = {n: [pl.Series(n, dtype=t)] for n, t in self._dtypes.items()}
+        self._unknown: dict[int, str] = {}
+        self._waiting: list[Any] = []
+        self._height = 0
+
+    def add(self, records: Records) -> None:
+        """Take the accepted records out of `records`, so that nothing else keeps them in memory."""
+        self._unknown.update((self._height + position, text) for position, text in records.unknown.items())
+        self._height += len(records.accepted)
+        self._waiting.extend(records.accepted)
+        records.accepted.clear()
+        if len(self._waiting) >= _LOT:
+            self._take()
+
+    def _take(self) -> None:
+        for name, value in self._values.items():
+            values = list(map(value, self._waiting))
+            if name in self._texts:
+                self._texts[name].append(b"\n".join([b"" if v is None else v for v in values]))
+            else:
+                self._series[name].append(pl.Series(name, values, dtype=self._dtypes[name]))
+        self._waiting.clear()
+
+    def frame(self) -> pl.DataFrame:
+        """The columns, and `_unknown`."""
+        if self._waiting:
+            self._take()
+        for name, texts in self._texts.items():
+            if texts:
+                self._series[name].append(_split(name, texts))
+        unknown: list[str | None] = [None] * self._height
+        for position, text in self._unknown.items():
+            unknown[position] = text
+        columns = [pl.concat(series, rechunk=True) for series in self._series.values()]
+        return pl.DataFrame([*columns, pl.Series(UNKNOWN, unknown, dtype=pl.String)])
 
 
 class EventColumns:
@@ -30,21 +79,9 @@ class EventColumns:
         self._event_time = event_time
         self._typed = {name: self._typed_column(name) for name in fields.types}
 
-    def carriers(self, records: Records) -> pl.DataFrame:
-        """The records' values as they were parsed, column by column, and `_unknown`."""
-        accepted = records.accepted
-        series: list[pl.Series] = []
-        for n, name in enumerate(self._fields.types):
-            values = map(attrgetter(f"f{n}"), accepted)
-            carrier = self._fields.carrier(name)
-            if carrier is msgspec.Raw:
-                series.append(_texts(name, [b"" if v is None else v for v in values]))
-            else:
-                series.append(pl.Series(name, list(values), dtype=_CARRIER_DTYPES[carrier]))
-        unknown: list[str | None] = [None] * len(accepted)
-        for position, text in records.unknown.items():
-            unknown[position] = text
-        return pl.DataFrame([*series, pl.Series(UNKNOWN, unknown, dtype=pl.String)])
+    def carriers(self) -> "Carriers":
+        """A place for the values of parsed records."""
+        return Carriers(self._fields)
 
     def typed(self, carriers: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
         """The carriers in the columns' types, with `_event_time`, and the rows that the authority must judge.
@@ -111,9 +148,7 @@ class EventColumns:
         return carriers.select(pl.arg_where(faulty)).to_series().to_list()
 
 
-def _texts(name: str, values: list[Any]) -> pl.Series:
+def _split(name: str, texts: list[bytes]) -> pl.Series:
     """JSON texts as a column; an empty one stands for none. No line of NDJSON holds a line break, so no text does."""
-    if not values:
-        return pl.Series(name, dtype=pl.String)
-    lines = pl.Series(name, [b"\n".join(values).decode()]).str.split("\n").explode()
+    lines = pl.Series(name, [b"\n".join(texts).decode()]).str.split("\n").explode()
     return lines.set(lines == "", None)

@@ -5,6 +5,7 @@ hashing (Polars, which leaves Python to the others). Belongs here: the stages, a
 """
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -20,7 +21,7 @@ from datalake_assets.engines.polars_columns import dtype_of, record_hash
 from datalake_assets.engines.polars_event_columns import EventColumns
 from datalake_assets.engines.read_ahead import read_ahead
 from datalake_assets.lake import quarantine
-from datalake_assets.lake.contract import Contract, Records, Reject, UnreadableObjectError, decompress
+from datalake_assets.lake.contract import Contract, Reject, UnreadableObjectError, decompress
 from datalake_assets.lake.dataset import EventStream
 from datalake_assets.lake.landing import LandedObject
 from datalake_assets.lake.layout import (
@@ -33,11 +34,9 @@ from datalake_assets.lake.layout import (
 )
 from datalake_assets.lake.step import ObjectOutcome
 
-_LOT = 8_192  # records whose values become columns at once; more of them do not fit in the processor's cache
-_PIECE_BYTES = 8 * 1024 * 1024
-_BATCH_BYTES = 256 * 1024 * 1024
+_PIECE_BYTES = 16 * 1024 * 1024
+_BATCH_BYTES = 192 * 1024 * 1024
 _OBJECT = "_object"
-_PARTITION = "_partition"
 
 
 @dataclass(slots=True)
@@ -45,12 +44,13 @@ class _Object:
     """A landed object as far as it was read; `size` is that of its text, `error` tells why it could not be read."""
 
     landed: LandedObject
-    text: bytes
-    size: int
+    size: int = 0
+    lines: list[bytes] = field(default_factory=list)
     error: str | None = None
     row_numbers: list[int] = field(default_factory=list)
     rejected: list[Reject] = field(default_factory=list)
     accepted: int = 0
+    dates: list[date] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -71,37 +71,29 @@ class EventReader:
         self._columns = EventColumns(self._contract.fields, event_time=dataset.event_time)
 
     def batches(self, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
-        """The objects in batches of about 256 MiB of text, read ahead of their use."""
+        """The objects in batches of about 192 MiB of text, read ahead of their use."""
         loaded = read_ahead((_load(store, o) for o in objects), depth=2)
         parsed = read_ahead(self._parsed(loaded), depth=2)
         typed = read_ahead((self._typed(piece) for piece in parsed), depth=2)
         return read_ahead(self._batches(typed), depth=1)
 
     def _parsed(self, loaded: Iterator[_Object]) -> Iterator[_Piece]:
-        """The objects' records as parsed, in pieces of about 8 MiB of text, so that small objects share work."""
+        """The objects' records as parsed, in pieces of about 16 MiB of text, so that small objects share work."""
         objects: list[_Object] = []
-        frames: list[pl.DataFrame] = []
-        records = Records()
+        carriers = self._columns.carriers()
         size = 0
         for item in loaded:
-            for some in self._contract.parse(item.text) if item.error is None else ():
-                item.row_numbers.extend(some.row_numbers)
-                item.rejected.extend(some.rejected)
-                _move(some, records)
-                if len(records.accepted) >= _LOT:
-                    frames.append(self._columns.carriers(records))
-                    records = Records()
+            for records in self._contract.parse(item.lines):
+                item.row_numbers.extend(records.row_numbers)
+                item.rejected.extend(records.rejected)
+                carriers.add(records)
             objects.append(item)
             size += item.size
             if size >= _PIECE_BYTES:
-                yield self._piece(objects, [*frames, self._columns.carriers(records)])
-                objects, frames, records, size = [], [], Records(), 0
+                yield _Piece(objects, carriers.frame().with_columns(_origins(len(o.row_numbers) for o in objects)))
+                objects, carriers, size = [], self._columns.carriers(), 0
         if objects:
-            yield self._piece(objects, [*frames, self._columns.carriers(records)])
-
-    def _piece(self, objects: list[_Object], frames: Sequence[pl.DataFrame]) -> _Piece:
-        origins = _origins(len(item.row_numbers) for item in objects)
-        return _Piece(objects, pl.concat(frames, rechunk=True).with_columns(origins))
+            yield _Piece(objects, carriers.frame().with_columns(_origins(len(o.row_numbers) for o in objects)))
 
     def _typed(self, piece: _Piece) -> _Piece:
         """The piece with its columns typed and its records hashed, without those that the authority rejects."""
@@ -112,31 +104,28 @@ class EventReader:
             frame = pl.concat([frame.filter(trusted), judged])
         if frame[EVENT_TIME].null_count():
             frame = self._columns.with_odd_times(frame)
-        for n, accepted in frame.group_by(_OBJECT).len().iter_rows():
-            piece.objects[n].accepted = accepted
+        frame = self._hashed(frame)
+        counted = frame.group_by(_OBJECT).agg(pl.len(), pl.col(EVENT_DATE).unique().alias("dates"))
+        for n, accepted, dates in counted.iter_rows():
+            piece.objects[n].accepted, piece.objects[n].dates = accepted, dates
         for item in piece.objects:
-            item.text, item.row_numbers = b"", []
-        return _Piece(piece.objects, self._hashed(self._with_lineage(frame, piece.objects)))
+            item.lines, item.row_numbers = [], []
+        keys = pl.Series(SOURCE_FILENAME, [item.landed.key for item in piece.objects], dtype=pl.String)
+        return _Piece(piece.objects, frame.drop(_OBJECT).with_columns(keys.gather(frame[_OBJECT])))
 
     def _judged(self, objects: list[_Object], positions: Sequence[int]) -> pl.DataFrame:
         """The records of a piece that the authority accepts after all; its rejects are noted with their object."""
         ends = list(accumulate(len(item.row_numbers) for item in objects))
-        records = Records()
+        carriers = self._columns.carriers()
         heights = [0] * len(objects)
         for n, own in groupby(positions, key=lambda position: bisect_right(ends, position)):
             item = objects[n]
             begin = ends[n] - len(item.row_numbers)
-            judged = self._contract.judge_lines(item.text, [item.row_numbers[p - begin] for p in own])
+            judged = self._contract.judge_lines(item.lines, [item.row_numbers[p - begin] for p in own])
             heights[n] = len(judged.accepted)
             item.rejected = sorted([*item.rejected, *judged.rejected], key=lambda reject: reject.row_number)
-            _move(judged, records)
-        return self._columns.carriers(records).with_columns(_origins(heights))
-
-    def _with_lineage(self, frame: pl.DataFrame, objects: Sequence[_Object]) -> pl.DataFrame:
-        """The frame with the key and the partition of the objects in the place of their numbers."""
-        keys = pl.Series(SOURCE_FILENAME, [item.landed.key for item in objects], dtype=pl.String)
-        partitions = pl.Series(_PARTITION, [item.landed.partition for item in objects], dtype=pl.String)
-        return frame.drop(_OBJECT).with_columns(keys.gather(frame[_OBJECT]), partitions.gather(frame[_OBJECT]))
+            carriers.add(judged)
+        return carriers.frame().with_columns(_origins(heights))
 
     def _hashed(self, frame: pl.DataFrame) -> pl.DataFrame:
         typed = {name: dtype_of(t) for name, t in self._contract.fields.types.items()} | {UNKNOWN: pl.String()}
@@ -162,16 +151,16 @@ class EventReader:
         objects = [item for piece in pieces for item in piece.objects]
         accepted = pl.concat([piece.frame for piece in pieces])
         rejected = [self._quarantined(item, at=now) for item in objects if item.rejected]
-        stamped = (
-            accepted.lazy()
-            .drop(_PARTITION)
-            .with_columns(pl.lit(now, dtype=pl.Datetime("us", "UTC")).alias(ETL_TIMESTAMP))
-        )
+        stamped = accepted.lazy().with_columns(pl.lit(now, dtype=pl.Datetime("us", "UTC")).alias(ETL_TIMESTAMP))
+        dates: defaultdict[str, set[date]] = defaultdict(set)
+        for item in objects:
+            if item.dates:
+                dates[item.landed.partition].update(item.dates)
         return Batch(
             accepted=nw.from_native(stamped),
             rejected=nw.from_native(pl.concat([quarantine.SCHEMA.to_frame(), *rejected]).lazy()),
             outcomes=tuple(_outcome(item) for item in objects),
-            event_dates=dates_by_partition(accepted.select(pl.col(_PARTITION).alias("partition"), EVENT_DATE)),
+            event_dates={partition: tuple(sorted(days)) for partition, days in dates.items()},
             bytes_in=sum(item.landed.size for item in objects),
         )
 
@@ -185,12 +174,6 @@ class EventReader:
         )
 
 
-def dates_by_partition(accepted: pl.DataFrame) -> dict[str, tuple[date, ...]]:
-    """The event dates of accepted records by the partition they landed in; these are the frame's two columns."""
-    found = accepted.drop_nulls().unique().sort("partition", EVENT_DATE)
-    return {str(partition[0]): tuple(rows[EVENT_DATE].to_list()) for partition, rows in found.group_by("partition")}
-
-
 def _load(store: ObjectStore, landed: LandedObject) -> _Object:
     """An object with its text, or with the reason why it can't be read as its one reject."""
     try:
@@ -200,8 +183,8 @@ def _load(store: ObjectStore, landed: LandedObject) -> _Object:
     except UnreadableObjectError as fault:
         error = str(fault)
     else:
-        return _Object(landed, text, len(text))
-    return _Object(landed, b"", 0, error=error, rejected=[Reject(0, "", (f"object: {error}",))])
+        return _Object(landed, len(text), text.split(b"\n"))
+    return _Object(landed, error=error, rejected=[Reject(0, "", (f"object: {error}",))])
 
 
 def _outcome(item: _Object) -> ObjectOutcome:
@@ -217,14 +200,6 @@ def _outcome(item: _Object) -> ObjectOutcome:
         rows_rejected=lost,
         error=item.error,
     )
-
-
-def _move(some: Records, records: Records) -> None:
-    """Take accepted records out of `some`, so that nothing else keeps them in memory, and add them to `records`."""
-    begin = len(records.accepted)
-    records.accepted.extend(some.accepted)
-    records.unknown.update((begin + position, text) for position, text in some.unknown.items())
-    some.accepted.clear()
 
 
 def _origins(heights: Iterable[int]) -> pl.Series:

@@ -78,8 +78,12 @@ def decide(
 def graves(
     changes: nw.LazyFrame[Any], *, key: Sequence[str], tombstones: nw.LazyFrame[Any] | None
 ) -> nw.LazyFrame[Any]:
-    """The tombstones to write: key and order of each newest change that is a delete and newer than the known one."""
-    deletes = changes.filter(nw.col(OPERATION) == DELETE).select(*key, CHANGE_ORDER)
+    """The tombstones to write: key and order of the newest delete of each key, where it is newer than the known one.
+
+    A delete that a later insert undid counts too: so a tombstone is the greatest of all deletes that ever landed, and
+    does not depend on which changes were processed together.
+    """
+    deletes = newest(changes.filter(nw.col(OPERATION) == DELETE).select(*key, CHANGE_ORDER), key=key)
     frame = _beside(deletes, tombstones, key=key, columns={CHANGE_ORDER: _GRAVE_ORDER})
     grave = nw.col(_GRAVE_ORDER)
     return frame.filter(grave.is_null() | (nw.col(CHANGE_ORDER) > grave)).select(*key, CHANGE_ORDER)

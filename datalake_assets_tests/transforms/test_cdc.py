@@ -163,6 +163,12 @@ def test_a_delete_that_is_newer_than_the_known_leaves_a_tombstone(
     assert_equal_rows(found, [{"id": i, "shop": "s", "_change_order": "2"} for i in expected])
 
 
+def test_a_delete_that_an_insert_undid_leaves_its_tombstone_too(frame: Constructor) -> None:
+    changes = [change(1, "2", "D"), change(1, "3", "I"), change(1, "1", "D")]
+    found = cdc.graves(frame(changes, CHANGE), key=KEY, tombstones=None)
+    assert_equal_rows(found, [{"id": 1, "shop": "s", "_change_order": "2"}])
+
+
 def validity(changes: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
     return cdc.with_validity(changes, key=KEY, columns=HISTORY)
 
