@@ -9,12 +9,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import narwhals as nw
 
 from datalake_assets.engines.base import Batch, Engine
+from datalake_assets.engines.read_ahead import read_ahead
 from datalake_assets.lake import delta
 from datalake_assets.lake.contract import rule_of
 from datalake_assets.lake.dataset import CdcTable, Dataset, EventStream
@@ -75,7 +77,8 @@ def _silver(request: StepRequest, lake: Lake, engine: Engine, clock: Clock) -> S
     written = bytes_in = 0
     store = lake.landing.store
     if isinstance(dataset, EventStream):
-        batches = engine.read_events(dataset, store, request.objects)
+        read = engine.read_events(dataset, store, request.objects)
+        batches = read_ahead((_with_copies_chosen(dataset, batch, engine) for batch in read), depth=1)
     else:
         batches = engine.read_changes(dataset, store, request.objects)
     while True:
@@ -132,8 +135,15 @@ def _count(partition: str, outcomes: Sequence[ObjectOutcome], dates: Collection[
     )
 
 
+def _with_copies_chosen(dataset: EventStream, batch: Batch, engine: Engine) -> Batch:
+    """A batch with one row per event: what can be done before the batch before it is written, and while it is."""
+    scored = quality.score(batch.accepted, columns=list(dataset.columns))
+    chosen = events.choose_copies(scored.select(*_event_columns(dataset)), identity=dataset.key or (RECORD_HASH,))
+    return replace(batch, accepted=engine.compute(chosen))
+
+
 def _write_events(dataset: EventStream, batch: Batch, lake: Lake, engine: Engine, clock: Clock) -> int:
-    """Add a batch of events to silver; returns how many rows were added or replaced.
+    """Add a batch of events, one row for each, to silver; returns how many rows were added or replaced.
 
     One commit: an append, or a merge where a copy with more weight came for an event that the table has.
     """
@@ -141,9 +151,7 @@ def _write_events(dataset: EventStream, batch: Batch, lake: Lake, engine: Engine
     identity = dataset.key or (RECORD_HASH,)
     days = {day for days in batch.event_dates.values() for day in days}
     with clock.stage("transform"):
-        scored = quality.score(batch.accepted, columns=list(dataset.columns))
-        chosen = events.choose_copies(scored.select(*_event_columns(dataset)), identity=identity)
-        news = engine.compute(events.news(chosen, engine.scan(uri, dates=days), identity=identity))
+        news = engine.compute(events.news(batch.accepted, engine.scan(uri, dates=days), identity=identity))
         counts = engine.rows(
             news.group_by(EVENT_DATE).agg(nw.len().alias("rows"), nw.col(events.REPLACES).cast(nw.Int64).sum())
         )

@@ -23,12 +23,11 @@ def choose_copies(events: nw.LazyFrame[Any], *, identity: Sequence[str]) -> nw.L
     Only events that occur more than once are sorted; the others pass by.
     """
     key = [EVENT_DATE, *identity]
-    repeated = events.group_by(key).agg(nw.len().alias(_COUNT)).filter(nw.col(_COUNT) > 1).select(key)
-    alone = events.join(repeated, on=key, how="anti")
-    copies = events.join(repeated, on=key, how="semi")
+    counted = events.with_columns(nw.len().over(*key).alias(_COUNT))
+    alone = counted.filter(nw.col(_COUNT) == 1)
     # Copies with equal rank are equal in content: which of them stays does not show.
-    best = copies.unique(key, keep="last", order_by=_RANK)
-    return nw.concat([alone, best], how="vertical")
+    best = counted.filter(nw.col(_COUNT) > 1).unique(key, keep="last", order_by=_RANK)
+    return nw.concat([alone, best], how="vertical").drop(_COUNT)
 
 
 def news(
