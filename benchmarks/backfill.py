@@ -15,13 +15,13 @@ from pathlib import Path
 from benchmarks.events import land
 from benchmarks.harness import Job, Options, Result, Sample, alone, cost, interleaved
 from benchmarks.lakes import emptied, kept, lake_at, settings_for
-from datalake_assets.engines.polars import PolarsEngine
-from datalake_assets.lake import delta
+from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.step import StepRequest
-from datalake_assets.operations import admit, refresh_silver
+from datalake_assets.lake.steps.execute import execute
+from datalake_assets.lake.steps.refresh import admit, refresh_silver
+from datalake_assets.lake.store import delta
+from datalake_assets.lake.store.step import StepRequest
 from datalake_assets.simulate.simulation import Simulation
-from datalake_assets.steps import execute
 
 _DATASET = "web_events"
 _ROWS = "rows"

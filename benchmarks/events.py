@@ -22,14 +22,14 @@ from pathlib import Path
 from benchmarks import events_peers
 from benchmarks.harness import Job, Options, Result, Sample, alone, interleaved, say, speed
 from benchmarks.lakes import emptied, kept, lake_at
-from datalake_assets.engines.polars import PolarsEngine
-from datalake_assets.lake import delta
-from datalake_assets.lake.landing import open_store
-from datalake_assets.lake.step import StepRequest
+from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.steps.execute import execute
+from datalake_assets.lake.store import delta
+from datalake_assets.lake.store.landing import open_store
+from datalake_assets.lake.store.step import StepRequest
 from datalake_assets.simulate.delivery import Landing
 from datalake_assets.simulate.simulation import Simulation
 from datalake_assets.simulate.web import web_objects
-from datalake_assets.steps import execute
 
 _DATASET = "web_events"
 

@@ -20,10 +20,10 @@ import polars as pl
 
 from benchmarks.harness import Options, Result, Sample, alone, cost, interleaved, say
 from benchmarks.lakes import DATASETS, copied, emptied, kept, lake_at
-from datalake_assets.engines.polars import PolarsEngine
+from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
-from datalake_assets.operations import admit, refresh_silver
-from datalake_assets.steps import execute
+from datalake_assets.lake.steps.execute import execute
+from datalake_assets.lake.steps.refresh import admit, refresh_silver
 
 _LANDED = datetime(2026, 1, 10, tzinfo=UTC)
 _LOAD_PARTITION, _CHANGE_PARTITION = "2026-01-10-00:00", "2026-01-10-05:00"

@@ -22,14 +22,14 @@ import polars as pl
 
 from benchmarks.harness import Job, Options, Result, alone, cost, interleaved
 from benchmarks.lakes import emptied, kept, lake_at, settings_for
-from datalake_assets.engines.polars import PolarsEngine
-from datalake_assets.lake import delta, ledger, step_log
-from datalake_assets.lake.dataset import Dataset
+from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.landing import LandedObject
-from datalake_assets.lake.step import ObjectOutcome
-from datalake_assets.planning import find_landed, owed_by_gold
-from datalake_assets.transforms.gold.catalog import gold_tables
+from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.steps.planning import find_landed, owed_by_gold
+from datalake_assets.lake.store import delta, ledger, step_log
+from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.step import ObjectOutcome
 
 _END = datetime(2026, 6, 15, 12, tzinfo=UTC)
 _PER_HOUR = 40

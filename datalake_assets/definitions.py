@@ -9,13 +9,13 @@ from datalake_assets.assets.checks import build_silver_checks
 from datalake_assets.assets.gold import build_gold
 from datalake_assets.assets.jobs import build_jobs
 from datalake_assets.assets.silver import build_silver
+from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.resources.runners import InProcessRunner
 from datalake_assets.schedules import build_backfill_schedule
 from datalake_assets.sensors.dms import build_dms_sensor
 from datalake_assets.sensors.firehose import build_firehose_sensor
 from datalake_assets.sensors.late_data import build_late_data_sensor
 from datalake_assets.settings import Settings
-from datalake_assets.transforms.gold.catalog import gold_tables
 
 _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=3))
 

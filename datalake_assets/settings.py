@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from datalake_assets.lake.dataset_files import load_datasets
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.layout import Layout
+from datalake_assets.lake.spec.dataset_files import load_datasets
+from datalake_assets.lake.store.layout import Layout
 
 _ESCAPED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#<>?`{}%]""")
 _PACKAGED_DATASETS = Path(__file__).parent / "datasets"

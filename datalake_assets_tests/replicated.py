@@ -10,16 +10,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datalake_assets import operations, planning
-from datalake_assets.engines.base import Engine
-from datalake_assets.engines.polars import PolarsEngine
-from datalake_assets.lake import delta
-from datalake_assets.lake.dataset import CdcTable
+from datalake_assets.lake.engines.base import Engine
+from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.step import StepReport, StepRequest
+from datalake_assets.lake.spec.dataset import CdcTable
+from datalake_assets.lake.steps import planning
+from datalake_assets.lake.steps import refresh as operations
+from datalake_assets.lake.steps.execute import execute
+from datalake_assets.lake.store import delta
+from datalake_assets.lake.store.step import StepReport, StepRequest
 from datalake_assets.settings import Settings
-from datalake_assets.steps import execute
-from datalake_assets.transforms.gold.catalog import gold_tables
 from datalake_assets_tests.frames import arrow_type
 from datalake_assets_tests.sources import write_datasets
 

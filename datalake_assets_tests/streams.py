@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from datalake_assets.engines.polars import PolarsEngine
-from datalake_assets.lake.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.landing import LandedObject
-from datalake_assets.lake.layout import Layout
-from datalake_assets.lake.step import StepReport, StepRequest
-from datalake_assets.operations import Run, admit, refresh_silver
-from datalake_assets.steps import execute
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.steps.execute import execute
+from datalake_assets.lake.steps.refresh import Run, admit, refresh_silver
+from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.layout import Layout
+from datalake_assets.lake.store.step import StepReport, StepRequest
 
 HOUR = "2026-03-01-10:00"
 FOLDER = "2026/03/01/10"

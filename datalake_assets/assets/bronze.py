@@ -4,9 +4,9 @@ import dagster as dg
 
 from datalake_assets.assets.failures import TRANSIENT, only_transient_retries
 from datalake_assets.assets.partitions import landing_partitions
-from datalake_assets.lake.dataset import Dataset, EventStream
 from datalake_assets.lake.lake import Lake
-from datalake_assets.operations import admit
+from datalake_assets.lake.spec.dataset import Dataset, EventStream
+from datalake_assets.lake.steps.refresh import admit
 
 
 def bronze_key(dataset: Dataset) -> dg.AssetKey:

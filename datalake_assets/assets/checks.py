@@ -7,11 +7,11 @@ import dagster as dg
 import polars as pl
 
 from datalake_assets.assets.silver import silver_key
-from datalake_assets.lake import delta
-from datalake_assets.lake.dataset import CdcTable, Dataset
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.layout import EVENT_DATE, RECORD_HASH
-from datalake_assets.lake.step_log import BLOCKED
+from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset
+from datalake_assets.lake.store import delta
+from datalake_assets.lake.store.step_log import BLOCKED
 
 _KEY_UNIQUE, _REQUIRED, _REJECTED, _DATES = "key_unique", "required_columns", "rejected_fraction", "key_on_one_date"
 _SHOWN = 20

@@ -7,11 +7,11 @@ import dagster as dg
 from datalake_assets.assets.failures import TRANSIENT, only_transient_retries
 from datalake_assets.assets.metadata import step_metadata, table_metadata, table_schema
 from datalake_assets.assets.partitions import event_dates
+from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
-from datalake_assets.operations import refresh_gold
-from datalake_assets.planning import clamp_date, dates_of_partitions
+from datalake_assets.lake.steps.planning import clamp_date, dates_of_partitions
+from datalake_assets.lake.steps.refresh import refresh_gold
 from datalake_assets.resources.runners import Runner
-from datalake_assets.transforms.gold.table import GoldTable
 
 
 def gold_key(table: GoldTable) -> dg.AssetKey:

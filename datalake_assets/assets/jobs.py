@@ -7,10 +7,10 @@ import dagster as dg
 from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.gold import gold_key
 from datalake_assets.assets.silver import silver_keys
-from datalake_assets.lake.dataset import Dataset
+from datalake_assets.lake.gold.registry import gold_tables
+from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
-from datalake_assets.transforms.gold.catalog import gold_tables
-from datalake_assets.transforms.gold.table import GoldTable
+from datalake_assets.lake.spec.dataset import Dataset
 
 Jobs = dict[str, Any]
 """Jobs by name; the type of an unresolved asset job is not public in Dagster."""

@@ -5,9 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from datalake_assets.lake import delta
-from datalake_assets.lake.dataset import Column, Dataset, EventStream
-from datalake_assets.lake.layout import (
+from datalake_assets.lake.spec.columns import (
     ADDED_COLUMNS,
     CHANGE_ORDER,
     ETL_TIMESTAMP,
@@ -18,7 +16,9 @@ from datalake_assets.lake.layout import (
     SOURCE_FILENAME,
     UNKNOWN,
 )
-from datalake_assets.lake.step import PartitionCounts, StepReport
+from datalake_assets.lake.spec.dataset import Column, Dataset, EventStream
+from datalake_assets.lake.store import delta
+from datalake_assets.lake.store.step import PartitionCounts, StepReport
 
 _ADDED = {
     EVENT_TIME: ("timestamp", "When it happened, UTC"),

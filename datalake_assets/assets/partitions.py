@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 
 import dagster as dg
 
-from datalake_assets.lake.dataset import Dataset
+from datalake_assets.lake.spec.dataset import Dataset
 
 CADENCE_STEPS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 DAY = timedelta(days=1)

@@ -14,9 +14,9 @@ from datalake_assets.assets.metadata import (
     table_schema,
 )
 from datalake_assets.assets.partitions import landing_partitions
-from datalake_assets.lake.dataset import CdcTable, Column, Dataset
 from datalake_assets.lake.lake import Lake
-from datalake_assets.operations import refresh_silver
+from datalake_assets.lake.spec.dataset import CdcTable, Column, Dataset
+from datalake_assets.lake.steps.refresh import refresh_silver
 from datalake_assets.resources.runners import Runner
 
 ONLY_WAITING_TAG = "datalake/only_waiting"

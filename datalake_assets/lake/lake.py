@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 
-from datalake_assets.lake.dataset import Dataset
-from datalake_assets.lake.landing import LandingZone, open_store
-from datalake_assets.lake.layout import Layout
-from datalake_assets.lake.ledger import Ledger
-from datalake_assets.lake.step_log import StepLog
+from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.store.landing import LandingZone, open_store
+from datalake_assets.lake.store.layout import Layout
+from datalake_assets.lake.store.ledger import Ledger
+from datalake_assets.lake.store.step_log import StepLog
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
-from datalake_assets.engines.polars import PolarsEngine
+from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.step import StepReport, StepRequest
-from datalake_assets.steps import execute
+from datalake_assets.lake.steps.execute import execute
+from datalake_assets.lake.store.step import StepReport, StepRequest
 
 
 class Runner(Protocol):

@@ -3,8 +3,8 @@
 import dagster as dg
 
 from datalake_assets.assets.jobs import Jobs
-from datalake_assets.lake.dataset import CdcTable
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.sensors.landing import build_landing_sensor
 from datalake_assets.settings import Settings
 

@@ -17,9 +17,9 @@ from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.jobs import Jobs, landing_job_name
 from datalake_assets.assets.partitions import CADENCE_STEPS
 from datalake_assets.assets.silver import ONLY_WAITING_TAG, silver_keys
-from datalake_assets.lake.dataset import Dataset
 from datalake_assets.lake.lake import Lake
-from datalake_assets.planning import consecutive, find_landed
+from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.steps.planning import consecutive, find_landed
 from datalake_assets.sensors.requests import request_name, run_request, still_wanted
 from datalake_assets.settings import Settings
 

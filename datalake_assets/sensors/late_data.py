@@ -7,13 +7,13 @@ import dagster as dg
 from datalake_assets.assets.gold import gold_key
 from datalake_assets.assets.jobs import Jobs, gold_job_name
 from datalake_assets.assets.partitions import DAY
-from datalake_assets.engines.polars import PolarsEngine
+from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.lake import Lake
-from datalake_assets.planning import clamp_date, consecutive, owed_by_gold, stale_totals
+from datalake_assets.lake.steps.planning import clamp_date, consecutive, owed_by_gold, stale_totals
 from datalake_assets.sensors.landing import SweepCursor
 from datalake_assets.sensors.requests import request_name, run_request, still_wanted
 from datalake_assets.settings import Settings
-from datalake_assets.transforms.gold.catalog import gold_tables
 
 
 def gold_requests(lake: Lake, *, settings: Settings, now: datetime) -> tuple[list[dg.RunRequest], set[date]]:

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
-from datalake_assets.cli import app
+from datalake_assets.cli.app import app
 from datalake_assets_tests.sources import CLICKS, land, write_datasets
 
 _JAN_1 = 1_767_225_600
@@ -166,7 +166,7 @@ def test_simulated_data_land_once(lake: Lake) -> None:
 
 
 def test_live_data_land_in_the_current_hour_until_the_command_is_interrupted(lake: Lake) -> None:
-    program = [sys.executable, "-m", "datalake_assets.cli", "simulate", "--hours", "1", "--rate", "20", "--follow"]
+    program = [sys.executable, "-m", "datalake_assets.cli.app", "simulate", "--hours", "1", "--rate", "20", "--follow"]
     environment = {"PATH": os.environ["PATH"], "DATALAKE_ROOT": str(lake.root)}
     with subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         today = datetime.now(UTC).strftime("%Y/%m/%d")

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from obstore.store import LocalStore
 
-from datalake_assets.engines.polars import PolarsEngine
-from datalake_assets.lake.dataset import CdcTable
-from datalake_assets.lake.landing import LandedObject
-from datalake_assets.lake.step import ObjectOutcome
+from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.spec.dataset import CdcTable
+from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.step import ObjectOutcome
 from datalake_assets_tests.replicated import DMS_COLUMNS, Row, parquet
 
 ARTICLES: dict[str, Any] = {

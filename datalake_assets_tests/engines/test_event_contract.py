@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
-from datalake_assets.engines.polars_events import EventReader
-from datalake_assets.lake.dataset import EventStream
-from datalake_assets.lake.types import LakeType
+from datalake_assets.lake.readers.events import EventReader
+from datalake_assets.lake.spec.dataset import EventStream
+from datalake_assets.lake.spec.types import LakeType
 from datalake_assets_tests.frames import rows_of
 from datalake_assets_tests.streams import AT, landed, stream
 

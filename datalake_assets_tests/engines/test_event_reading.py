@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
-from datalake_assets.engines.base import Batch
-from datalake_assets.engines.polars import PolarsEngine
-from datalake_assets.lake.dataset import EventStream
-from datalake_assets.lake.landing import open_store
-from datalake_assets.transforms import quality
+from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.readers.batch import Batch
+from datalake_assets.lake.spec.dataset import EventStream
+from datalake_assets.lake.store.landing import open_store
+from datalake_assets.lake.transforms import quality
 from datalake_assets_tests.frames import rows_of
 from datalake_assets_tests.streams import AT, HOUR, landed, ndjson, stream
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from datalake_assets.engines.polars import PolarsEngine
-from datalake_assets.lake import delta
+from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.step import StepRequest
-from datalake_assets.operations import admit
-from datalake_assets.planning import owed_by_gold
-from datalake_assets.steps import execute
+from datalake_assets.lake.steps.execute import execute
+from datalake_assets.lake.steps.planning import owed_by_gold
+from datalake_assets.lake.steps.refresh import admit
+from datalake_assets.lake.store import delta
+from datalake_assets.lake.store.step import StepRequest
 from datalake_assets_tests.streams import AT, FOLDER, HOUR, lake_in, land, process, runner, stream
 
 CLICKS = stream(properties={"amount": {"type": "number", "minimum": 0}})

@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from datalake_assets.engines.polars import PolarsEngine
-from datalake_assets.lake import delta
+from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.store import delta
 from datalake_assets_tests.replicated import CUSTOMERS, ORDERS, ReplicatedLake, Row, change
 
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from datalake_assets.engines.base import Engine
-from datalake_assets.engines.polars import PolarsEngine
+from datalake_assets.lake.engines.base import Engine
+from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets_tests.replicated import ReplicatedLake, change
 
 TABLES = ("silver/orders", "silver/orders_history", "silver/orders_tombstones", "quarantine/orders")

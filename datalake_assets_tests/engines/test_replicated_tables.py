@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datalake_assets.lake import delta
+from datalake_assets.lake.store import delta
 from datalake_assets_tests.replicated import ORDERS, ReplicatedLake, change
 
 LOAD = "LOAD00000001.parquet"

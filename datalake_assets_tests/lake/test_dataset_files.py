@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from datalake_assets.lake.dataset import CdcTable, EventStream
-from datalake_assets.lake.dataset_files import DatasetError, load_dataset, load_datasets
+from datalake_assets.lake.spec.dataset import CdcTable, EventStream
+from datalake_assets.lake.spec.dataset_files import DatasetError, load_dataset, load_datasets
 from datalake_assets.settings import Settings
 
 KNOWN_TYPES = (

@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from datalake_assets.lake import delta
+from datalake_assets.lake.store import delta
 
 MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from obstore import list_with_delimiter
 from obstore.store import ObjectStore
 
-from datalake_assets.lake import landing
-from datalake_assets.lake.landing import LandingZone, is_full_load, landing_time, open_store, parse_partition
+from datalake_assets.lake.store import landing
+from datalake_assets.lake.store.landing import LandingZone, is_full_load, landing_time, open_store, parse_partition
 from datalake_assets_tests.streams import stream, table
 
 MODIFIED = datetime(2026, 5, 5, 5, 55, tzinfo=UTC)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from datalake_assets.lake.landing import LandedObject
-from datalake_assets.lake.ledger import Ledger
-from datalake_assets.lake.step import ObjectOutcome
+from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.ledger import Ledger
+from datalake_assets.lake.store.step import ObjectOutcome
 from datalake_assets_tests.streams import HOUR, landed
 
 NEXT_HOUR = "2026-03-01-11:00"

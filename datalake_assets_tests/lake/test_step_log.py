@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
-from datalake_assets.lake.step import PartitionCounts, StepReport
-from datalake_assets.lake.step_log import Owed, StepLog, is_stale, owed_dates
+from datalake_assets.lake.store.step import PartitionCounts, StepReport
+from datalake_assets.lake.store.step_log import Owed, StepLog, is_stale, owed_dates
 
 MONDAY, TUESDAY = date(2026, 3, 2), date(2026, 3, 3)
 SOURCES = ("silver/clicks", "quarantine/clicks")

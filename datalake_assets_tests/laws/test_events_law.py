@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datalake_assets.engines.polars import PolarsEngine
-from datalake_assets.lake import delta
-from datalake_assets.lake.dataset import EventStream
+from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.lake import Lake
-from datalake_assets.operations import admit, refresh_gold, refresh_silver
-from datalake_assets.planning import owed_by_gold, stale_totals
-from datalake_assets.transforms.gold.catalog import gold_tables
+from datalake_assets.lake.spec.dataset import EventStream
+from datalake_assets.lake.steps.planning import owed_by_gold, stale_totals
+from datalake_assets.lake.steps.refresh import admit, refresh_gold, refresh_silver
+from datalake_assets.lake.store import delta
 from datalake_assets_tests.streams import AT, lake_in, land, runner, stream
 
 DAYS = ("2026/03/01", "2026/03/02")

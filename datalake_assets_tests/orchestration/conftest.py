@@ -6,8 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from datalake_assets.cli.run import Outcome, run_to_the_end
 from datalake_assets.definitions import build_definitions
-from datalake_assets.local_run import Outcome, run_to_the_end
 from datalake_assets.settings import Settings
 from datalake_assets_tests.sources import CLICKS, write_datasets
 

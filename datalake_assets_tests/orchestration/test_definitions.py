@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from datalake_assets.definitions import build_definitions
-from datalake_assets.lake.dataset_files import DatasetError
+from datalake_assets.lake.spec.dataset_files import DatasetError
 from datalake_assets.settings import Settings
 from datalake_assets_tests.orchestration.conftest import Process
 from datalake_assets_tests.sources import CLICKS, land, write_datasets

@@ -11,10 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from datalake_assets.lake.landing import open_store
+from datalake_assets.cli.sql import tables
+from datalake_assets.lake.store.landing import open_store
 from datalake_assets.settings import Settings
 from datalake_assets.simulate.producer import Simulation, simulate
-from datalake_assets.sql import tables
 
 _SEED = 20_260_101
 _KILLS = 20
@@ -27,7 +27,7 @@ def _command(settings: Settings, home: Path) -> subprocess.Popen[bytes]:
     environment = {"PATH": os.environ["PATH"], "DATALAKE_ROOT": settings.root, "DAGSTER_HOME": str(home)}
     home.mkdir(exist_ok=True)
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nconcurrency: {pools: {default_limit: 1}}\n")
-    program = [sys.executable, "-m", "datalake_assets.cli", "run"]
+    program = [sys.executable, "-m", "datalake_assets.cli.app", "run"]
     return subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

@@ -15,8 +15,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from datalake_assets.cli.run import run_to_the_end
 from datalake_assets.definitions import build_definitions
-from datalake_assets.local_run import run_to_the_end
 from datalake_assets.settings import Settings
 from datalake_assets_tests.sources import land, write_datasets
 

@@ -10,8 +10,8 @@ from deltalake import DeltaTable
 
 from datalake_assets.assets.failures import is_transient, only_transient_retries
 from datalake_assets.assets.partitions import range_tags
+from datalake_assets.cli.run import BusyError, run_to_the_end
 from datalake_assets.definitions import build_definitions
-from datalake_assets.local_run import BusyError, run_to_the_end
 from datalake_assets.settings import Settings
 from datalake_assets_tests.orchestration.conftest import Process
 from datalake_assets_tests.sources import CLICKS, land, write_datasets
@@ -177,7 +177,7 @@ def test_two_runs_at_once_are_refused(process: Process, settings: Settings, inst
     def meddle(*_: object) -> None:
         raise AssertionError("nothing to run")
 
-    from datalake_assets.local_run import alone
+    from datalake_assets.cli.run import alone
 
     with alone(instance), pytest.raises(BusyError, match="another `datalake run` is at work"):
         run_to_the_end(definitions, instance, tell=meddle)

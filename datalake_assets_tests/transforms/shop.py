@@ -1,6 +1,6 @@
 """The datasets that the tests of gold use: a shop's orders and customers, and clicks on its pages."""
 
-from datalake_assets.lake.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 
 ORDERS = CdcTable.model_validate(
     {

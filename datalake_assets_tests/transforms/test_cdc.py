@@ -7,7 +7,7 @@ from typing import Any
 import narwhals as nw
 import pytest
 
-from datalake_assets.transforms import cdc
+from datalake_assets.lake.transforms import cdc
 from datalake_assets_tests.frames import Constructor, assert_equal_rows, rows_of
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from datalake_assets.transforms.events import choose_copies, news
+from datalake_assets.lake.transforms.events import choose_copies, news
 from datalake_assets_tests.frames import Constructor, assert_equal_rows
 
 TYPES = {"id": "string", "event_date": "date", "_event_time": "timestamp", "record_hash": "string"}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from datalake_assets.lake.dataset import Dataset
-from datalake_assets.transforms.gold.catalog import gold_tables
+from datalake_assets.lake.gold.registry import gold_tables
+from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets_tests.frames import Constructor, Frame, assert_equal_rows, rows_of
 from datalake_assets_tests.transforms.shop import CUSTOMERS, ORDERS, QUARANTINE, SHOP, silver_types
 

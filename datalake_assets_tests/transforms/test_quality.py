@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from datalake_assets.transforms.quality import score
+from datalake_assets.lake.transforms.quality import score
 from datalake_assets_tests.frames import Constructor, Rows, assert_equal_rows
 
 TYPES = {"id": "int64", "name": "string", "born": "date", "_unknown": "string"}

@@ -1,0 +1,62 @@
+"""SQL over the lake's tables, in this process.
+
+Belongs here: names, the check that a statement only reads, and the engine (DataFusion, which comes with delta-rs).
+"""
+
+import re
+
+import polars as pl
+from deltalake import QueryBuilder
+from deltalake.exceptions import DeltaError
+
+from datalake_assets.lake.gold.registry import gold_tables
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.spec.dataset import CdcTable
+from datalake_assets.lake.store import delta
+
+_READS = re.compile(r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*(?:select|with|values)\b", re.IGNORECASE | re.DOTALL)
+
+
+class QueryError(ValueError):
+    """A statement that can't be run; says why."""
+
+
+def tables(lake: Lake) -> dict[str, str]:
+    """The place of every table that the lake can have, by the name it has in SQL."""
+    found: dict[str, str] = {}
+    for name, dataset in lake.datasets.items():
+        found[f"silver.{name}"] = lake.layout.silver_table(name)
+        found[f"quarantine.{name}"] = lake.layout.quarantine_table(name)
+        if isinstance(dataset, CdcTable):
+            found[f"silver.{name}_tombstones"] = lake.layout.tombstone_table(name)
+            if dataset.history:
+                found[f"silver.{name}_history"] = lake.layout.history_table(name)
+    found |= {f"gold.{name}": lake.layout.gold_table(name) for name in gold_tables(lake.datasets)}
+    return found | {"ledger": lake.layout.ledger, "steps": lake.layout.steps}
+
+
+def query(lake: Lake, statement: str) -> pl.DataFrame:
+    """The rows of one SELECT. Only the tables that the statement names are opened.
+
+    Raises `QueryError` for a statement that is not a SELECT, that names no such table, or that is wrong.
+    """
+    if not _READS.match(statement):
+        raise QueryError("only a SELECT (or WITH … SELECT) can be run here")
+    known = tables(lake)
+    builder = QueryBuilder()
+    try:
+        for schema in ("silver", "gold", "quarantine"):
+            builder.execute(f"CREATE SCHEMA {schema}").read_all()
+        for name, uri in known.items():
+            if re.search(rf"\b{re.escape(name)}\b", statement, re.IGNORECASE):
+                table = delta.open_table(uri)
+                if table is not None:
+                    builder.register(name, table)
+        return pl.DataFrame(builder.execute(statement).read_all())
+    except DeltaError as error:
+        missing = re.search(r"table '([\w.]+)' not found", str(error))
+        if missing:
+            name = missing[1].removeprefix("datafusion.").removeprefix("public.")
+            reason = "holds nothing yet; run `datalake run`" if name in known else "is no table of this lake"
+            raise QueryError(f"{name} {reason}. Tables: {', '.join(sorted(known))}") from None
+        raise QueryError(str(error)) from None

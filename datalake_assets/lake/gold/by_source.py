@@ -1,0 +1,180 @@
+"""Figures of every source alike: by day, by hour, and in all."""
+
+from collections.abc import Mapping
+
+import narwhals as nw
+
+from datalake_assets.lake.gold.table import Frame, GoldTable, column
+from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_TIME, RECORD_HASH
+from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.transforms.quality import SCALE, millionths
+
+_QUALITY_SUM = "_quality"
+_SOURCE = column("string", "The dataset")
+_RECORDS = column("int64", "Rows of silver")
+_UNIQUE_KEYS = column("int64", "Distinct keys among them")
+_REJECTS = column("int64", "Records in quarantine, by the day they landed")
+_QUALITY = column("double", "Mean quality score, 0 to 1, of the records")
+_FIRST = column("timestamp", "The earliest event")
+_LAST = column("timestamp", "The latest event")
+
+
+def daily_summary(datasets: Mapping[str, Dataset]) -> GoldTable:
+    """Records, keys, rejects, quality and first and last event of every source and day."""
+
+    def compute(frames: Mapping[str, Frame]) -> Frame:
+        parts = []
+        for name, dataset in datasets.items():
+            if (silver := frames.get(f"silver/{name}")) is not None:
+                parts.append(_figures(silver.filter(~nw.col(EVENT_DATE).is_null()), name, dataset, by=[EVENT_DATE]))
+            if (quarantine := frames.get(f"quarantine/{name}")) is not None:
+                parts.append(_rejects(quarantine, name))
+        summed = nw.concat(parts, how="vertical").group_by("source", EVENT_DATE).agg(*_add_up())
+        return summed.with_columns(_mean_quality())
+
+    return GoldTable(
+        name="daily_summary",
+        description="Per source and day: records, distinct keys, rejects, mean quality, first and last event.",
+        sources=tuple(f"{zone}/{name}" for name in datasets for zone in ("silver", "quarantine")),
+        columns={
+            "source": _SOURCE,
+            EVENT_DATE: column("date", "The day of the events; of the landing for rejects"),
+            "records": _RECORDS,
+            "unique_keys": _UNIQUE_KEYS,
+            "rejects": _REJECTS,
+            "mean_quality": _QUALITY,
+            "first_event": _FIRST,
+            "last_event": _LAST,
+        },
+        key=("source", EVENT_DATE),
+        compute=compute,
+    )
+
+
+def hourly_metrics(datasets: Mapping[str, Dataset]) -> GoldTable:
+    """A time series of every source by hour."""
+
+    def compute(frames: Mapping[str, Frame]) -> Frame:
+        parts = []
+        for name, dataset in datasets.items():
+            if (silver := frames.get(f"silver/{name}")) is not None:
+                timed = silver.filter(~nw.col(EVENT_TIME).is_null())
+                hourly = timed.with_columns(nw.col(EVENT_TIME).dt.truncate("1h").alias("hour"))
+                parts.append(_figures(hourly, name, dataset, by=[EVENT_DATE, "hour"]))
+        return nw.concat(parts, how="vertical").with_columns(_mean_quality())
+
+    return GoldTable(
+        name="hourly_metrics",
+        description="Per source and hour: records, distinct keys, mean quality, first and last event.",
+        sources=tuple(f"silver/{name}" for name in datasets),
+        columns={
+            "source": _SOURCE,
+            EVENT_DATE: column("date", "The day of the hour"),
+            "hour": column("timestamp", "The hour's beginning, UTC"),
+            "records": _RECORDS,
+            "unique_keys": _UNIQUE_KEYS,
+            "mean_quality": _QUALITY,
+            "first_event": _FIRST,
+            "last_event": _LAST,
+        },
+        key=("source", "hour"),
+        compute=compute,
+    )
+
+
+def source_statistics() -> GoldTable:
+    """What there is of every source in all; made of the daily figures, so that silver is not read again."""
+
+    def compute(frames: Mapping[str, Frame]) -> Frame:
+        daily = frames["gold/daily_summary"]
+        weighed = (nw.col("mean_quality") * SCALE).round(0).cast(nw.Int64).fill_null(0) * nw.col("records")
+        summed = (
+            daily.with_columns(weighed.alias(_QUALITY_SUM))
+            .group_by("source")
+            .agg(*_add_up(), nw.len().cast(nw.Int64).alias("days"))
+        )
+        seen = nw.col("records") + nw.col("rejects")
+        fraction = nw.when(seen > 0).then(nw.col("rejects").cast(nw.Float64) / seen.cast(nw.Float64)).otherwise(0.0)
+        return summed.with_columns(_mean_quality(), fraction.alias("rejected_fraction"))
+
+    return GoldTable(
+        name="source_statistics",
+        description="Per source: days, records, keys, rejects and their fraction, mean quality, first and last event.",
+        sources=("gold/daily_summary",),
+        columns={
+            "source": _SOURCE,
+            "days": column("int64", "Days that have records or rejects"),
+            "records": _RECORDS,
+            "unique_keys": column("int64", "Distinct keys of each day, summed"),
+            "rejects": _REJECTS,
+            "rejected_fraction": column("double", "Rejects among all records, 0 to 1"),
+            "mean_quality": _QUALITY,
+            "first_event": _FIRST,
+            "last_event": _LAST,
+        },
+        key=("source",),
+        compute=compute,
+        partition_by=(),
+        daily=False,
+    )
+
+
+def _figures(silver: Frame, name: str, dataset: Dataset, *, by: list[str]) -> Frame:
+    """The figures of one source, grouped. Quality is summed in whole millionths so that the sum is exact."""
+    key = list(dataset.key) or [RECORD_HASH]
+    first, last = nw.col(EVENT_TIME).min().alias("first_event"), nw.col(EVENT_TIME).max().alias("last_event")
+    keys = (
+        silver.with_columns(millionths().alias(_QUALITY_SUM))
+        .group_by(*by, *(k for k in key if k not in by))
+        .agg(nw.len().cast(nw.Int64).alias("records"), nw.col(_QUALITY_SUM).sum(), first, last)
+    )
+    figures = keys.group_by(*by).agg(
+        nw.col("records").sum(),
+        nw.len().cast(nw.Int64).alias("unique_keys"),
+        nw.col(_QUALITY_SUM).sum(),
+        nw.col("first_event").min(),
+        nw.col("last_event").max(),
+    )
+    return figures.select(
+        nw.lit(name).alias("source"),
+        *by,
+        "records",
+        "unique_keys",
+        nw.lit(0).cast(nw.Int64).alias("rejects"),
+        _QUALITY_SUM,
+        "first_event",
+        "last_event",
+    )
+
+
+def _rejects(quarantine: Frame, name: str) -> Frame:
+    """The rejects of one source by the day they landed, in the shape of `_figures`."""
+    landed = nw.col("partition").str.slice(0, len("2026-01-31")).str.to_date(format="%Y-%m-%d")
+    counted = (
+        quarantine.with_columns(landed.alias(EVENT_DATE))
+        .group_by(EVENT_DATE)
+        .agg(nw.len().cast(nw.Int64).alias("rejects"))
+    )
+    none, no_time = nw.lit(0).cast(nw.Int64), nw.lit(None).cast(nw.Datetime("us", "UTC"))
+    return counted.select(
+        nw.lit(name).alias("source"),
+        EVENT_DATE,
+        none.alias("records"),
+        none.alias("unique_keys"),
+        "rejects",
+        none.alias(_QUALITY_SUM),
+        no_time.alias("first_event"),
+        no_time.alias("last_event"),
+    )
+
+
+def _add_up() -> list[nw.Expr]:
+    sums = [nw.col(name).sum() for name in ("records", "unique_keys", "rejects", _QUALITY_SUM)]
+    return [*sums, nw.col("first_event").min(), nw.col("last_event").max()]
+
+
+def _mean_quality() -> nw.Expr:
+    """The mean score of the records that were summed; null where there are none."""
+    records = nw.col("records").cast(nw.Float64)
+    mean = nw.col(_QUALITY_SUM).cast(nw.Float64) / (records * SCALE)
+    return nw.when(nw.col("records") > 0).then(mean).alias("mean_quality")

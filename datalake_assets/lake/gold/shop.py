@@ -1,0 +1,99 @@
+"""The shop's own tables: sales by day and product, and orders with their customers."""
+
+from collections.abc import Mapping
+
+import narwhals as nw
+
+from datalake_assets.lake.gold.table import Frame, GoldTable, column
+from datalake_assets.lake.spec.columns import EVENT_DATE
+from datalake_assets.lake.spec.dataset import CdcTable, Column, Dataset
+
+_ORDERS, _CUSTOMERS = "silver/orders", "silver/customers"
+_CUSTOMER_COLUMNS = {"name": "customer_name", "country": "customer_country"}
+
+
+def daily_sales(datasets: Mapping[str, Dataset]) -> GoldTable | None:
+    """Orders, revenue and average order by day and product; None where `orders` lacks what it takes."""
+    orders = _table(datasets, "orders", needs=("product_name", "price"))
+    if orders is None or not orders.event_time:
+        return None
+    price = orders.columns["price"].lake_type
+    revenue = f"decimal(38,{price.scale})" if price.name == "decimal" else price.name
+
+    def compute(frames: Mapping[str, Frame]) -> Frame:
+        sold = (
+            frames[_ORDERS]
+            .filter(~nw.col(EVENT_DATE).is_null())
+            .group_by(EVENT_DATE, "product_name")
+            .agg(nw.len().cast(nw.Int64).alias("orders"), nw.col("price").sum().alias("revenue"))
+        )
+        average = nw.col("revenue").cast(nw.Float64) / nw.col("orders").cast(nw.Float64)
+        return sold.with_columns(average.alias("average_order"))
+
+    return GoldTable(
+        name="daily_sales",
+        description="The shop's live orders by the day they were placed and by product.",
+        sources=(_ORDERS,),
+        columns={
+            EVENT_DATE: column("date", "The day the orders were placed"),
+            "product_name": column("string", "The product"),
+            "orders": column("int64", "How many orders"),
+            "revenue": column(revenue, "The sum of their prices, exact"),
+            "average_order": column("double", "Revenue by order"),
+        },
+        key=(EVENT_DATE, "product_name"),
+        compute=compute,
+    )
+
+
+def orders_enriched(datasets: Mapping[str, Dataset]) -> GoldTable | None:
+    """Orders beside their customers; None where `orders` and `customers` can't be joined."""
+    orders = _table(datasets, "orders", needs=("customer_id",))
+    customers = _table(datasets, "customers", needs=())
+    if orders is None or customers is None or not orders.event_time or len(customers.key) != 1:
+        return None
+    (customer_key,) = customers.key
+    known = {source: name for source, name in _CUSTOMER_COLUMNS.items() if source in customers.columns}
+
+    def compute(frames: Mapping[str, Frame]) -> Frame:
+        placed = frames[_ORDERS].filter(~nw.col(EVENT_DATE).is_null()).select(*orders.columns, EVENT_DATE)
+        if _CUSTOMERS not in frames:
+            return placed.with_columns(nw.lit(None).cast(nw.String).alias(name) for name in known.values())
+        buyers = frames[_CUSTOMERS].select(
+            nw.col(customer_key).alias("customer_id"), *(nw.col(source).alias(name) for source, name in known.items())
+        )
+        return placed.join(buyers, on="customer_id", how="left")
+
+    def stale(frames: Mapping[str, Frame]) -> Frame:
+        shown = frames["gold/orders_enriched"].select(EVENT_DATE, "customer_id", *known.values())
+        now = frames[_CUSTOMERS].select(
+            nw.col(customer_key).alias("customer_id"),
+            *(nw.col(source).alias(f"_now_{n}") for source, n in known.items()),
+        )
+        beside = shown.join(now, on="customer_id", how="left")
+        same = [
+            (nw.col(n) == nw.col(f"_now_{n}")).fill_null(value=False)
+            | (nw.col(n).is_null() & nw.col(f"_now_{n}").is_null())
+            for n in known.values()
+        ]
+        return beside.filter(~nw.all_horizontal(*same, ignore_nulls=False)).select(EVENT_DATE).unique()
+
+    copied: dict[str, Column] = {n: column(c.type, c.description) for n, c in orders.columns.items()}
+    return GoldTable(
+        name="orders_enriched",
+        description="Live orders by the day they were placed, with the customer's name and country.",
+        sources=(_ORDERS,),
+        lookups=(_CUSTOMERS,) if known else (),
+        stale=stale if known else None,
+        columns=copied
+        | {EVENT_DATE: column("date", "The day the order was placed")}
+        | {name: column("string", f"The customer's {source}") for source, name in known.items()},
+        key=orders.key,
+        compute=compute,
+    )
+
+
+def _table(datasets: Mapping[str, Dataset], name: str, *, needs: tuple[str, ...]) -> CdcTable | None:
+    dataset = datasets.get(name)
+    fits = isinstance(dataset, CdcTable) and set(needs) <= dataset.columns.keys()
+    return dataset if fits and isinstance(dataset, CdcTable) else None

@@ -1,0 +1,58 @@
+"""Figures of event streams: every event once, arranged by its type."""
+
+from collections.abc import Mapping
+
+import narwhals as nw
+
+from datalake_assets.lake.gold.table import Frame, GoldTable, column
+from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_TIME, QUALITY_SCORE, RECORD_HASH, SOURCE_FILENAME
+from datalake_assets.lake.spec.dataset import Dataset, EventStream
+
+
+def events_by_type(datasets: Mapping[str, Dataset]) -> GoldTable | None:
+    """All events of all streams, partitioned by type and date; None where no dataset is a stream.
+
+    The type is the value of the dataset's `event_type` column; a stream without one is one type by its own name.
+    """
+    streams = {name: d for name, d in datasets.items() if isinstance(d, EventStream)}
+    if not streams:
+        return None
+
+    def compute(frames: Mapping[str, Frame]) -> Frame:
+        parts = []
+        for name, dataset in streams.items():
+            if (silver := frames.get(f"silver/{name}")) is not None:
+                key = list(dataset.key) or [RECORD_HASH]
+                kind = nw.col(dataset.type_column).fill_null(name) if dataset.type_column else nw.lit(name)
+                parts.append(
+                    silver.select(
+                        kind.alias("event_type"),
+                        EVENT_DATE,
+                        nw.lit(name).alias("source"),
+                        nw.concat_str([nw.col(k).cast(nw.String) for k in key], separator="|").alias("event_key"),
+                        nw.col(EVENT_TIME).alias("event_time"),
+                        RECORD_HASH,
+                        QUALITY_SCORE,
+                        SOURCE_FILENAME,
+                    )
+                )
+        return nw.concat(parts, how="vertical")
+
+    return GoldTable(
+        name="events_by_type",
+        description="Every event of every stream once, by type and day.",
+        sources=tuple(f"silver/{name}" for name in streams),
+        columns={
+            "event_type": column("string", "The value of the stream's type column, else the stream's name"),
+            EVENT_DATE: column("date", "The day of the event"),
+            "source": column("string", "The dataset"),
+            "event_key": column("string", "The event's key, its parts joined by |"),
+            "event_time": column("timestamp", "When it happened, UTC"),
+            RECORD_HASH: column("string", "SHA-256 of the canonical record"),
+            QUALITY_SCORE: column("double", "0 to 1"),
+            SOURCE_FILENAME: column("string", "The landed object it came with"),
+        },
+        key=("source", EVENT_DATE, "event_key"),
+        compute=compute,
+        partition_by=("event_type", EVENT_DATE),
+    )

@@ -1,0 +1,131 @@
+"""The rules that a row of a DMS file can break, as Polars expressions.
+
+Belongs here: which rows are rejected, and the words for it. While a file is read its own columns are called
+`raw <name>` and the declared ones in their types `typed <name>`, so that neither meets a column that the reader adds.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from datalake_assets.lake.readers.columns import dtype_of, exactly
+from datalake_assets.lake.spec.dataset import CdcTable
+from datalake_assets.lake.spec.types import LakeType
+from datalake_assets.lake.transforms.cdc import DELETE, LOAD, OPERATION
+
+TIMESTAMP_TYPE = LakeType("timestamp")
+_OPERATIONS = ("I", "U", DELETE, LOAD)
+_SHOWN = 100
+_TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, which a Python date can hold
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A rule that rows can break: which rows do, and the reason to tell for each of them."""
+
+    broken: pl.Expr
+    reason: pl.Expr
+
+
+def faults(dataset: CdcTable, schema: pl.Schema) -> list[Fault]:
+    """The rules that rows of a file can break. A delete needs its key alone (the default replica identity)."""
+    operation = pl.col(OPERATION)
+    unknown = pl.format("/Op enum: {} is not one of I, U, D", operation)
+    rules = [Fault(~operation.is_in(_OPERATIONS), unknown)]
+    time = dataset.timestamp_column
+    if time is not None and time in schema:
+        no_time = exactly(raw(time), schema[time], TIMESTAMP_TYPE).is_null()
+        rules.append(_type_fault(time, schema[time], "timestamp", broken=no_time))
+    for name, column in dataset.columns.items():
+        typed, is_key = pl.col(typed_name(name)), name in dataset.key
+        own: list[Fault] = []
+        if name in schema and schema[name] != dtype_of(column.lake_type):
+            own.append(_type_fault(name, schema[name], column.type, broken=typed.is_null()))
+        if column.required or is_key:
+            missing = raw(name).is_null() if name in schema else pl.lit(value=True)
+            own.append(Fault(missing, pl.lit(f"/{name} required: NULL in a required column")))
+        number = typed.cast(pl.Float64, strict=False)
+        if column.minimum is not None:
+            rule = f"minimum: {{}} is less than {column.minimum:g}"
+            own.append(_bound_fault(name, typed, rule, number < column.minimum))
+        if column.maximum is not None:
+            rule = f"maximum: {{}} is greater than {column.maximum:g}"
+            own.append(_bound_fault(name, typed, rule, number > column.maximum))
+        if dataset.event_time and name == dataset.event_time.column:
+            text = typed.cast(pl.String, strict=False).fill_null("a value")
+            reason = pl.format(f"/{_braced(name)} event_time: {{}} is no time of the years 1 to 9999", text)
+            own.append(Fault(typed.is_not_null() & event_time(dataset, typed).is_null(), reason))
+        rules += own if is_key else [Fault(f.broken & (operation != DELETE), f.reason) for f in own]
+    return rules
+
+
+def event_time(dataset: CdcTable, value: pl.Expr | None = None) -> pl.Expr:
+    """When a row's event was, UTC; null for none, and for what is no time of the years 1 to 9999.
+
+    `value` is the event time's column in its declared type; by default it goes by its own name. DMS clips Postgres's
+    -infinity to 4713 BC.
+    """
+    if dataset.event_time is None:
+        return pl.lit(None, dtype_of(TIMESTAMP_TYPE))
+    column, unit = dataset.event_time.column, dataset.event_time.unit or "s"
+    value = pl.col(column) if value is None else value
+    match dataset.columns[column].lake_type.name:
+        case "timestamp":
+            ticks = value.to_physical()
+        case "date":
+            ticks = value.to_physical().cast(pl.Int64) * 86_400_000_000
+        case "string":
+            ticks = exactly(value, pl.String(), TIMESTAMP_TYPE).to_physical()
+        case _:
+            scale = _TICKS_PER_SECOND[unit]
+            number = value.cast(pl.Int64, strict=False)
+            in_range = number.is_between(_FIRST_SECOND * scale, _LAST_SECOND * scale)
+            ticks = pl.when(in_range).then(number) * (1_000_000 // scale)
+    in_range = ticks.is_between(_FIRST_SECOND * 1_000_000, _LAST_SECOND * 1_000_000 + 999_999)
+    return pl.when(in_range).then(ticks).cast(dtype_of(TIMESTAMP_TYPE))
+
+
+def raw_name(name: str) -> str:
+    """What a column of the file is called while it is read: apart from the lake's own, whatever its name is."""
+    return f"raw {name}"
+
+
+def typed_name(name: str) -> str:
+    """What a declared column is called in its declared type."""
+    return f"typed {name}"
+
+
+def raw(name: str) -> pl.Expr:
+    """A column of the file as it is."""
+    return pl.col(raw_name(name))
+
+
+def _type_fault(name: str, found: pl.DataType, wanted: str, *, broken: pl.Expr) -> Fault:
+    """A value that can't be had in the wanted type: `broken` tells where the typed column is null."""
+    shown = not found.is_nested() and found != pl.Binary()
+    text = raw(name).cast(pl.String, strict=False) if shown else pl.lit(None, pl.String)
+    message = f"/{_braced(name)} type: {{}} ({_braced(str(found))}) is no {wanted}"
+    return Fault(broken & raw(name).is_not_null(), pl.format(message, text.fill_null("a value").str.slice(0, _SHOWN)))
+
+
+def _bound_fault(name: str, typed: pl.Expr, rule: str, broken: pl.Expr) -> Fault:
+    return Fault(broken, pl.format(f"/{_braced(name)} {rule}", typed.cast(pl.String)))
+
+
+def json_friendly(schema: pl.Schema) -> list[pl.Expr]:
+    """Columns of the file in a form that JSON has: bytes as hex, decimals and times as text."""
+    columns: list[pl.Expr] = []
+    for name, dtype in schema.items():
+        column = raw(name)
+        if dtype == pl.Binary():
+            column = column.bin.encode("hex")
+        elif dtype.is_temporal() or dtype.is_decimal():
+            column = column.cast(pl.String)
+        columns.append(column.alias(name))
+    return columns
+
+
+def _braced(name: str) -> str:
+    """A name as a format string holds it."""
+    return name.replace("{", "").replace("}", "")

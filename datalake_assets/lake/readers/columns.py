@@ -1,0 +1,142 @@
+"""What Polars makes of the lake's types: dtypes, exact conversions, and the hash of a record.
+
+Every conversion here is exact or leaves a null where there was a value, and the caller takes such a row for a reject.
+"""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from itertools import groupby
+
+import polars as pl
+import polars_hash  # noqa: F401  (registers the `chash` namespace)
+
+from datalake_assets.lake.spec.types import LakeType
+
+_DTYPES: dict[str, pl.DataType] = {
+    "boolean": pl.Boolean(),
+    "int8": pl.Int8(),
+    "int16": pl.Int16(),
+    "int32": pl.Int32(),
+    "int64": pl.Int64(),
+    "float": pl.Float32(),
+    "double": pl.Float64(),
+    "string": pl.String(),
+    "json": pl.String(),
+    "binary": pl.Binary(),
+    "date": pl.Date(),
+    "timestamp": pl.Datetime("us", "UTC"),
+}
+_DMS_TIMESTAMP = "%Y-%m-%d %H:%M:%S%.f"
+_ISO_8601 = "%+"
+_ISO_8601_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"
+_DATE_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_FIRST_TIME = datetime(1, 1, 1, tzinfo=UTC)
+_LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+
+
+def dtype_of(lake_type: LakeType) -> pl.DataType:
+    """The Polars dtype of a lake type."""
+    if lake_type.name == "decimal":
+        return pl.Decimal(lake_type.precision, lake_type.scale)
+    return _DTYPES[lake_type.name]
+
+
+def timestamp_of_text(text: pl.Expr) -> pl.Expr:
+    """ISO 8601 with an offset as a UTC timestamp; null for any other text, and outside the years 1 to 9999."""
+    form = pl.when(text.str.contains(_ISO_8601_FORM)).then(text)  # `%+` alone reads leap seconds and spaces too
+    moment = form.str.to_datetime(_ISO_8601, time_unit="us", time_zone="UTC", strict=False)
+    return pl.when(moment.is_between(_FIRST_TIME, _LAST_TIME)).then(moment)
+
+
+def timestamp_of_dms(text: pl.Expr) -> pl.Expr:
+    """DMS's `yyyy-MM-dd HH:mm:ss.SSSSSS` as a UTC timestamp; null for any other text."""
+    return text.str.to_datetime(_DMS_TIMESTAMP, time_unit="us", strict=False).dt.replace_time_zone("UTC")
+
+
+def decimal_of_text(text: pl.Expr, lake_type: LakeType) -> pl.Expr:
+    """Plain decimal text as an exact decimal; null for text with an exponent, or with too many digits."""
+    whole, fraction = lake_type.precision - lake_type.scale, lake_type.scale
+    pattern = rf"^-?(0|[1-9]\d{{0,{whole - 1}}})" if whole else "^-?0"
+    pattern += rf"(\.\d{{1,{fraction}}})?$" if fraction else "$"
+    return pl.when(text.str.contains(pattern)).then(text).cast(dtype_of(lake_type), strict=False)
+
+
+def of_text(text: pl.Expr, lake_type: LakeType) -> pl.Expr:
+    """Text as a value of a type that JSON has no form of its own for; null where that can't be done exactly."""
+    match lake_type.name:
+        case "decimal":
+            return decimal_of_text(text, lake_type)
+        case "timestamp":
+            return timestamp_of_text(text)
+        case "date":
+            day = pl.when(text.str.contains(_DATE_FORM)).then(text).str.to_date("%Y-%m-%d", strict=False)
+            return pl.when(day.is_between(_FIRST_TIME.date(), _LAST_TIME.date())).then(day)
+        case _:
+            return text
+
+
+def exactly(value: pl.Expr, found: pl.DataType, wanted: LakeType) -> pl.Expr:
+    """A column of a Parquet file as the declared type; null where the value would be changed.
+
+    Integers and decimals widen, and narrow where the value fits; `'true'` and `'false'` are booleans (DMS writes them
+    so unless told otherwise); a timestamp without a zone is UTC; text is read as the type it spells.
+    """
+    dtype = dtype_of(wanted)
+    if isinstance(found, pl.Datetime) and wanted.name == "timestamp":
+        zoned = value.dt.replace_time_zone("UTC") if found.time_zone is None else value.dt.convert_time_zone("UTC")
+        return zoned.dt.cast_time_unit("us")
+    if found == dtype:
+        return value
+    if found == pl.String():
+        return _spelled(value, wanted)
+    whole = found.is_integer() or isinstance(found, pl.Decimal)
+    if whole and (dtype.is_integer() or isinstance(dtype, pl.Decimal)):
+        cast = value.cast(dtype, strict=False)
+        return pl.when(cast.cast(found, strict=False) == value).then(cast)
+    if found == pl.Float32() and wanted.name == "double":
+        return value.cast(dtype)
+    return pl.lit(None, dtype=dtype)
+
+
+def _spelled(text: pl.Expr, wanted: LakeType) -> pl.Expr:
+    """What a text spells, as the wanted type; null where it spells no such value."""
+    dtype = dtype_of(wanted)
+    match wanted.name:
+        case "boolean":
+            return text.replace_strict({"true": True, "false": False}, default=None, return_dtype=dtype)
+        case "timestamp":
+            return pl.coalesce(timestamp_of_dms(text), timestamp_of_text(text))
+        case "decimal" | "date":
+            return of_text(text, wanted)
+        case name if name.startswith("int"):
+            return text.cast(dtype, strict=False)
+        case _:
+            return pl.lit(None, dtype=dtype)
+
+
+def record_hash(columns: dict[str, pl.DataType], *, with_nulls: Collection[str]) -> pl.Expr:
+    """The SHA-256 (hex) of the canonical record.
+
+    The canonical record is compact JSON of the columns that have a value, in the order of their names. Numbers and
+    booleans stand as themselves; decimals, dates and times as text; binary as hex; JSON text as a string. A double has
+    the fewest digits that read back as it, and an exponent only below 1e-5 and from 1e+16 on. So a field that is
+    absent counts as one that is null, and a contract that gains an optional field changes no hash.
+    `with_nulls` names the columns that have nulls at all: the others need no looking for them.
+    """
+    parts: list[pl.Expr] = []
+    for has_nulls, names in groupby(sorted(columns), key=lambda name: name if name in with_nulls else None):
+        fields = [_canonical(pl.col(name), columns[name]).alias(name) for name in names]
+        members = pl.struct(fields).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
+        parts.append(members if has_nulls is None else pl.when(pl.col(has_nulls).is_not_null()).then(members))
+    text = pl.concat_str(pl.lit("{"), pl.concat_str(parts, separator=",", ignore_nulls=True), pl.lit("}"))
+    return text.chash.sha2_256()  # type: ignore[attr-defined, no-any-return]  # a namespace that polars_hash registers
+
+
+def _canonical(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.Datetime):
+        return value.dt.strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
+    if isinstance(dtype, pl.Binary):
+        return value.bin.encode("hex")
+    if isinstance(dtype, pl.Date | pl.Decimal):
+        return value.cast(pl.String)
+    return value

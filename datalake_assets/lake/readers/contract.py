@@ -1,0 +1,267 @@
+"""The contract of one event: which records are accepted, and why the others are not.
+
+A dataset's JSON Schema is compiled to a msgspec decoder, which checks types, required fields, ranges and lengths
+while it parses; a rule about one field that msgspec can't keep is checked on the field's distinct values. Records
+that either finds fault with, and all records of a schema that can't be cut into such rules, are judged by
+jsonschema-rs, which is the authority and finds the words for the quarantine. So a clean file is fast, and a dirty one
+costs more only for its dirty lines.
+
+Belongs here: bytes in, verdicts and field values out. Making columns of the values is the engines' affair.
+"""
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+from isal import igzip, isal_zlib
+
+from datalake_assets.lake.readers.contract_fields import LENIENT, ContractFields
+from datalake_assets.lake.readers.json_values import (
+    SHOWN,
+    finite_double,
+    plain_decimal,
+    plain_timestamp,
+    shown,
+    whole_number,
+)
+from datalake_assets.lake.spec.dataset import EventStream
+
+_LINES = 2_048
+
+
+class UnreadableObjectError(ValueError):
+    """An object whose bytes can't be read at all, such as a gzip file cut off in the middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One record that is not accepted: its line (from 1), its text, and each reason as `/pointer rule: message`."""
+
+    row_number: int
+    raw: str
+    errors: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Records:
+    """Records of one object.
+
+    `accepted` holds a struct for each, with the fields `f0`, `f1`, … in the order of the dataset's columns;
+    `row_numbers` are their lines. Values are carriers: `str`, `int`, `float`, `bool`, `None`, or `msgspec.Raw` where
+    the column keeps JSON text or an exact number. `unknown` holds the JSON text of what the contract does not declare,
+    by the position (from 0) of the accepted record that has it.
+    """
+
+    accepted: list[Any] = field(default_factory=list)
+    row_numbers: list[int] = field(default_factory=list)
+    rejected: list[Reject] = field(default_factory=list)
+    unknown: dict[int, str] = field(default_factory=dict)
+
+
+def decompress(data: bytes) -> bytes:
+    """The text of a landed object: gzip (of any number of members) is undone, a byte order mark is taken off.
+
+    Raises `UnreadableObjectError` for gzip that is damaged or ends early.
+    """
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = igzip.decompress(data)
+        except (isal_zlib.error, EOFError, gzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub errs
+            raise UnreadableObjectError(f"gzip: {error}; land the object again") from None
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+class Contract:
+    """The compiled contract of one event stream."""
+
+    def __init__(self, dataset: EventStream) -> None:
+        """Compile the contract of `dataset`; nothing is read."""
+        self._dataset = dataset
+        self.fields = ContractFields(dataset)
+        self._authority = jsonschema_rs.Draft202012Validator(dataset.contract, validate_formats=True)
+        self._struct = msgspec.defstruct(
+            "Event",
+            self.fields.struct_fields,
+            rename={f"f{n}": name for n, name in enumerate(self.fields.types)},
+            forbid_unknown_fields=True,
+            kw_only=True,
+            gc=False,
+        )
+        unknown = ("unknown", str | None, None)
+        self._judged = msgspec.defstruct("JudgedEvent", [unknown], bases=(self._struct,), kw_only=True)
+        self._decoder = msgspec.json.Decoder(self._struct)
+        self._texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+    def parse(self, lines: Sequence[bytes]) -> Iterator[Records]:
+        """Read newline-delimited JSON. Blank lines are no records; every other line is accepted or rejected.
+
+        Gives the records of some thousand lines at a time: what is made of them while they are in the processor's
+        cache costs half.
+        """
+        for begin in range(0, len(lines), _LINES):
+            some = lines[begin : begin + _LINES]
+            trusting = not self.fields.need_whole_record and _is_utf8(b"\n".join(some))
+            yield self._decoded(some, begin) if trusting else self._read(some, begin)
+
+    def _decoded(self, lines: Sequence[bytes], number: int) -> Records:
+        """The records of lines after the line `number`; those that msgspec finds fault with are judged."""
+        records = Records()
+        waiting = iter(lines)
+        end = number + len(lines)
+        while number < end:
+            had = len(records.accepted)
+            with suppress(msgspec.MsgspecError, RecursionError):
+                records.accepted.extend(map(self._decoder.decode, waiting))  # keeps those before a line that raises
+            decoded = len(records.accepted) - had
+            records.row_numbers.extend(range(number + 1, number + 1 + decoded))
+            number += decoded + 1
+            if number <= end:
+                self._enter(records, number, lines[number - end - 1], read=self.judge)
+        return records
+
+    def _read(self, lines: Sequence[bytes], number: int) -> Records:
+        """The records of lines after the line `number`, each read by itself."""
+        records = Records()
+        for line in lines:
+            number += 1
+            self._enter(records, number, line, read=self._read_line)
+        return records
+
+    def judge_lines(self, lines: Sequence[bytes], numbers: Iterable[int]) -> Records:
+        """The authority's verdicts on lines by their numbers (from 1), such as those that a check on columns doubts.
+
+        A record that it accepts has its values in their plainest form.
+        """
+        records = Records()
+        for number in numbers:
+            self._enter(records, number, lines[number - 1], read=self.judge)
+        return records
+
+    def _enter(
+        self, records: Records, number: int, line: bytes, *, read: Callable[[bytes], Any | tuple[str, ...]]
+    ) -> None:
+        """Enter what `read` says of a line in the records; a blank line is none."""
+        if not line or line.isspace():
+            return
+        verdict = read(line)
+        if isinstance(verdict, tuple):
+            records.rejected.append(Reject(number, line.decode(errors="backslashreplace"), verdict))
+            return
+        if (unknown := getattr(verdict, "unknown", None)) is not None:
+            records.unknown[len(records.accepted)] = unknown
+        records.accepted.append(verdict)
+        records.row_numbers.append(number)
+
+    def judge(self, line: bytes) -> Any | tuple[str, ...]:
+        """The authority's verdict on one line: the record's struct, or the reasons why it is rejected."""
+        try:
+            document = self._document(line)
+        except ValueError as error:
+            return (f"json: {str(error)[:SHOWN]}",)
+        errors = [_reason(error) for error in self._authority.iter_errors(document)]
+        if not isinstance(document, dict):
+            return tuple(errors) or ("type: a record is a JSON object",)
+        unknown = sorted(document.keys() - self.fields.types.keys())
+        if unknown and self._dataset.unknown_fields == "reject":
+            errors += [f"/{_pointer(n)} unknown_fields: the contract does not declare this field" for n in unknown]
+        errors += [
+            f"/{_pointer(n)} key: an event needs it" for n in sorted(self.fields.needed) if document.get(n) is None
+        ]
+        if errors:
+            return tuple(errors)
+        return self._accepted(document, self._texts.decode(line), unknown)
+
+    def _accepted(
+        self, document: Mapping[str, Any], texts: Mapping[str, msgspec.Raw], unknown: Sequence[str]
+    ) -> Any | tuple[str, ...]:
+        """The struct of a valid record, or the reasons why its values don't fit their columns."""
+        errors: list[str] = []
+        values: dict[str, Any] = {}
+        for n, name in enumerate(self.fields.types):
+            try:
+                values[f"f{n}"] = self._plain(name, document.get(name), texts.get(name))
+            except ValueError as error:
+                errors.append(f"/{_pointer(name)} x-lake-type: {error}")
+        if errors:
+            return tuple(errors)
+        if unknown and self._dataset.unknown_fields == "keep":
+            pairs = (f"{msgspec.json.encode(name).decode()}:{bytes(texts[name]).decode()}" for name in unknown)
+            values["unknown"] = f"{{{','.join(pairs)}}}"
+        return self._judged(**values)
+
+    def _document(self, line: bytes) -> Any:
+        """The line as a JSON value. Raises `ValueError` where it is none."""
+        if not _is_utf8(line):
+            raise ValueError("the line is not UTF-8 text")
+        try:
+            return LENIENT.decode(line)
+        except RecursionError:
+            raise ValueError("nested too deeply to be read") from None
+
+    def _read_line(self, line: bytes) -> Any | tuple[str, ...]:
+        if not self.fields.need_whole_record and _is_utf8(line):
+            try:
+                return self._decoder.decode(line)
+            except (msgspec.MsgspecError, RecursionError):
+                pass
+        return self.judge(line)
+
+    def _plain(self, name: str, value: Any, text: msgspec.Raw | None) -> Any:
+        """A valid value in the plainest form of its carrier.
+
+        Raises `ValueError` when its column can't hold it.
+        """
+        if value is None or text is None:
+            return None
+        lake_type, carrier = self.fields.types[name], self.fields.carrier(name)
+        bounds = self.fields.time_range(name)
+        if bounds and not bounds[0] <= value <= bounds[1]:
+            raise ValueError(f"{shown(value)} is no time of the years 1 to 9999")
+        plain: Any = value
+        if lake_type.name == "decimal":
+            plain = plain_decimal(value if carrier is str else bytes(text).decode(), lake_type)
+            return msgspec.Raw(plain.encode()) if carrier is msgspec.Raw else plain
+        if carrier is msgspec.Raw:
+            return text
+        if carrier is int:
+            return whole_number(value if isinstance(value, int) else bytes(text).decode(), lake_type)
+        if carrier is float:
+            return finite_double(bytes(text).decode())
+        if lake_type.name == "date":
+            plain = date.fromisoformat(value).isoformat()
+        elif lake_type.name == "timestamp":
+            plain = plain_timestamp(value)
+        elif name == self._dataset.event_time.column:
+            plain_timestamp(value)
+        return plain
+
+
+def rule_of(error: str) -> str:
+    """The rule that a reason names: `minimum` of `/amount minimum: -3 is less than the minimum of 0`."""
+    return error.partition(":")[0].rpartition(" ")[2]
+
+
+def _is_utf8(text: bytes) -> bool:
+    """Whether the bytes are UTF-8: msgspec looks into the strings it keeps, but not into those it passes over."""
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _reason(error: jsonschema_rs.ValidationError) -> str:
+    pointer = "".join(f"/{_pointer(str(part))}" for part in error.instance_path)
+    rule = str(error.schema_path[-1]) if error.schema_path else "schema"
+    return f"{pointer} {rule}: {error.message[:SHOWN]}".lstrip()
+
+
+def _pointer(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1")

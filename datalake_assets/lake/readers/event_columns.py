@@ -1,0 +1,154 @@
+"""What Polars makes of parsed events: their values as columns, exactly typed, and the checks cheaper on columns.
+
+A check on columns finds doubtful records only; the contract's authority has the last word on them.
+"""
+
+import re
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from datalake_assets.lake.readers.columns import dtype_of, of_text, timestamp_of_text
+from datalake_assets.lake.readers.contract import Records
+from datalake_assets.lake.readers.contract_fields import EXACT_IN_DOUBLES, ContractFields
+from datalake_assets.lake.readers.json_values import plain_timestamp
+from datalake_assets.lake.spec.columns import EVENT_TIME, UNKNOWN
+from datalake_assets.lake.spec.dataset import EventTime
+
+_TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_LOT = 1_024
+_CARRIER_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
+
+
+class Carriers:
+    """The values of parsed records, in columns.
+
+    They are taken out of the records lot by lot, while these are in the processor's cache.
+    """
+
+    def __init__(self, fields: ContractFields) -> None:
+        """Begin with no records."""
+        self._values = {name: attrgetter(f"f{n}") for n, name in enumerate(fields.types)}
+        self._texts: dict[str, list[bytes]] = {n: [] for n in fields.types if fields.is_text(n)}
+        self._dtypes = {n: _CARRIER_DTYPES.get(fields.carrier(n), pl.String()) for n in fields.types}
+        self._series: dict[str, list[pl.Series]] = {n: [pl.Series(n, dtype=t)] for n, t in self._dtypes.items()}
+        self._unknown: dict[int, str] = {}
+        self._waiting: list[Any] = []
+        self._height = 0
+
+    def add(self, records: Records) -> None:
+        """Take the accepted records out of `records`, so that nothing else keeps them in memory."""
+        self._unknown.update((self._height + position, text) for position, text in records.unknown.items())
+        self._height += len(records.accepted)
+        self._waiting.extend(records.accepted)
+        records.accepted.clear()
+        if len(self._waiting) >= _LOT:
+            self._take()
+
+    def _take(self) -> None:
+        for name, value in self._values.items():
+            values = list(map(value, self._waiting))
+            if name in self._texts:
+                self._texts[name].append(b"\n".join([b"" if v is None else v for v in values]))
+            else:
+                self._series[name].append(pl.Series(name, values, dtype=self._dtypes[name]))
+        self._waiting.clear()
+
+    def frame(self) -> pl.DataFrame:
+        """The columns, and `_unknown`."""
+        if self._waiting:
+            self._take()
+        for name, texts in self._texts.items():
+            if texts:
+                self._series[name].append(_split(name, texts))
+        unknown: list[str | None] = [None] * self._height
+        for position, text in self._unknown.items():
+            unknown[position] = text
+        columns = [pl.concat(series, rechunk=True) for series in self._series.values()]
+        return pl.DataFrame([*columns, pl.Series(UNKNOWN, unknown, dtype=pl.String)])
+
+
+class EventColumns:
+    """The columns of one event stream."""
+
+    def __init__(self, fields: ContractFields, *, event_time: EventTime) -> None:
+        """Prepare the conversions; nothing is read."""
+        self._fields = fields
+        self._event_time = event_time
+        self._typed = {name: self._typed_column(name) for name in fields.types}
+
+    def carriers(self) -> "Carriers":
+        """A place for the values of parsed records."""
+        return Carriers(self._fields)
+
+    def typed(self, carriers: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
+        """The carriers in the columns' types, with `_event_time`, and the rows that the authority must judge.
+
+        A row that it accepts comes again, with its values in their plainest form.
+        """
+        typed = carriers.select(*self._typed.values(), pl.exclude(*self._typed))
+        typed = typed.with_columns(self._event_time_column().alias(EVENT_TIME))
+        return typed, self._doubtful(carriers, typed)
+
+    def with_odd_times(self, typed: pl.DataFrame) -> pl.DataFrame:
+        """Event times in forms of ISO 8601 that Polars does not read, such as those without an offset."""
+        texts = typed[self._event_time.column]
+        unread = typed[EVENT_TIME].is_null()
+        plain = [plain_timestamp(text) if odd else None for text, odd in zip(texts, unread, strict=True)]
+        times = timestamp_of_text(pl.lit(pl.Series(plain, dtype=pl.String)))
+        return typed.with_columns(pl.col(EVENT_TIME).fill_null(times))
+
+    def _typed_column(self, name: str) -> pl.Expr:
+        lake_type, carrier = self._fields.types[name], self._fields.carrier(name)
+        value = pl.col(name)
+        if carrier is msgspec.Raw and lake_type.name == "json":
+            value = pl.when(value != "null").then(value)
+        if carrier is msgspec.Raw or carrier is str:
+            return of_text(value, lake_type).alias(name)
+        return value.cast(dtype_of(lake_type)).alias(name)
+
+    def _event_time_column(self) -> pl.Expr:
+        column, unit = self._event_time.column, self._event_time.unit
+        value = pl.col(column)
+        if self._fields.types[column].name == "string":
+            return timestamp_of_text(value)
+        if unit not in _TICKS_PER_SECOND:
+            return value
+        factor = 1_000_000 // _TICKS_PER_SECOND[unit]
+        first, last = self._fields.time_range(column) or (0, 0)
+        ticks = pl.when(value.is_between(first, last)).then(value) * factor
+        if self._fields.carrier(column) is float:
+            ticks = ticks.round().cast(pl.Int64, strict=False)
+        return ticks.cast(pl.Datetime("us", "UTC"))
+
+    def _doubtful(self, carriers: pl.DataFrame, typed: pl.DataFrame) -> list[int]:
+        fields = self._fields
+        checks = [pl.lit(typed[EVENT_TIME].is_null())]
+        checks.extend(pl.lit(typed[name].is_null()) for name in fields.needed if fields.is_text(name))
+        checks.extend(pl.col(name).abs() >= EXACT_IN_DOUBLES for name in fields.ruled_doubles)
+        for name, lake_type in fields.types.items():
+            value = pl.col(name)
+            if lake_type.name in {"decimal", "timestamp", "date"}:
+                checks.append(pl.lit(typed[name].is_null()) & value.is_not_null())
+            if check := fields.text_checks.get(name):
+                first = "".join(map(re.escape, check.first_characters))
+                checks.append(~value.str.contains(f"^[{first}]"))
+                number = value.cast(pl.Float64, strict=False)
+                kept = {"ge": number.ge, "le": number.le, "gt": number.gt, "lt": number.lt}
+                checks.extend(~kept[how](bound) for how, bound in check.bounds.items())
+                if check.bounds:
+                    checks.append((number.abs() >= EXACT_IN_DOUBLES) | (number.is_null() & (value != "null")))
+        for name in fields.columns_with_value_rules:
+            bad = fields.doubtful_values(name, carriers[name].unique().to_list())
+            if bad:
+                checks.append(pl.col(name).is_in(bad))
+        faulty = pl.any_horizontal(c.fill_null(value=False) for c in checks)
+        return carriers.select(pl.arg_where(faulty)).to_series().to_list()
+
+
+def _split(name: str, texts: list[bytes]) -> pl.Series:
+    """JSON texts as a column; an empty one stands for none. No line of NDJSON holds a line break, so no text does."""
+    lines = pl.Series(name, [b"\n".join(texts).decode()]).str.split("\n").explode()
+    return lines.set(lines == "", None)

@@ -1,0 +1,18 @@
+"""The columns that the lake itself adds to tables: their names, and nothing else."""
+
+EVENT_DATE = "event_date"
+EVENT_TIME = "_event_time"
+ETL_TIMESTAMP = "etl_timestamp"
+SOURCE_FILENAME = "source_filename"
+RECORD_HASH = "record_hash"
+QUALITY_SCORE = "quality_score"
+UNKNOWN = "_unknown"
+CHANGE_ORDER = "_change_order"
+
+ADDED_COLUMNS = frozenset(
+    {EVENT_DATE, EVENT_TIME, ETL_TIMESTAMP, SOURCE_FILENAME, RECORD_HASH, QUALITY_SCORE, UNKNOWN, CHANGE_ORDER}
+)
+"""The columns that the lake adds to silver tables; a dataset may not declare one of them."""
+
+HISTORY_COLUMNS = frozenset({"operation", "valid_from", "valid_to", "is_current"})
+"""The columns that it adds to histories besides; a replicated table may not declare one of these."""
