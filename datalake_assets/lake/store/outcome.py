@@ -1,0 +1,35 @@
+"""What became of one landed object that was read: the message from readers to the ledger."""
+
+from datetime import date
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+PROCESSED, FAILED, MISSING, SUPERSEDED = "processed", "failed", "missing", "superseded"
+
+
+class ObjectOutcome(BaseModel):
+    """What became of one landed object.
+
+    `processed`: its records were read; each was accepted or rejected. `failed`: it could not be read, `error` says
+    why; `final` when another try would read the same bytes with the same result (damaged, too large), else it is tried
+    again later (forbidden, a network fault, a library's panic). `missing`: it is not there now. `superseded`: other
+    bytes lie under its key. `bytes_read` is the size of its text in bytes, `bytes_rejected` how many of them are
+    rejected. `event_dates` are those of its accepted records, in order, without the date of those that have none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    etag: str
+    size: int
+    partition: str
+    state: Literal["processed", "failed", "missing", "superseded"] = "processed"
+    rows_in: int = 0
+    rows_out: int = 0
+    rows_rejected: int = 0
+    bytes_read: int = 0
+    bytes_rejected: int = 0
+    event_dates: tuple[date, ...] = ()
+    error: str | None = None
+    final: bool = False
