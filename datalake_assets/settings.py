@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     first_event_date: date = date(2015, 1, 1)
     lookback_hours: Annotated[int, Field(ge=1)] = 24
     sweep_objects: Annotated[int, Field(ge=1)] = 1_000
-    sensor_seconds: Annotated[int, Field(ge=5)] = 15
+    sensor_seconds: Annotated[int, Field(ge=5)] = 10
     partitions_per_run: Annotated[int, Field(ge=1)] = 168
 
     @field_validator("root", "bronze", "silver", "gold", "quarantine")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from datalake_assets.assets.bronze import bronze_key
-from datalake_assets.assets.failures import TRANSIENT, only_transient_retries
+from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.metadata import (
     partition_metadata,
     silver_schema,
@@ -83,7 +83,6 @@ def build_silver(
         specs=specs,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(partitions_per_run),
-        retry_policy=TRANSIENT,
         pool=f"silver_{dataset.name}",
     )
     def silver(
