@@ -8,9 +8,10 @@ from datetime import date, datetime
 from functools import cached_property
 
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.store.landing import LandingZone, open_store
+from datalake_assets.lake.store.landing import LandingZone
 from datalake_assets.lake.store.layout import Layout
 from datalake_assets.lake.store.ledger import Ledger
+from datalake_assets.lake.store.objects import open_objects
 from datalake_assets.lake.store.step_log import StepLog
 
 
@@ -26,7 +27,7 @@ class Lake:
     @cached_property
     def landing(self) -> LandingZone:
         """The landed objects."""
-        return LandingZone(open_store(self.layout.bronze), self.start)
+        return LandingZone(open_objects(self.layout.bronze), self.start)
 
     @property
     def ledger(self) -> Ledger:

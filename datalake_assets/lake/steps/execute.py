@@ -33,6 +33,7 @@ from datalake_assets.lake.spec.columns import (
 )
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.store import delta
+from datalake_assets.lake.store.landing import open_store
 from datalake_assets.lake.store.step import ObjectOutcome, PartitionCounts, StepReport, StepRequest
 from datalake_assets.lake.transforms import cdc, events, quality
 
@@ -76,7 +77,7 @@ def _silver(request: StepRequest, lake: Lake, engine: Engine, clock: Clock) -> S
     dates: defaultdict[str, set[date]] = defaultdict(set)
     rejects: Counter[str] = Counter()
     written = bytes_in = 0
-    store = lake.landing.store
+    store = open_store(lake.layout.bronze)
     if isinstance(dataset, EventStream):
         read = engine.read_events(dataset, store, request.objects)
         batches = read_ahead((_with_copies_chosen(dataset, batch, engine) for batch in read), depth=1)

@@ -37,9 +37,10 @@ def find_landed(
     """
     page = lake.landing.sweep(dataset, after=after, limit=limit, now=now)
     recent = lake.landing.recent(dataset, since=now - lookback, now=now)
-    seen = {o.identity: o for o in (*page.objects, *recent)}
+    listed = {o.key: o for o in (*page.objects, *recent.objects)}
+    seen = [o for o in map(lake.landing.identified, listed.values()) if o is not None]
     waiting: dict[str, list[LandedObject]] = {}
-    for landed in lake.ledger.waiting(dataset.name, sorted(seen.values())):
+    for landed in lake.ledger.waiting(dataset.name, sorted(seen)):
         waiting.setdefault(landed.partition, []).append(landed)
     return LandingWork({p: tuple(objects) for p, objects in sorted(waiting.items())}, page.position)
 

@@ -22,7 +22,8 @@ def admit(lake: Lake, dataset: Dataset, partitions: Sequence[str]) -> tuple[list
 
     Returns all objects that the ledger then holds for them, and how many of these were new.
     """
-    landed = lake.landing.objects_of(dataset, partitions, now=datetime.now(UTC))
+    listed = lake.landing.objects_of(dataset, partitions, now=datetime.now(UTC)).objects
+    landed = [o for o in map(lake.landing.identified, listed) if o is not None]
     new = lake.ledger.admit(dataset.name, landed)
     return lake.ledger.admitted(dataset.name, partitions), new
 
