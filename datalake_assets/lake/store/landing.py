@@ -187,10 +187,10 @@ def is_staged(listed: Listed, *, now: datetime) -> bool:
 
 
 def landing_time(path: str, last_modified: datetime) -> datetime:
-    """When an object landed, in UTC; `path` is relative to the dataset's prefix.
+    """When an object landed, to the hour or the day, in UTC; `path` is relative to the dataset's prefix.
 
-    The date folders decide, made precise by the time in the name where that lies within them; without such folders the
-    time in the name; without that, when it was last modified.
+    The date folders decide, made precise by the hour in the name where that lies within them; without such folders the
+    hour in the name; without that, when it was last modified. `key_times.named_time` tells the name's time in full.
     """
     folder, _, name = path.rpartition("/")
     return _landing_time(name, last_modified, dates=folder_dates(folder))
@@ -198,9 +198,10 @@ def landing_time(path: str, last_modified: datetime) -> datetime:
 
 def _landing_time(name: str, last_modified: datetime, *, dates: tuple[datetime, datetime] | None) -> datetime:
     named = named_time(name)
+    hour = named and named.replace(minute=0, second=0, microsecond=0)
     if dates is None:
-        return named or last_modified.astimezone(UTC)
-    return named if named and dates[0] <= named < dates[1] else dates[0]
+        return hour or last_modified.astimezone(UTC)
+    return hour if hour and dates[0] <= hour < dates[1] else dates[0]
 
 
 def is_full_load(path: str) -> bool:
