@@ -98,7 +98,8 @@ def _lake(folder: Path, *, hours: int) -> tuple[Path, Path]:
     lake = lake_at(root, bronze=bronze)
     dataset = lake.datasets["web_events"]
     now = _END + timedelta(hours=1)
-    landed = lake.landing.sweep(dataset, after=None, limit=10**9, now=now).objects[:-_PER_HOUR]
+    listed = lake.landing.sweep(dataset, after=None, limit=10**9, now=now).objects[:-_PER_HOUR]
+    landed = [o for o in map(lake.landing.identified, listed) if o is not None]
     begin = len(landed) - _HOURS_BY_HAND * _PER_HOUR
     if begin:
         _note_in_bulk(lake, dataset, landed[:begin])
