@@ -13,7 +13,8 @@ import narwhals as nw
 from obstore.store import ObjectStore
 
 from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.spec.dataset import CdcTable, Column, EventStream
+from datalake_assets.lake.spec.dataset import CdcTable, EventStream
+from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.step import ObjectOutcome
 

@@ -13,7 +13,8 @@ from datalake_assets.lake.readers.changes import ChangeReader
 from datalake_assets.lake.readers.columns import dtype_of
 from datalake_assets.lake.readers.events import EventReader
 from datalake_assets.lake.spec.columns import EVENT_DATE
-from datalake_assets.lake.spec.dataset import CdcTable, Column, EventStream
+from datalake_assets.lake.spec.dataset import CdcTable, EventStream
+from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store import delta, quarantine
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.step import ObjectOutcome

@@ -7,7 +7,7 @@ from typing import Any
 import narwhals as nw
 
 from datalake_assets.lake.spec.columns import EVENT_DATE
-from datalake_assets.lake.spec.dataset import Column
+from datalake_assets.lake.spec.parts import Column
 
 Frame = nw.LazyFrame[Any]
 Compute = Callable[[Mapping[str, Frame]], Frame]

@@ -45,7 +45,7 @@ def refresh_silver(
     )
     report = run(request)
     lake.step_log.record(report, blocked=_blocked_partitions(lake, dataset, report))
-    lake.ledger.complete(dataset.name, report.objects, contract=dataset.fingerprint)
+    lake.ledger.complete(dataset.name, report.objects, contract=dataset.contract)
     return report
 
 
