@@ -16,7 +16,8 @@ from datalake_assets.lake.spec.columns import (
     SOURCE_FILENAME,
     UNKNOWN,
 )
-from datalake_assets.lake.spec.dataset import Column, Dataset, EventStream
+from datalake_assets.lake.spec.dataset import Dataset, EventStream
+from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store import delta
 from datalake_assets.lake.store.step import PartitionCounts, StepReport
 

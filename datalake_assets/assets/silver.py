@@ -15,7 +15,8 @@ from datalake_assets.assets.metadata import (
 )
 from datalake_assets.assets.partitions import landing_partitions
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.spec.dataset import CdcTable, Column, Dataset
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset
+from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.steps.refresh import refresh_silver
 from datalake_assets.resources.runners import Runner
 

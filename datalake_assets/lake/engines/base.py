@@ -13,7 +13,8 @@ import narwhals as nw
 
 from datalake_assets.lake.readers.batch import Batch, Load
 from datalake_assets.lake.readers.limits import Limits
-from datalake_assets.lake.spec.dataset import CdcTable, Column, EventStream
+from datalake_assets.lake.spec.dataset import CdcTable, EventStream
+from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.outcome import ObjectOutcome
 from datalake_assets.lake.store.table import CommitNotes, Snapshot, Table

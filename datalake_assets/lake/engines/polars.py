@@ -13,7 +13,8 @@ from datalake_assets.lake.readers.changes import ChangeReader
 from datalake_assets.lake.readers.events import EventReader
 from datalake_assets.lake.readers.limits import Limits
 from datalake_assets.lake.spec.columns import EVENT_DATE
-from datalake_assets.lake.spec.dataset import CdcTable, Column, EventStream
+from datalake_assets.lake.spec.dataset import CdcTable, EventStream
+from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store import quarantine
 from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files

@@ -6,7 +6,8 @@ import narwhals as nw
 
 from datalake_assets.lake.gold.table import Frame, GoldTable, Lookup, column
 from datalake_assets.lake.spec.columns import EVENT_DATE
-from datalake_assets.lake.spec.dataset import CdcTable, Column, Dataset
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset
+from datalake_assets.lake.spec.parts import Column
 
 _ORDERS, _CUSTOMERS = "silver/orders", "silver/customers"
 _CUSTOMER_COLUMNS = {"name": "customer_name", "country": "customer_country"}

@@ -7,7 +7,7 @@ from typing import Any
 import narwhals as nw
 
 from datalake_assets.lake.spec.columns import ETL_TIMESTAMP, EVENT_DATE
-from datalake_assets.lake.spec.dataset import Column
+from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.spec.tables import TableColumn, TableSpec, of_columns
 
 Frame = nw.LazyFrame[Any]

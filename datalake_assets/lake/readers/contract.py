@@ -83,7 +83,7 @@ class Contract:
         """Compile the contract of `dataset`; nothing is read."""
         self._dataset = dataset
         self.fields = ContractFields(dataset)
-        self._authority = jsonschema_rs.Draft202012Validator(dataset.contract, validate_formats=True)
+        self._authority = jsonschema_rs.Draft202012Validator(dataset.record_schema, validate_formats=True)
         self._struct = msgspec.defstruct(
             "Event",
             self.fields.struct_fields,

@@ -25,7 +25,8 @@ from datalake_assets.lake.spec.columns import (
     VALID_FROM,
     VALID_TO,
 )
-from datalake_assets.lake.spec.dataset import CdcTable, Column, Dataset, EventStream
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.spec.types import LakeType
 
 Zone = Literal["silver", "gold", "quarantine", "lake"]

@@ -130,7 +130,7 @@ def undone(lake: Lake, *, now: datetime) -> list[str]:
 def outdated_partitions(lake: Lake, dataset: Dataset) -> dict[str, int]:
     """The partitions with objects that were read under an older contract, and how many they are."""
     rows = lake.ledger.rows(dataset.name)
-    older = rows.filter(pl.col("status") == "processed", pl.col("contract") != dataset.contract_id)
+    older = rows.filter(pl.col("status") == "processed", pl.col("contract") != dataset.contract)
     counted = older.group_by("partition").len().sort("partition")
     return dict(counted.iter_rows())
 

@@ -58,7 +58,7 @@ def require_shape(lake: Lake, dataset: Dataset) -> None:
 
 def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
     """Whether an object takes something back: it lies where another lay, or is read under another contract."""
-    return known.overwrites or (known.begun and known.contract != dataset.contract_id)
+    return known.overwrites or (known.begun and known.contract != dataset.contract)
 
 
 def bring_to_silver(

@@ -213,11 +213,11 @@ class Ledger:
         for row in rows.iter_rows(named=True):
             identity = (row["key"], row["etag"], row["size"])
             if identity in outcomes:
-                changed.append(row | _completed(row, outcomes[identity], contract=dataset.contract_id, now=now))
+                changed.append(row | _completed(row, outcomes[identity], contract=dataset.contract, now=now))
             elif identity in begun:
                 dates = sorted({*(row["event_dates"] or ()), *begun[identity]})
                 first = row["begun_at"] or now
-                began = {"begun_at": first, "event_dates": dates, "contract": dataset.contract_id}
+                began = {"begun_at": first, "event_dates": dates, "contract": dataset.contract}
                 changed.append(row | began | {"status": ADMITTED, "retry_at": None})
             elif row["key"] in read_now and row["begun_at"] is not None:  # what lay there before is taken back by now
                 changed.append(row | {"begun_at": None, "event_dates": []})
