@@ -146,6 +146,7 @@ def test_what_dms_spark_hadoop_and_macos_keep_for_themselves_is_no_data(path: st
 
 def test_the_marker_of_a_folder_is_no_data() -> None:
     assert not is_data("2026/01/", size=0)
+    assert not is_data("", size=0)  # of the dataset's own, as S3's console makes it
     assert is_data("2026/01/a", size=0)
 
 

@@ -174,7 +174,7 @@ def is_data(path: str, *, size: int) -> bool:
     """
     if _OTHER_FOLDER.search(path) or _DROPPING.fullmatch(path.rpartition("/")[2]):
         return False
-    return size > 0 or not path.endswith("/")
+    return size > 0 or not (path == "" or path.endswith("/"))
 
 
 def is_staged(listed: Listed, *, now: datetime) -> bool:
