@@ -157,6 +157,7 @@ class EventStream(_Source):
     @property
     def _shape(self) -> dict[str, Any]:
         tables: dict[str, Any] = {"order_by": [], "timestamp_column": None, "history": False}
+        tables["unknown_fields"] = "kept" if self.unknown_fields == "keep" else "not kept"
         return self._identity | tables | {"columns": _types(self.columns)}
 
     @property
@@ -254,7 +255,8 @@ class CdcTable(_Source):
 
     @property
     def _shape(self) -> dict[str, Any]:
-        return self._identity | {"history": self.history, "columns": _types(self.columns)}
+        tables = {"history": self.history, "unknown_fields": "kept"}
+        return self._identity | tables | {"columns": _types(self.columns)}
 
     @property
     def unknown_fields(self) -> Literal["keep"]:

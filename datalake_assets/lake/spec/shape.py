@@ -38,7 +38,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
         before, after = (_shown((shape["event_time"] or {}).get(name)) for shape in (old, new))
         if before != after:
             yield f"event_time {name}: {before} -> {after}"
-    for name in ("kind", "key", "order_by", "timestamp_column", "history"):
+    for name in ("kind", "key", "order_by", "timestamp_column", "history", "unknown_fields"):
         if old[name] != new[name]:
             yield f"{name}: {_shown(old[name])} -> {_shown(new[name])}"
 

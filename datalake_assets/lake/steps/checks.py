@@ -5,7 +5,7 @@ the objects were shared out among steps. An object that could not be read at all
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -18,6 +18,14 @@ from datalake_assets.lake.store.outcome import FAILED, PROCESSED, ObjectOutcome
 from datalake_assets.lake.store.verdicts import Verdict
 
 REJECTED_FRACTION = "rejected_fraction"
+RULES: dict[str, Callable[[Dataset], str]] = {
+    REJECTED_FRACTION: lambda dataset: (
+        f"At most {dataset.max_rejected_fraction:.1%} of a partition's records or bytes could not be used "
+        f"(from {dataset.min_records} records on)."
+    )
+}
+"""The rules that steps decide, each with its description for a dataset."""
+
 _BYTES_OF_A_RECORD = 100  # of a compressed event: to guess how many records an unreadable object would have had
 
 
@@ -95,8 +103,8 @@ class PartitionChecks:
         detail += f", {by_bytes:.1%} of {size:,} bytes unusable; the limit is {limit:.1%}"
         if not passed:
             detail += (
-                f". See `datalake rejects {self._dataset.name}`; mend the contract or land the objects again, then "
-                "materialize the partition again; or raise max_rejected_fraction"
+                f". See `datalake rejects {self._dataset.name}`. Mend the contract, or raise max_rejected_fraction, and "
+                f"materialize silver/{self._dataset.name} for the partition again; or land the objects again"
             )
         dates = {day for o in objects for day in o.dates} | {parse_partition(partition).date()}
         return Verdict(REJECTED_FRACTION, partition, passed, True, detail, tuple(sorted(dates)))
