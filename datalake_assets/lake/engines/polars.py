@@ -6,9 +6,8 @@ from typing import Any
 
 import narwhals as nw
 import polars as pl
-from obstore.store import ObjectStore
 
-from datalake_assets.lake.readers.batch import Batch
+from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.readers.changes import ChangeReader
 from datalake_assets.lake.readers.columns import dtype_of
 from datalake_assets.lake.readers.events import EventReader
@@ -24,13 +23,17 @@ class PolarsEngine:
 
     name = "polars"
 
-    def read_events(self, dataset: EventStream, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
+    def read_events(
+        self, dataset: EventStream, load: Load, objects: Sequence[LandedObject], *, limits: Limits
+    ) -> Iterator[Batch]:
         """Read JSON objects under the dataset's contract, in batches."""
-        return EventReader(dataset).batches(store, objects)
+        return EventReader(dataset, limits).batches(load, objects)
 
-    def read_changes(self, dataset: CdcTable, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
+    def read_changes(
+        self, dataset: CdcTable, load: Load, objects: Sequence[LandedObject], *, limits: Limits
+    ) -> Iterator[Batch]:
         """Read DMS objects into typed changes, in batches."""
-        return ChangeReader(dataset).batches(store, objects)
+        return ChangeReader(dataset, limits).batches(load, objects)
 
     def scan(
         self, uri: str, *, dates: Collection[date | None] | None = None, columns: Mapping[str, Column] | None = None

@@ -9,15 +9,20 @@ from typing import Any
 
 import narwhals as nw
 
-from datalake_assets.lake.spec.columns import CHANGE_ORDER, EVENT_DATE, EVENT_TIME, RECORD_HASH
+from datalake_assets.lake.spec.columns import (
+    CHANGE_ORDER,
+    COMMITTED_AT,
+    DELETE,
+    EVENT_DATE,
+    EVENT_TIME,
+    IS_LOAD,
+    OPERATION,
+    PATH,
+    RECORD_HASH,
+    ROW_NUMBER,
+)
 
-OPERATION = "operation"
-COMMITTED_AT = "_committed_at"
-ROW_NUMBER = "_row_number"
-IS_LOAD = "_is_load"
-PATH = "_path"
 DELETED = "_deleted"
-LOAD, DELETE = "L", "D"
 VALID_FROM, VALID_TO, IS_CURRENT = "valid_from", "valid_to", "is_current"
 
 _SEQUENCE_WIDTH = 40
