@@ -62,13 +62,16 @@ columns:
 """
 
 
-def parquet(rows: Sequence[Row], types: Mapping[str, str | pa.DataType]) -> bytes:
-    """The rows as a Parquet file with the columns that any of them has, in the order they first stand in."""
+def parquet(rows: Sequence[Row], types: Mapping[str, str | pa.DataType], *, arrow: bool = False) -> bytes:
+    """The rows as a Parquet file with the columns that any of them has, in the order they first stand in.
+
+    With `arrow` the file tells Arrow's types too, which Parquet has no types of its own for.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    arrow = {n: t if isinstance(t := types[n], pa.DataType) else arrow_type(t) for n in names}
-    columns = {n: pa.array([row.get(n) for row in rows], type=t) for n, t in arrow.items()}
+    chosen = {n: t if isinstance(t := types[n], pa.DataType) else arrow_type(t) for n in names}
+    columns = {n: pa.array([row.get(n) for row in rows], type=t) for n, t in chosen.items()}
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="none", store_schema=False)
+    pq.write_table(pa.table(columns), sink, compression="none", store_schema=arrow)
     return bytes(sink.getvalue())
 
 

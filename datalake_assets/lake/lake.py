@@ -10,7 +10,7 @@ from functools import cached_property
 
 from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.gold.table import GoldTable
-from datalake_assets.lake.readers.limits import Limits
+from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.spec import tables
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.tables import TableSpec

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 
 import narwhals as nw
 
-from datalake_assets.lake.readers.batch import Batch, Load
-from datalake_assets.lake.readers.limits import Limits
+from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.spec.dataset import CdcTable, EventStream
 from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store.landing import LandedObject

@@ -8,10 +8,9 @@ import narwhals as nw
 import polars as pl
 
 from datalake_assets.lake.engines.base import Frame
-from datalake_assets.lake.readers.batch import Batch, Load
+from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.readers.changes import ChangeReader
 from datalake_assets.lake.readers.events import EventReader
-from datalake_assets.lake.readers.limits import Limits
 from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.dataset import CdcTable, EventStream
 from datalake_assets.lake.spec.parts import Column

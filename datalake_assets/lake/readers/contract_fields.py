@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import jsonschema_rs
 import msgspec
 
-from datalake_assets.lake.readers.json_values import INT64, nearest_double
+from datalake_assets.lake.readers.json_values import INT64, json_value
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.spec.types import LakeType, json_property_types
 
@@ -30,9 +30,6 @@ _FIRST_CHARACTERS = {"object": "{", "array": "[", "string": '"', "number": "-012
 _CARRIERS: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _EPOCH_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
-
-LENIENT = msgspec.json.Decoder(float_hook=nearest_double)
-"""Reads any JSON value; a number too large for a double is the nearest one, for the authority to judge."""
 
 EXACT_IN_DOUBLES = 2.0**53
 """From here on a double no longer tells neighbouring whole numbers apart, so it can't be held against a rule."""
@@ -72,10 +69,8 @@ class ContractFields:
 
     def doubtful_values(self, name: str, values: Iterable[Any]) -> list[Any]:
         """Those of a column's distinct values (carriers; JSON text as `str`) that break a rule msgspec can't keep."""
-        rule = self._value_rules[name]
-        if not self.is_text(name):
-            return [v for v in values if v is not None and not rule.is_valid(v)]
-        return [v for v in values if v is not None and not self._is_valid_text(rule, v)]
+        rule, is_text = self._value_rules[name], self.is_text(name)
+        return [v for v in values if v is not None and not _keeps(rule, v, is_text=is_text)]
 
     @property
     def columns_with_value_rules(self) -> tuple[str, ...]:
@@ -159,11 +154,13 @@ class ContractFields:
         known = contract.keys() <= _WHOLE_RECORD
         return refers or bool(undeclared) or contract.get("type") != "object" or not known
 
-    def _is_valid_text(self, rule: Any, text: str) -> bool:
-        try:
-            return bool(rule.is_valid(LENIENT.decode(text)))
-        except (msgspec.MsgspecError, RecursionError):
-            return False
+
+def _keeps(rule: Any, value: Any, *, is_text: bool) -> bool:
+    """Whether a value surely keeps a rule; where the validator itself gives up, the whole record is judged."""
+    try:
+        return bool(rule.is_valid(json_value(value.encode()) if is_text else value))
+    except ValueError:
+        return False
 
 
 def _as_object(rule: Any) -> dict[str, Any]:

@@ -13,13 +13,19 @@ import polars as pl
 from datalake_assets.lake.readers.columns import dtype_of, of_text, timestamp_of_text
 from datalake_assets.lake.readers.contract import Records
 from datalake_assets.lake.readers.contract_fields import EXACT_IN_DOUBLES, ContractFields
-from datalake_assets.lake.readers.json_values import plain_timestamp
+from datalake_assets.lake.readers.json_values import DEEPEST, json_value, levels, plain_timestamp
 from datalake_assets.lake.spec.columns import EVENT_TIME, UNKNOWN
 from datalake_assets.lake.spec.parts import EventTime
 
 _TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _LOT = 1_024
+_MINUS_ZERO = r":\s*-0\s*[,}]"
+_OPENING = r"[\[{]"
 _CARRIER_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
+
+
+LINE = "_line"
+"""The record's line, while its columns are made."""
 
 
 class Carriers:
@@ -86,6 +92,7 @@ class EventColumns:
     def typed(self, carriers: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
         """The carriers in the columns' types, with `_event_time`, and the rows that the authority must judge.
 
+        `carriers` has the records' lines too, in `_line`, and other columns that are passed on.
         A row that it accepts comes again, with its values in their plainest form.
         """
         typed = carriers.select(*self._typed.values(), pl.exclude(*self._typed))
@@ -140,12 +147,39 @@ class EventColumns:
                 checks.extend(~kept[how](bound) for how, bound in check.bounds.items())
                 if check.bounds:
                     checks.append((number.abs() >= EXACT_IN_DOUBLES) | (number.is_null() & (value != "null")))
+            rows: list[int] = []
+            if fields.is_text(name):
+                rows = _too_deep(carriers[name])
+            elif fields.carrier(name) is float:
+                rows = _minus_zeros(carriers[name], lines=carriers[LINE])
+            if rows:
+                checks.append(pl.int_range(pl.len()).is_in(rows))
         for name in fields.columns_with_value_rules:
             bad = fields.doubtful_values(name, carriers[name].unique().to_list())
             if bad:
                 checks.append(pl.col(name).is_in(bad))
         faulty = pl.any_horizontal(c.fill_null(value=False) for c in checks)
         return carriers.select(pl.arg_where(faulty)).to_series().to_list()
+
+
+def _too_deep(texts: pl.Series) -> list[int]:
+    """The rows whose JSON text makes their record nested deeper than `DEEPEST`; hardly any text is long enough."""
+    long = (texts.str.len_bytes() >= 2 * DEEPEST).arg_true()
+    suspects = long.filter(texts.gather(long).str.count_matches(_OPENING) >= DEEPEST)
+    return [row for row in suspects if _levels(texts[row]) >= DEEPEST]
+
+
+def _minus_zeros(values: pl.Series, *, lines: pl.Series) -> list[int]:
+    """The rows that may have a `-0` among their doubles: msgspec reads it as 0.0, though it reads -0.0 as such."""
+    zeros = (values == 0).arg_true()
+    return zeros.filter(lines.gather(zeros).str.contains(_MINUS_ZERO)).to_list()
+
+
+def _levels(text: str) -> int:
+    try:
+        return levels(json_value(text.encode()))
+    except ValueError:
+        return DEEPEST
 
 
 def _split(name: str, texts: list[bytes]) -> pl.Series:

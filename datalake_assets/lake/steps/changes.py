@@ -13,7 +13,7 @@ import narwhals as nw
 from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.lake import ReplicaTables
 from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.spec.columns import EVENT_DATE
+from datalake_assets.lake.spec.columns import EVENT_DATE, IS_CURRENT, VALID_FROM, VALID_TO
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import history_table, silver_table
 from datalake_assets.lake.steps.context import Step
@@ -123,5 +123,5 @@ class ChangeWriter:
         return int(rows[0]["rows"])
 
 
-_VALIDITY = {cdc.VALID_FROM, cdc.VALID_TO, cdc.IS_CURRENT}
+_VALIDITY = {VALID_FROM, VALID_TO, IS_CURRENT}
 

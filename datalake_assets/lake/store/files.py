@@ -23,7 +23,7 @@ ROWS_PER_FILE = 1_000_000
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 _BOUND_CHARACTERS = 64
 _ABOVE_ALL = "\U0010ffff"
-_FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 def write_files(frame: pl.DataFrame, uri: str, spec: TableSpec, *, rows_per_file: int) -> list[AddAction]:
@@ -81,13 +81,10 @@ def _bounds(values: pl.Series) -> tuple[Any, Any] | None:
         least, most = int(ticks.min()), int(ticks.max())  # type: ignore[arg-type]  # whole numbers
         zero = datetime(1970, 1, 1, tzinfo=UTC)
         try:
-            low, high = (
-                zero + timedelta(milliseconds=least // 1000),
-                zero + timedelta(milliseconds=-(-most // 1000)),
-            )
-        except OverflowError:
+            first, last = zero + timedelta(milliseconds=least // 1000), zero + timedelta(milliseconds=-(-most // 1000))
+        except OverflowError:  # before the year 1, or after 9999
             return None
-        return (_moment(low), _moment(high)) if _FIRST <= low and high <= _LAST else None
+        return (_moment(first), _moment(last)) if last <= _LAST else None
     low, high = values.min(), values.max()
     if isinstance(values.dtype, pl.Date):
         return str(low), str(high)

@@ -11,6 +11,7 @@ objects back to `admitted` and keeps what is known of their last reading.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -25,6 +26,7 @@ _NO_DATE = datetime(1, 1, 1, tzinfo=UTC)
 _UNDATED = "undated"
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=24)
 Identity = tuple[str, str, int]
+Row = dict[str, Any]
 Identify = Callable[[LandedObject], LandedObject | None]
 
 
@@ -226,7 +228,7 @@ class Ledger:
             seen.change(add=frame, remove=frame.select(_IDENTITY), on=_IDENTITY, within=within)
 
 
-def _completed(row: Mapping[str, object], outcome: ObjectOutcome, *, contract: str, now: datetime) -> dict[str, object]:
+def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime) -> Row:
     """What changes in an object's row by what became of it."""
     if outcome.state == MISSING:
         kept = row["processed_at"] is not None
@@ -238,7 +240,7 @@ def _completed(row: Mapping[str, object], outcome: ObjectOutcome, *, contract: s
     if outcome.state == SUPERSEDED:
         return {"status": SUPERSEDED, "reason": outcome.error, "retry_at": None}
     if outcome.state == FAILED and not outcome.final:
-        attempts = int(str(row["attempts"] or 0)) + 1
+        attempts = (row["attempts"] or 0) + 1
         wait = min(_FIRST_WAIT * 2 ** min(attempts - 1, 20), _LONGEST_WAIT)
         return {"status": FAILED, "attempts": attempts, "reason": outcome.error, "retry_at": now + wait}
     return {
@@ -259,16 +261,16 @@ def _completed(row: Mapping[str, object], outcome: ObjectOutcome, *, contract: s
 
 def _match(
     seen: Snapshot, dataset: Dataset, listed: Sequence[LandedObject], identify: Identify
-) -> list[tuple[LandedObject, dict[str, object]]]:
+) -> list[tuple[LandedObject, Row | None]]:
     """The objects of a listing, each beside its row (None: unknown), with its partition as the ledger has it.
 
     An object is recognised by what the listing shows of it; only where that is new must its bytes be looked at.
     """
     rows = _rows_of_keys(seen, _within(dataset, [o.key for o in listed]), [o.key for o in listed])
-    by_key: dict[str, list[dict[str, object]]] = {}
+    by_key: dict[str, list[Row]] = {}
     for row in rows.iter_rows(named=True):
         by_key.setdefault(row["key"], []).append(row)
-    found = []
+    found: list[tuple[LandedObject, Row | None]] = []
     for landed in listed:
         own = by_key.get(landed.key, [])
         row = next((r for r in own if landed.stamp and r["stamp"] == landed.stamp), None)
@@ -281,7 +283,7 @@ def _match(
             row = next((r for r in own if (r["key"], r["etag"], r["size"]) == known.identity), None)
         partition = known.partition if row is None else str(row["partition"])
         found.append((replace(known, partition=partition), row))
-    return found  # type: ignore[return-value]  # a row may be None
+    return found
 
 
 def _known(seen: Snapshot, dataset: str, rows: pl.DataFrame) -> list[Known]:
@@ -321,7 +323,7 @@ def _known(seen: Snapshot, dataset: str, rows: pl.DataFrame) -> list[Known]:
     ]
 
 
-def _new_row(dataset: Dataset, landed: LandedObject, now: datetime) -> dict[str, object]:
+def _new_row(dataset: Dataset, landed: LandedObject, now: datetime) -> Row:
     return {
         "dataset": dataset.name,
         "bucket": _bucket(dataset, landed.key),

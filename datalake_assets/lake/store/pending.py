@@ -215,7 +215,7 @@ def _all_dates(consumer: Consumer, source: Snapshot) -> set[date | None]:
     """All event dates that a source has, and all that the gold table shows."""
     if not consumer.daily:
         return {None}
-    return {d for seen in (source, consumer.table.open()) for d in _dates_of(seen) if d is not None}
+    return {day for seen in (source, consumer.table.open()) for day in _dates_of(seen)}
 
 
 def _dates_of(seen: Snapshot) -> Iterable[date]:

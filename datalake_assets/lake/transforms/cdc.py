@@ -13,19 +13,19 @@ from datalake_assets.lake.spec.columns import (
     CHANGE_ORDER,
     COMMITTED_AT,
     CONTENT_HASH,
+    DELETE,
     EVENT_DATE,
     EVENT_TIME,
     IS_CURRENT,
+    IS_LOAD,
     OPERATION,
+    PATH,
     ROW_NUMBER,
     VALID_FROM,
     VALID_TO,
 )
 
-IS_LOAD = "_is_load"
-PATH = "_path"
 DELETED = "_deleted"
-LOAD, DELETE = "L", "D"
 
 _SEQUENCE_WIDTH = 40
 _MICROSECOND_WIDTH = 6

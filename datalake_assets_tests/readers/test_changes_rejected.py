@@ -5,13 +5,18 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datalake_assets_tests.engines.conftest import HOUR, Reader
-from datalake_assets_tests.engines.test_changes_read import article
+from datalake_assets.lake.readers import changes
+from datalake_assets.lake.readers.batch import Limits
+from datalake_assets.lake.readers.json_columns import Columns
+from datalake_assets.lake.store.objects import MissingObjectError, SupersededObjectError, TooLargeObjectError
 from datalake_assets_tests.frames import arrow_type
+from datalake_assets_tests.readers.conftest import HOUR, Reader
+from datalake_assets_tests.readers.test_changes_read import article
 from datalake_assets_tests.replicated import DMS_COLUMNS, parquet
 
 GOOD = {HOUR: [article()]}
@@ -100,19 +105,122 @@ TRUNCATED = parquet([article(n) for n in range(100)], TYPES)
         (TRUNCATED[: len(TRUNCATED) // 2], "not readable as Parquet"),
         (TRUNCATED[:-1], "not readable as Parquet"),
         (TRUNCATED[:40] + b"\xff" * 200 + TRUNCATED[240:], "not readable as Parquet"),
-        (None, "not found any more"),
+        (TooLargeObjectError("has 9 bytes, the limit is 8"), "has 9 bytes, the limit is 8"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_noted_with_the_reason_and_the_others_go_on(
-    read: Reader, data: bytes | None, reason: str
+def test_a_file_that_can_never_be_read_fails_for_good_and_the_others_go_on(
+    read: Reader, data: bytes | BaseException, reason: str
 ) -> None:
     found = read({"LOAD00000001.parquet": data, **GOOD})
     assert found.values("id") == [1]
     outcome = found.outcomes["LOAD00000001.parquet"]
     assert reason in (outcome.error or "")
-    assert (outcome.rows_in, outcome.rows_out) == (0, 0)
+    assert (outcome.state, outcome.final) == ("failed", True)
+    assert (outcome.rows_in, outcome.rows_out, outcome.bytes_rejected) == (0, 0, outcome.size)
     (reject,) = found.rejected
+    assert (reject["row_number"], reject["raw"], reject["raw_bytes"]) == (0, "", None)
     assert reject["errors"] == [f"object: {outcome.error}"]
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "told"),
+    [
+        (MissingObjectError("gone"), "missing", "gone"),
+        (SupersededObjectError("another etag"), "superseded", "another etag"),
+        (PermissionError(13, "denied"), "failed", "PermissionError: [Errno 13] denied"),
+        (MemoryError(), "failed", "MemoryError: no message"),
+        (RuntimeError("odd\nmore"), "failed", "RuntimeError: odd"),
+        (OSError("no \udcff here"), "failed", "OSError: no \\udcff here"),
+    ],
+)
+def test_a_file_that_may_be_read_later_leaves_no_reject(
+    read: Reader, error: BaseException, state: str, told: str
+) -> None:
+    """One file that may not be opened kept the others of its run from being processed."""
+    found = read({"LOAD00000001.parquet": error, **GOOD})
+    assert found.values("id") == [1]
+    assert not found.rejected
+    outcome = found.outcomes["LOAD00000001.parquet"]
+    assert (outcome.state, outcome.final, outcome.error) == (state, False, told)
+
+
+def test_a_file_that_makes_a_library_panic_fails_alone(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Rust panic is no `Exception`, so that it passed all guards and stopped the whole run."""
+    whole = changes.json_object
+
+    def panics(columns: Columns) -> pl.Expr:
+        if "poison" in columns:
+            raise pl.exceptions.PanicException("index out of bounds")
+        return whole(columns)
+
+    monkeypatch.setattr(changes, "json_object", panics)
+    found = read({"LOAD00000001.parquet": [article(poison="x")], **GOOD}, types={"poison": "string"})
+    assert found.values("id") == [1]
+    outcome = found.outcomes["LOAD00000001.parquet"]
+    assert (outcome.state, outcome.final) == ("failed", True)
+    assert "index out of bounds" in (outcome.error or "")
+    assert [row["row_number"] for row in found.rejected] == [0]
+
+
+def test_an_interrupt_is_no_fault_of_a_file(read: Reader) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        read({"LOAD00000001.parquet": KeyboardInterrupt(), **GOOD})
+
+
+def test_a_file_that_unpacks_to_more_than_the_limit_is_not_read(read: Reader) -> None:
+    rows = pa.table({"id": pa.array([7] * 2_000_000, pa.int64())})
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink)
+    assert len(sink.getvalue()) < 50_000
+    found = read({"LOAD00000001.parquet": bytes(sink.getvalue()), **GOOD}, limits=Limits(object_bytes=10_000_000))
+    assert found.values("id") == [1]
+    outcome = found.outcomes["LOAD00000001.parquet"]
+    assert (outcome.state, outcome.final) == ("failed", True)
+    assert (outcome.error or "").startswith("unpacks to more than 10,000,000 bytes")
+
+
+@pytest.mark.parametrize("column", ["Op", "ar_h_change_seq"])
+@pytest.mark.parametrize(
+    ("type_", "value", "shown"),
+    [
+        (pa.list_(pa.string()), ["I"], "a value (List(String))"),
+        (pa.binary(), b"I", "a value (Binary)"),
+        (pa.duration("us"), 5, "a value (Duration(time_unit='us'))"),
+        (pa.struct({"a": pa.int64()}), {"a": 1}, "a value (Struct('a': Int64))"),
+    ],
+)
+def test_a_header_that_is_no_text_rejects_its_rows(
+    read: Reader, column: str, type_: Any, value: Any, shown: str
+) -> None:
+    """An `Op` of type list stopped the whole run."""
+    rows = [article(1) | {column: value}, article(2) | {column: None}]
+    found = read({HOUR: rows}, types={column: type_}, arrow=True)
+    assert found.reasons == {1: [f"/{column} type: {shown} is no string"]}
+    assert found.values("id") == [2]
+
+
+def test_an_operation_that_is_a_number_rejects_its_rows(read: Reader) -> None:
+    assert read({HOUR: [article(Op=1)]}, types={"Op": "int32"}).reasons == {1: ["/Op type: 1 (Int32) is no string"]}
+
+
+def test_a_full_load_does_not_ask_for_the_operation(read: Reader) -> None:
+    found = read({"LOAD00000001.parquet": [article(1, Op=[b"I"])]}, types={"Op": pa.list_(pa.binary())})
+    assert found.values("id", "operation") == [(1, "L")]
+    assert not found.rejected
+
+
+def test_what_is_rejected_counts_in_bytes(read: Reader) -> None:
+    outcome = read({HOUR: [article(None), article(2)]}).outcomes["20260105-091500123.parquet"]
+    assert outcome.bytes_read == outcome.size
+    assert outcome.bytes_rejected == outcome.size // 2
+
+
+def test_each_file_tells_its_event_dates(read: Reader) -> None:
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (7, 5, 7)]
+    other = "2026/01/05/09/20260105-091600000.parquet"
+    found = read({HOUR: [article(n, changed=day) for n, day in enumerate(days)], other: [article(9)]})
+    dates = {name: [d.isoformat() for d in outcome.event_dates] for name, outcome in found.outcomes.items()}
+    assert dates == {"20260105-091500123.parquet": ["2026-01-05", "2026-01-07"], "20260105-091600000.parquet": []}
 
 
 def test_a_file_without_rows_is_read(read: Reader) -> None:

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pytest
-from obstore.store import LocalStore
 
-from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.readers.batch import Limits
+from datalake_assets.lake.readers.changes import ChangeReader
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.store.landing import LandedObject
-from datalake_assets.lake.store.step import ObjectOutcome
+from datalake_assets.lake.store.outcome import ObjectOutcome
+from datalake_assets_tests.readers.bronze import loading
 from datalake_assets_tests.replicated import DMS_COLUMNS, Row, parquet
 
 ARTICLES: dict[str, Any] = {
@@ -63,32 +63,36 @@ Reader = Callable[..., Read]
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Reader:
-    """Land files (rows or raw bytes by path below the prefix) and read them as the articles dataset.
+def read() -> Reader:
+    """Read files (rows, raw bytes, or what reading them raises, by path below the prefix) as the articles dataset.
 
-    Keywords change the dataset; columns in `without` are left out of what is accepted.
+    Keywords change the dataset; columns in `without` are left out of what is accepted. With `arrow` the files hold
+    Arrow's types too, such as durations, which DMS does not write.
     """
 
     def read(
-        files: Mapping[str, Sequence[Row] | bytes | None],
+        files: Mapping[str, Sequence[Row] | bytes | BaseException],
         *,
         types: Mapping[str, str | pa.DataType] | None = None,
         without: Sequence[str] = (),
+        limits: Limits | None = None,
+        arrow: bool = False,
         **changed: Any,
     ) -> Read:
         dataset = CdcTable.model_validate(ARTICLES | changed)
         declared = {name: column.type for name, column in dataset.columns.items()}
-        store = LocalStore(prefix=tmp_path)
-        objects = []
+        landed: dict[str, bytes | BaseException] = {}
         for path, rows in files.items():
             key = f"{dataset.landing.prefix}/{path}"
-            data = b""
-            if rows is not None:
-                data = rows if isinstance(rows, bytes) else parquet(rows, {**DMS_COLUMNS, **declared, **(types or {})})
-                (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
-                (tmp_path / key).write_bytes(data)
-            objects.append(LandedObject(key, "etag", len(data), MODIFIED, "2026-01-05-09:00"))
-        batches = list(PolarsEngine().read_changes(dataset, store, objects))
+            if isinstance(rows, bytes | BaseException):
+                landed[key] = rows
+            else:
+                landed[key] = parquet(rows, {**DMS_COLUMNS, **declared, **(types or {})}, arrow=arrow)
+        objects = [
+            LandedObject(key, "etag", len(data) if isinstance(data, bytes) else 1, MODIFIED, "2026-01-05-09:00")
+            for key, data in landed.items()
+        ]
+        batches = list(ChangeReader(dataset, limits or Limits()).batches(loading(landed), objects))
         accepted: list[pl.LazyFrame] = [batch.accepted.drop(without).to_native() for batch in batches]
         rejected: list[pl.LazyFrame] = [batch.rejected.to_native() for batch in batches]
         return Read(
