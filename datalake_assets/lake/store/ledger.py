@@ -268,12 +268,12 @@ def _match(
     """
     rows = _rows_of_keys(seen, _within(dataset, [o.key for o in listed]), [o.key for o in listed])
     by_key: dict[str, list[Row]] = {}
-    for row in rows.iter_rows(named=True):
-        by_key.setdefault(row["key"], []).append(row)
+    for entry in rows.iter_rows(named=True):
+        by_key.setdefault(entry["key"], []).append(entry)
     found: list[tuple[LandedObject, Row | None]] = []
     for landed in listed:
         own = by_key.get(landed.key, [])
-        row = next((r for r in own if landed.stamp and r["stamp"] == landed.stamp), None)
+        row: Row | None = next((r for r in own if landed.stamp and r["stamp"] == landed.stamp), None)
         known = landed if row is None else replace(landed, etag=str(row["etag"]))
         if row is None:
             identified = identify(landed) if not landed.etag else landed

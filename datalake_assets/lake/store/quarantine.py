@@ -55,7 +55,7 @@ def _rejects_of(seen: Snapshot, keys: Sequence[str]) -> pl.DataFrame:
     if not keys:
         return seen.table.dtypes.to_frame()
     wanted = pl.LazyFrame({SOURCE_FILENAME: keys}, schema={SOURCE_FILENAME: pl.String})
-    near = seen.scan().filter(pl.col(SOURCE_FILENAME).is_between(keys[0], keys[-1]))
+    near = seen.scan().filter(pl.col(SOURCE_FILENAME).is_between(pl.lit(keys[0]), pl.lit(keys[-1])))
     return near.join(wanted, on=SOURCE_FILENAME, how="semi").collect()
 
 
