@@ -34,7 +34,7 @@ demo: $(VENV)/.stamp-run dagster-home ## set up, land sample data, run the lake 
 	$(BIN)/datalake run $(ARGS)
 
 dev: $(VENV)/.stamp-run dagster-home ## Dagster's UI and daemon on the demo lake
-	$(BIN)/dagster dev $(ARGS)
+	@exec $(BIN)/datalake dev $(ARGS)
 
 test: $(VENV)/.stamp-dev java ## the tests, soak runs left out
 	$(NO_LAKE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
