@@ -127,7 +127,7 @@ def status() -> None:
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(help="A SELECT over silver.*, gold.*, quarantine.*, ledger and steps.")],
+    sql: Annotated[str, typer.Argument(help="A SELECT over silver.*, gold.*, quarantine.* and the ledger.")],
     format_: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = Format.TABLE,
 ) -> None:
     """Run SQL over the lake's tables."""
@@ -146,14 +146,11 @@ def rejects(
     examples: Annotated[int, typer.Option(min=0, help="Examples of each reason.")] = 1,
 ) -> None:
     """What is in quarantine, by reason, with examples."""
-    from datalake_assets.lake.store import delta
-
     lake = _lake(_settings())
     if dataset not in lake.datasets:
         _fail(f"no dataset {dataset!r}; there are {', '.join(lake.datasets)}")
-    table = delta.scan(lake.layout.quarantine_table(dataset))
-    rejected = None if table is None else table.collect()
-    if rejected is None or rejected.is_empty():
+    rejected = lake.quarantine(lake.datasets[dataset]).open().scan().collect()
+    if rejected.is_empty():
         _out.print(f"Nothing of {dataset} is in quarantine.")
         return
     reason = pl.col("errors").list.first().str.extract(r"^([^:]*)", 1).alias("reason")
@@ -242,11 +239,11 @@ def _table(*columns: str) -> Table:
 def _print_tables(lake: Lake) -> None:
     from datalake_assets.cli.status import table_status
 
-    shown = _table("zone", "table", "rows in", "rows out", "rejected", "seconds")
+    shown = _table("zone", "table", "rows in", "rows out", "rejected")
     zone = ""
     for t in table_status(lake):
         counts = ["-" if n is None else f"{n:,}" for n in (t.rows_in, t.rows, t.rejected)]
-        shown.add_row(t.zone if t.zone != zone else "", t.name, *counts, f"{t.seconds:.1f}" if t.seconds else "-")
+        shown.add_row(t.zone if t.zone != zone else "", t.name, *counts)
         zone = t.zone
     _out.print(shown)
     _out.print(

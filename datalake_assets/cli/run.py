@@ -17,10 +17,10 @@ from datalake_assets.cli.instance import alone
 from datalake_assets.cli.stopping import Stop
 from datalake_assets.definitions import build_definitions
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.steps.planning import gold_work, undone
 from datalake_assets.sensors.landing import EVERYTHING, look_for_landed
 from datalake_assets.sensors.requests import PlannedRun, Todo, gold_todos, landing_todos, planned_runs
 from datalake_assets.sensors.under_way import CUT_TAG
-from datalake_assets.sensors.work import gold_work, undone
 from datalake_assets.settings import Settings
 
 COMMAND = "datalake run"
@@ -98,8 +98,7 @@ class Runs:
         now = datetime.now(UTC)
         names = sorted(self._lake.datasets)
         found = look_for_landed(self._lake, names, after={}, limit=EVERYTHING, settings=self._settings, now=now)
-        later = (f"{name}: {line}" for name, work in found.work.items() for line in work.later)
-        self.outcome.undone = [*found.faults.values(), *later]
+        self.outcome.undone = list(found.faults.values())
         return self._do(landing_todos(self._lake, found.work), reason="objects landed that are not in silver")
 
     def _refresh_gold(self) -> int:

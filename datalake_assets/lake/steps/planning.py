@@ -4,7 +4,7 @@ Belongs here: finding work from the lake's own memory. Sensors, schedules, the c
 the same functions, so what is asked for is what is computed. Who asks, and how it is run, is told elsewhere.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -13,7 +13,7 @@ import polars as pl
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.steps.silver import ShapeChangedError, require_shape
-from datalake_assets.lake.store.landing import LandedObject, parse_partition
+from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.pending import Debt
 
 _EVERYTHING = 2**62
@@ -133,18 +133,6 @@ def outdated_partitions(lake: Lake, dataset: Dataset) -> dict[str, int]:
     older = rows.filter(pl.col("status") == "processed", pl.col("contract") != dataset.contract)
     counted = older.group_by("partition").len().sort("partition")
     return dict(counted.iter_rows())
-
-
-def consecutive(partitions: Iterable[str], *, step: timedelta, most: int) -> Iterator[tuple[str, ...]]:
-    """Partition keys in runs without a gap, of at most `most` each: each can be one range of one Dagster run."""
-    run: list[str] = []
-    for key in sorted(partitions):
-        if run and (len(run) == most or parse_partition(key) - parse_partition(run[-1]) != step):
-            yield tuple(run)
-            run = []
-        run.append(key)
-    if run:
-        yield tuple(run)
 
 
 def admit(lake: Lake, dataset: Dataset, partitions: Sequence[str], *, now: datetime) -> tuple[list[LandedObject], int]:
