@@ -178,9 +178,8 @@ def _written(real: Table, beside: Table) -> list[AddAction]:
     built = beside.open()
     actions: list[AddAction] = []
     order = [n for n in (EVENT_DATE, *real.spec.key) if n in real.spec.columns and n not in real.spec.partition_by]
-    by = [f"partition.{name}" for name in real.spec.partition_by]
-    for _, group in built.files.group_by(by, maintain_order=True) if by else [((), built.files)]:
-        rows = built.scan_files(group).drop("_file").sort(order).collect()
+    for files in built.files_by_partition():
+        rows = built.scan_files(files).drop("_file").sort(order).collect()
         actions += write_files(rows, real.uri, real.spec, rows_per_file=ROWS_PER_FILE)
     return actions
 

@@ -9,7 +9,7 @@ merges and compactions do so silently (a change of files is checked by nobody el
 import json
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -184,7 +184,7 @@ class Snapshot:
         stored = [name for name in wanted if name not in partitioned]
         frames = []
         by = [f"partition.{name}" for name in partitioned]
-        for values, group in files.group_by(by, maintain_order=True) if by else [((), files)]:
+        for values, group in _grouped(files, by):
             paths = {f"{self.table.uri}/{unquote(path)}": path for path in group["path"]}
             frame = pl.scan_parquet(
                 list(paths),
@@ -235,6 +235,11 @@ class Snapshot:
     def fits(self) -> bool:
         """Whether the table has the registry's columns (true where there is no table yet)."""
         return not self._other_columns()
+
+    def files_by_partition(self) -> Iterator[pl.DataFrame]:
+        """The live files, partition by partition."""
+        by = [f"partition.{name}" for name in self.table.spec.partition_by]
+        return (group for _, group in _grouped(self.files, by))
 
     @cached_property
     def shape(self) -> str | None:
@@ -453,6 +458,13 @@ class Snapshot:
 
 Within = Mapping[str, Collection[Any]] | None
 """Partitions: the values of partition columns; None for all of a table."""
+
+
+def _grouped(files: pl.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
+    if by and files.height:
+        yield from files.group_by(by, maintain_order=True)
+    elif files.height:
+        yield (), files
 
 
 def _picked(name: str, values: Collection[Any], prefix: str = "") -> pl.Expr:
