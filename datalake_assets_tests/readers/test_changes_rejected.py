@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datalake_assets.lake.readers import changes
 from datalake_assets.lake.readers.batch import Limits
-from datalake_assets.lake.readers.json_columns import Columns
+from datalake_assets.lake.readers.json_columns import Columns, json_object
 from datalake_assets.lake.store.objects import MissingObjectError, SupersededObjectError, TooLargeObjectError
 from datalake_assets_tests.frames import arrow_type
 from datalake_assets_tests.readers.conftest import HOUR, Reader
@@ -146,14 +145,13 @@ def test_a_file_that_may_be_read_later_leaves_no_reject(
 
 def test_a_file_that_makes_a_library_panic_fails_alone(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Rust panic is no `Exception`, so that it passed all guards and stopped the whole run."""
-    whole = changes.json_object
 
     def panics(columns: Columns) -> pl.Expr:
         if "poison" in columns:
             raise pl.exceptions.PanicException("index out of bounds")
-        return whole(columns)
+        return json_object(columns)
 
-    monkeypatch.setattr(changes, "json_object", panics)
+    monkeypatch.setattr("datalake_assets.lake.readers.changes.json_object", panics)
     found = read({"LOAD00000001.parquet": [article(poison="x")], **GOOD}, types={"poison": "string"})
     assert found.values("id") == [1]
     outcome = found.outcomes["LOAD00000001.parquet"]

@@ -77,11 +77,13 @@ class ChangeReader:
 
     def _batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         files: list[_File] = []
+        rows = 0
         for landed in objects:
             files.append(self._file(load, landed))
-            if sum(file.changes.height for file in files) >= _BATCH_ROWS:
+            rows += files[-1].changes.height
+            if rows >= _BATCH_ROWS:
                 yield self._batch(files)
-                files = []
+                files, rows = [], 0
         if files:
             yield self._batch(files)
 

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 
 import narwhals as nw
 import polars as pl
@@ -87,11 +87,13 @@ class EventReader:
     def _together(self, loaded: Iterable[EventObject]) -> Iterator[list[EventObject]]:
         """Objects of about 8 MiB of text together."""
         objects: list[EventObject] = []
+        size = 0
         for item in loaded:
             objects.append(item)
-            if sum(o.size for o in objects) >= _PIECE_BYTES:
+            size += item.size
+            if size >= _PIECE_BYTES:
                 yield objects
-                objects = []
+                objects, size = [], 0
         if objects:
             yield objects
 
@@ -138,7 +140,7 @@ class EventReader:
 
     def _typed(self, objects: list[EventObject], values: pl.DataFrame) -> _Piece:
         """The records typed and hashed, without those that the authority rejects."""
-        origins = _origins((item.lines, item.row_numbers) for item in objects)
+        origins = _origins([(item.lines, item.row_numbers) for item in objects])
         frame, doubtful = self._columns.typed(values.hstack(origins))
         if doubtful:
             judged, _ = self._columns.typed(self._judged(objects, doubtful))
@@ -204,16 +206,18 @@ class EventReader:
         )
 
 
-def _origins(parts: Iterable[tuple[Sequence[bytes], Sequence[int]]]) -> pl.DataFrame:
+def _origins(parts: Sequence[tuple[Sequence[bytes], Sequence[int]]]) -> pl.DataFrame:
     """Where records come from: the number (from 0) of their object, their line's number (from 1), and the line.
 
     A part is an object's lines and the numbers of those that are records.
     """
-    origins = [pl.DataFrame(schema={_OBJECT: pl.UInt32, ROW_NUMBER: pl.Int64, LINE: pl.String})]
-    for n, (lines, numbers) in enumerate(parts):
-        own = pl.Series(LINE, [lines[number - 1] for number in numbers], dtype=pl.Binary).cast(pl.String)
-        row_numbers = pl.Series(ROW_NUMBER, numbers, dtype=pl.Int64)
-        origins.append(
-            pl.DataFrame([pl.repeat(n, len(own), dtype=pl.UInt32, eager=True).alias(_OBJECT), row_numbers, own])
-        )
-    return pl.concat(origins, rechunk=True)
+    records = [lines[number - 1] for lines, numbers in parts for number in numbers]
+    heights = pl.DataFrame({"height": [len(numbers) for _, numbers in parts]}, {"height": pl.UInt32})
+    parents = heights.with_row_index("n").filter(pl.col("height") > 0).select(pl.col("n").repeat_by("height").explode())
+    return pl.DataFrame(
+        [
+            parents["n"].alias(_OBJECT),
+            pl.Series(ROW_NUMBER, list(chain.from_iterable(numbers for _, numbers in parts)), dtype=pl.Int64),
+            pl.Series(LINE, records, dtype=pl.Binary).cast(pl.String),
+        ]
+    )
