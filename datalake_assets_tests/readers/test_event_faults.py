@@ -227,10 +227,10 @@ def test_an_object_that_makes_a_library_fail_fails_alone(
         if any(b"poison" in line for line in lines):
             raise error
 
-    def typed_or_fail(self: EventColumns, carriers: pl.DataFrame) -> Any:
-        if (carriers["id"] == "poison").any():
+    def typed_or_fail(self: EventColumns, raw: pl.DataFrame) -> Any:
+        if (raw["id"] == "poison").any():
             raise error
-        return typed(self, carriers)
+        return typed(self, raw)
 
     if stage == "parsing":
         monkeypatch.setattr(Contract, "parse", parse_or_fail)

@@ -106,13 +106,13 @@ class EventReader:
 
     def _values(self, objects: Sequence[EventObject]) -> pl.DataFrame:
         """The values of the objects' records, as parsed; rejects are noted with their object."""
-        carriers = self._columns.carriers()
+        raw = self._columns.raw_columns()
         for item in objects:
             for records in self._contract.parse(item.lines):
                 item.row_numbers.extend(records.row_numbers)
                 item.rejected.extend(records.rejected)
-                carriers.add(records)
-        return carriers.frame()
+                raw.add(records)
+        return raw.frame()
 
     def _pieces(self, parsed: _Parsed) -> Iterator[_Piece]:
         """The objects as one piece; where something in them can't be read, as one piece for each."""
@@ -165,7 +165,7 @@ class EventReader:
     def _judged(self, objects: Sequence[EventObject], positions: Sequence[int]) -> pl.DataFrame:
         """The records of a piece that the authority accepts after all; its rejects are noted with their object."""
         ends = list(accumulate(len(item.row_numbers) for item in objects))
-        carriers = self._columns.carriers()
+        raw = self._columns.raw_columns()
         origins: list[tuple[list[bytes], list[int]]] = [(item.lines, []) for item in objects]
         for n, own in groupby(positions, key=lambda position: bisect_right(ends, position)):
             item = objects[n]
@@ -173,8 +173,8 @@ class EventReader:
             judged = self._contract.judge_lines(item.lines, [item.row_numbers[p - begin] for p in own])
             origins[n][1].extend(judged.row_numbers)
             item.rejected = sorted([*item.rejected, *judged.rejected], key=lambda reject: reject.row_number)
-            carriers.add(judged)
-        return carriers.frame().hstack(_origins(origins))
+            raw.add(judged)
+        return raw.frame().hstack(_origins(origins))
 
     def _batches(self, pieces: Iterator[_Piece]) -> Iterator[Batch]:
         waiting: list[_Piece] = []
