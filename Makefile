@@ -34,7 +34,7 @@ demo: $(VENV)/.stamp-run dagster-home ## set up, land sample data, run the lake 
 	$(BIN)/datalake run $(ARGS)
 
 dev: $(VENV)/.stamp-run dagster-home ## Dagster's UI and daemon on the demo lake
-	$(BIN)/dagster dev $(ARGS)
+	@exec $(BIN)/datalake dev $(ARGS)
 
 test: $(VENV)/.stamp-dev java ## the tests, soak runs left out
 	$(NO_LAKE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
@@ -68,7 +68,7 @@ $(VENV)/.stamp-run: pyproject.toml constraints.txt
 	        echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
 	    echo "Setting up $(VENV) (once, about a minute)"; \
 	    $(PYTHON) -m venv --clear $(VENV); }
-	@$(PIP_INSTALL) -e .
+	@$(PIP_INSTALL) -e '.[dagster]'
 	@touch $@
 
 # What tests, linters and benchmarks need besides: pyspark alone is 450 MB.

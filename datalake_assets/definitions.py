@@ -12,9 +12,8 @@ from datalake_assets.assets.silver import build_silver
 from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.resources.runners import InProcessRunner
 from datalake_assets.schedules import build_backfill_schedule
-from datalake_assets.sensors.dms import build_dms_sensor
-from datalake_assets.sensors.firehose import build_firehose_sensor
-from datalake_assets.sensors.late_data import build_late_data_sensor
+from datalake_assets.sensors.gold import build_gold_sensor
+from datalake_assets.sensors.landing import build_landing_sensor
 from datalake_assets.settings import Settings
 
 _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=3))
@@ -27,7 +26,6 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     datasets = lake.datasets.values()
     tables = gold_tables(lake.datasets).values()
     jobs = build_jobs(lake)
-    landing = (build_dms_sensor(lake, jobs, settings), build_firehose_sensor(lake, jobs, settings))
     return dg.Definitions(
         assets=[
             *(build_bronze(lake, d, partitions_per_run=most) for d in datasets),
@@ -35,8 +33,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             *(build_gold(lake, t, partitions_per_run=most, freshness=_FRESH) for t in tables),
         ],
         asset_checks=[build_silver_checks(lake, d) for d in datasets],
-        sensors=[*(s for s in landing if s is not None), build_late_data_sensor(lake, jobs, settings)],
-        schedules=[build_backfill_schedule(lake, name, job, settings) for name, job in jobs.items()],
+        sensors=[build_landing_sensor(lake, jobs, settings), build_gold_sensor(lake, jobs, settings)],
+        schedules=[build_backfill_schedule(lake, settings)],
         jobs=list(jobs.values()),
         resources={"runner": InProcessRunner()},
         executor=dg.in_process_executor,

@@ -2,51 +2,47 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
 
+from datalake_assets.assets.jobs import ANY_ASSETS_JOB
 from datalake_assets.lake.lake import Lake
-from datalake_assets.sensors.landing import landing_requests
-from datalake_assets.sensors.late_data import gold_requests
-from datalake_assets.sensors.requests import still_wanted
+from datalake_assets.lake.steps.planning import gold_work
+from datalake_assets.sensors.landing import EVERYTHING, look_for_landed
+from datalake_assets.sensors.requests import gold_todos, landing_todos, planned_runs
+from datalake_assets.sensors.under_way import under_way
 from datalake_assets.settings import Settings
 
-_EVERYTHING = 2**62
+SCHEDULE = "nightly_backfill"
 
 
-def build_backfill_schedule(lake: Lake, job_name: str, job: Any, settings: Settings) -> dg.ScheduleDefinition:
-    """Every night: backfill the partitions of a job's assets that were missed, whatever the reason.
+def build_backfill_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefinition:
+    """Every night: all that ever landed is looked through, not only where news is likely, and all that gold owes.
 
-    Looks through all that ever landed, not only where news is likely, or at all that gold owes; asks for ranges.
+    Asks for the newest few ranges that were missed; the sensors' sweeps come round to the others.
     """
 
     @dg.schedule(
-        name=f"backfill_missed_{job_name}",
+        name=SCHEDULE,
         cron_schedule="0 2 * * *",
-        job=job,
-        description=f"Backfills the partitions of {job_name} that were missed, in ranges.",
+        job_name=ANY_ASSETS_JOB,
+        description="Looks through all that ever landed for what was missed, and backfills it in ranges.",
         default_status=dg.DefaultScheduleStatus.RUNNING if lake.layout.is_local else dg.DefaultScheduleStatus.STOPPED,
     )
-    def backfill_missed(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def nightly_backfill(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         now = datetime.now(UTC)
-        requests = _missed(lake, job_name, settings=settings, now=now)
-        wanted = [still_wanted(r, context.instance, now=now, patient=False) for r in requests]
-        ask = [r for r in wanted if r is not None]
-        yield from ask
-        if not ask:
-            yield dg.SkipReason("no partition was missed")
+        found = look_for_landed(lake, sorted(lake.datasets), after={}, limit=EVERYTHING, settings=settings, now=now)
+        for fault in found.faults.values():
+            context.log.error(fault)
+        todos = landing_todos(lake, found.work) + gold_todos(lake, gold_work(lake, now=now), today=now.date())
+        known = under_way(context.instance, now=now, most=settings.partitions_per_run)
+        runs = planned_runs(todos, limit=known.limit, most=known.most)
+        asked = runs[: known.room(SCHEDULE)]
+        if len(runs) > len(asked):
+            context.log.info("%s more ranges are left to the sensors", len(runs) - len(asked))
+        for run in asked:
+            yield run.request(reason="missed until the nightly look", named=True)
+        if not asked:
+            yield dg.SkipReason("; ".join(["no partition was missed", *found.faults.values()]))
 
-    return backfill_missed
-
-
-def _missed(lake: Lake, job_name: str, *, settings: Settings, now: datetime) -> list[dg.RunRequest]:
-    if job_name.startswith("gold_"):
-        found = gold_requests(lake, settings=settings, now=now)[0]
-    else:
-        found = [
-            request
-            for dataset in lake.datasets.values()
-            for request in landing_requests(lake, dataset, after=None, limit=_EVERYTHING, settings=settings, now=now)[0]
-        ]
-    return [request for request in found if request.job_name == job_name]
+    return nightly_backfill

@@ -1,4 +1,4 @@
-"""The jobs that sensors and schedules run: Dagster wants the assets of one job to be cut into the same partitions."""
+"""The jobs that sensors run: Dagster wants the assets of one job to be cut into the same partitions, or into none."""
 
 from typing import Any
 
@@ -8,12 +8,20 @@ from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.gold import gold_key
 from datalake_assets.assets.silver import silver_keys
 from datalake_assets.lake.gold.registry import gold_tables
-from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
 
 Jobs = dict[str, Any]
 """Jobs by name; the type of an unresolved asset job is not public in Dagster."""
+
+GOLD_JOB = "gold"
+"""The job that computes gold tables: those of some event dates, and those that are computed whole."""
+
+ANY_ASSETS_JOB = "__ASSET_JOB"
+"""Dagster's own job over all assets: what a schedule names when its runs are cut into different partitions."""
+
+_LANDING = "Admits the objects that landed in {cadence} partitions to the ledger and brings them to silver."
+_GOLD = "Computes gold tables of the event dates that silver touched, and those that are computed whole."
 
 
 def landing_job_name(dataset: Dataset) -> str:
@@ -21,16 +29,16 @@ def landing_job_name(dataset: Dataset) -> str:
     return f"landed_{dataset.landing.cadence}"
 
 
-def gold_job_name(table: GoldTable) -> str:
-    """The job that computes a gold table."""
-    return "gold_dates" if table.daily else "gold_totals"
-
-
 def build_jobs(lake: Lake) -> Jobs:
     """One job for each way of cutting assets into partitions."""
     assets: dict[str, list[dg.AssetKey]] = {}
+    descriptions = {GOLD_JOB: _GOLD}
     for dataset in lake.datasets.values():
-        assets.setdefault(landing_job_name(dataset), []).extend([bronze_key(dataset), *silver_keys(dataset)])
-    for table in gold_tables(lake.datasets).values():
-        assets.setdefault(gold_job_name(table), []).append(gold_key(table))
-    return {name: dg.define_asset_job(name, selection=dg.AssetSelection.assets(*keys)) for name, keys in assets.items()}
+        name = landing_job_name(dataset)
+        assets.setdefault(name, []).extend([bronze_key(dataset), *silver_keys(dataset)])
+        descriptions[name] = _LANDING.format(cadence=dataset.landing.cadence)
+    assets[GOLD_JOB] = [gold_key(table) for table in gold_tables(lake.datasets).values()]
+    return {
+        name: dg.define_asset_job(name, selection=dg.AssetSelection.assets(*keys), description=descriptions[name])
+        for name, keys in assets.items()
+    }

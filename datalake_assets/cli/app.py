@@ -4,7 +4,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import polars as pl
 import typer
@@ -16,6 +16,10 @@ from rich.table import Table
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset_files import DatasetError
 from datalake_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from datalake_assets.cli.run import Outcome
+    from datalake_assets.cli.stopping import Stop
 
 app = typer.Typer(
     name="datalake",
@@ -71,33 +75,40 @@ def simulate(
 
 @app.command()
 def run() -> None:
-    """Process all that has landed, to gold, then exit; exits with 1 when a step failed."""
-    import dagster as dg
-
-    from datalake_assets.cli.run import BusyError, open_instance, run_to_the_end
-    from datalake_assets.definitions import build_definitions
+    """Process all that has landed, to gold, then exit; exits with 1 while something is left undone, and says why."""
+    from datalake_assets.cli.stopping import StoppedError, stoppable
 
     settings = _settings()
     lake = _lake(settings)
-    definitions = build_definitions(settings)
-    with open_instance(settings) as instance, _progress() as progress:
-        task = progress.add_task("looking for landed objects", total=None)
-
-        def tell(title: str, number: int, total: int) -> None:
-            progress.update(task, description=title, completed=number - 1, total=total)
-
+    with stoppable() as stop:
         try:
-            outcome = run_to_the_end(definitions, instance, tell=tell)
-        except BusyError as error:
-            _fail(str(error))
-        except dg.DagsterError as error:
-            _fail(f"Dagster: {error}")
-        progress.update(task, description="done", completed=1, total=1)
+            outcome = _run(settings, stop)
+        except StoppedError:
+            _err.print(f"{stop.reason}; the next `datalake run` goes on from here", markup=False, soft_wrap=True)
+            raise typer.Exit(stop.exit_code) from None
     _print_tables(lake)
     for run_id, reason in outcome.failed:
-        _err.print(f"[red]failed[/] run {run_id}: {reason}", markup=True, highlight=False, soft_wrap=True)
-    if outcome.failed or outcome.interrupted:
+        _err.print(f"failed run {run_id}: {' '.join(reason.split())}", markup=False, highlight=False, soft_wrap=True)
+    for line in outcome.undone:
+        _err.print(f"undone: {' '.join(line.split())}", markup=False, highlight=False, soft_wrap=True)
+    if not outcome.is_complete:
         raise typer.Exit(1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def dev(context: typer.Context) -> None:
+    """Dagster's UI and daemon on the lake (`dagster dev`, whose options it takes), until Ctrl-C."""
+    from datalake_assets.cli.dev import serve
+    from datalake_assets.cli.instance import BusyError, open_instance
+
+    settings = _settings()
+    _lake(settings)
+    with open_instance(settings) as instance:
+        try:
+            code = serve(instance, context.args)
+        except BusyError as error:
+            _fail(str(error))
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -116,7 +127,7 @@ def status() -> None:
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(help="A SELECT over silver.*, gold.*, quarantine.*, ledger and steps.")],
+    sql: Annotated[str, typer.Argument(help="A SELECT over silver.*, gold.*, quarantine.* and the ledger.")],
     format_: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = Format.TABLE,
 ) -> None:
     """Run SQL over the lake's tables."""
@@ -135,14 +146,11 @@ def rejects(
     examples: Annotated[int, typer.Option(min=0, help="Examples of each reason.")] = 1,
 ) -> None:
     """What is in quarantine, by reason, with examples."""
-    from datalake_assets.lake.store import delta
-
     lake = _lake(_settings())
     if dataset not in lake.datasets:
         _fail(f"no dataset {dataset!r}; there are {', '.join(lake.datasets)}")
-    table = delta.scan(lake.layout.quarantine_table(dataset))
-    rejected = None if table is None else table.collect()
-    if rejected is None or rejected.is_empty():
+    rejected = lake.quarantine(lake.datasets[dataset]).open().scan().collect()
+    if rejected.is_empty():
         _out.print(f"Nothing of {dataset} is in quarantine.")
         return
     reason = pl.col("errors").list.first().str.extract(r"^([^:]*)", 1).alias("reason")
@@ -160,6 +168,30 @@ def rejects(
     _out.print(shown)
     total = f"{rejected.height:,} records of {dataset} are in quarantine"
     _out.print(f"{total}. Mend the contract or the source, then materialize the partitions again: that is the replay.")
+
+
+def _run(settings: Settings, stop: "Stop") -> "Outcome":
+    import dagster as dg
+
+    from datalake_assets.cli.instance import BusyError, open_instance
+    from datalake_assets.cli.run import Runs
+    from datalake_assets.cli.stopping import StoppedError
+
+    with open_instance(settings) as instance, _progress() as progress:
+        task = progress.add_task("looking for landed objects", total=None)
+
+        def tell(title: str, number: int, total: int) -> None:
+            progress.update(task, description=title, completed=number - 1, total=total)
+
+        try:
+            return Runs(settings, instance, tell=tell, stop=stop).to_the_end()
+        except StoppedError:
+            stop.clear_up(stop.reason)
+            raise
+        except BusyError as error:
+            _fail(str(error))
+        except dg.DagsterError as error:
+            _fail(f"Dagster: {error}")
 
 
 def _settings() -> Settings:
@@ -207,11 +239,11 @@ def _table(*columns: str) -> Table:
 def _print_tables(lake: Lake) -> None:
     from datalake_assets.cli.status import table_status
 
-    shown = _table("zone", "table", "rows in", "rows out", "rejected", "seconds")
+    shown = _table("zone", "table", "rows in", "rows out", "rejected")
     zone = ""
     for t in table_status(lake):
         counts = ["-" if n is None else f"{n:,}" for n in (t.rows_in, t.rows, t.rejected)]
-        shown.add_row(t.zone if t.zone != zone else "", t.name, *counts, f"{t.seconds:.1f}" if t.seconds else "-")
+        shown.add_row(t.zone if t.zone != zone else "", t.name, *counts)
         zone = t.zone
     _out.print(shown)
     _out.print(

@@ -1,167 +1,172 @@
-"""Running the lake to its end without a daemon: the same sensors and the same assets, one run after the other.
+"""Running the lake to its end without a daemon: the work that the planning functions find, one run after the other.
 
-Belongs here: the Dagster instance of the command line, the loop of ticks and runs, and clearing up after a run that
-was killed. What sensors ask for, and what assets do, is theirs.
+Belongs here: the loop of planning and runs, and what is told of it. What there is to do, and which runs do it, is
+asked of the functions that sensors ask too. Signals and dead runs have modules of their own.
 """
 
-import fcntl
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime
 
 import dagster as dg
 
-from datalake_assets.sensors.landing import SweepCursor
-from datalake_assets.sensors.requests import REQUEST_TAG
+from datalake_assets.assets.partitions import count_partitions
+from datalake_assets.cli.dead_runs import bury_dead_runs, end_run, free_slots, process_tag
+from datalake_assets.cli.instance import alone
+from datalake_assets.cli.stopping import Stop
+from datalake_assets.definitions import build_definitions
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.steps.planning import gold_work, undone
+from datalake_assets.sensors.landing import EVERYTHING, look_for_landed
+from datalake_assets.sensors.requests import PlannedRun, Todo, gold_todos, landing_todos, planned_runs
+from datalake_assets.sensors.under_way import CUT_TAG
 from datalake_assets.settings import Settings
 
-_LAUNCHER_TAG, _LAUNCHER = "datalake/launched_by", "datalake run"
-_LOCK = "datalake-run.lock"
-_UNFINISHED = [
-    status
-    for status in dg.DagsterRunStatus
-    if status not in {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
-]
+COMMAND = "datalake run"
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_MOST_FAILURES = 10
+"""Failed runs of one dataset or gold table after which the rest of it is left; halving 168 partitions takes 8."""
+_MOST_TIMES = 3
+"""How often the same partition is done in one invocation: more is for what lands meanwhile."""
 Tell = Callable[[str, int, int], None]
 
 
-class BusyError(RuntimeError):
-    """Another `datalake run` is at work on the same instance."""
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A failed run: its id, why it failed, and the pieces it left, with how often each had been done before."""
+
+    run_id: str
+    reason: str
+    left: dict[tuple[str, str], int]
 
 
 @dataclass
 class Outcome:
-    """The runs that were made: how many succeeded, and what became of those that failed (run id, reason)."""
+    """How many runs succeeded, which failed (run id, reason), and what is left undone, a line each with its reason."""
 
     succeeded: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
-    interrupted: bool = False
+    undone: list[str] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing failed and nothing is left."""
+        return not self.failed and not self.undone
 
 
-def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The Dagster instance of `DAGSTER_HOME`; without it one beside the lake's tables, made when missing.
+class Runs:
+    """The runs of one `datalake run`; `running` is the id of the one that executes now."""
 
-    A local lake's own instance is `<root>/.dagster`; it takes up the `dagster.yaml` of the working directory.
-    """
-    if not os.environ.get("DAGSTER_HOME"):
-        layout = settings.layout
-        home = Path(layout.root if layout.is_local else ".").absolute() / ".dagster"
-        home.mkdir(parents=True, exist_ok=True)
-        config = Path("dagster.yaml").absolute()
-        if config.exists() and not (home / config.name).exists():
-            (home / config.name).symlink_to(config)
-        os.environ["DAGSTER_HOME"] = str(home)
-    Path(os.environ["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
-    return dg.DagsterInstance.get()
-
-
-def run_to_the_end(definitions: dg.Definitions, instance: dg.DagsterInstance, *, tell: Tell) -> Outcome:
-    """Process all that has landed, to gold.
-
-    `tell` is called before each run with what it is for, its number, and how many are known so far. Work whose run
-    failed is not tried again. Raises `BusyError` while another `datalake run` uses the instance.
-    """
-    with alone(instance):
-        _bury_orphans(instance)
-        return _Loop(definitions, instance, tell).run()
-
-
-class _Loop:
-    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance, tell: Tell) -> None:
-        self._definitions = definitions
+    def __init__(
+        self, settings: Settings, instance: dg.DagsterInstance, *, tell: Tell, stop: Stop | None = None
+    ) -> None:
+        self.outcome = Outcome()
+        self.running: str | None = None
+        self._settings = settings
         self._instance = instance
         self._tell = tell
-        self._job = definitions.resolve_implicit_global_asset_job_def()
-        self._tried: set[str] = set()
-        self._outcome = Outcome()
+        self._stop = stop or Stop()
+        self._stop.clear_up = self.cut
+        self._lake: Lake = settings.lake()
+        self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+        self._limits: dict[tuple[str, str], int] = {}
+        self._failures: dict[str, int] = {}
+        self._times: dict[tuple[str, str], int] = {}
+        self._failed: list[_Failed] = []
 
-    def run(self) -> Outcome:
-        repository = self._definitions.get_repository_def()
-        names = sorted(sensor.name for sensor in repository.sensor_defs)
-        landing = [name for name in names if name.endswith("_landing")]
-        others = [name for name in names if name not in landing]
-        while not self._outcome.interrupted:
-            before = len(self._tried)
-            for name in landing:
-                self._until_round(name)
-            for name in others:
-                while self._tick(name, SweepCursor(patient=False))[1]:
-                    pass
-            if len(self._tried) == before:
-                break
-        return self._outcome
+    def to_the_end(self) -> Outcome:
+        """Process all that has landed, to gold, until nothing is left or all that is left failed here.
 
-    def _until_round(self, sensor: str) -> None:
-        """Tick a landing sensor until its sweep has come round."""
-        cursor, _ = self._tick(sensor, SweepCursor(patient=False))
-        while not cursor.is_round and not self._outcome.interrupted:
-            cursor, _ = self._tick(sensor, cursor)
+        Raises `BusyError` while another `datalake run` uses the instance, and `StoppedError` at a signal.
+        """
+        with alone(self._instance, command=COMMAND):
+            bury_dead_runs(self._instance)
+            while self._land() + self._refresh_gold():
+                pass
+            self.outcome.failed = [(f.run_id, f.reason) for f in self._failed if not self._is_made_good(f)]
+            self.outcome.undone.extend(undone(self._lake, now=datetime.now(UTC)))
+            return self.outcome
 
-    def _tick(self, sensor: str, cursor: SweepCursor) -> tuple[SweepCursor, int]:
-        """Evaluate a sensor once and run what it asks for; returns its cursor and how many runs were made."""
-        with dg.build_sensor_context(
-            instance=self._instance,
-            cursor=cursor.model_dump_json(),
-            definitions=self._definitions,
-            sensor_name=sensor,
-        ) as context:
-            tick = self._definitions.resolve_sensor_def(sensor).evaluate_tick(context)
-        requests = [r for r in tick.run_requests or [] if r.tags[REQUEST_TAG] not in self._tried]
-        for number, request in enumerate(requests, start=1):
-            if self._outcome.interrupted:
-                break
-            self._tried.add(request.tags[REQUEST_TAG])
-            self._tell(_title(request), number, len(requests))
-            self._run(request)
-        return SweepCursor.parse(tick.cursor), len(requests)
+    def cut(self, reason: str) -> None:
+        """End what was under way when the process has to go, and free its pool slots."""
+        if self.running is not None:
+            end_run(self._instance, self.running, reason=reason)
+        free_slots(self._instance)
 
-    def _run(self, request: dg.RunRequest) -> None:
+    def _land(self) -> int:
+        now = datetime.now(UTC)
+        names = sorted(self._lake.datasets)
+        found = look_for_landed(self._lake, names, after={}, limit=EVERYTHING, settings=self._settings, now=now)
+        self.outcome.undone = list(found.faults.values())
+        return self._do(landing_todos(self._lake, found.work), reason="objects landed that are not in silver")
+
+    def _refresh_gold(self) -> int:
+        now = datetime.now(UTC)
+        todos = gold_todos(self._lake, gold_work(self._lake, now=now), today=now.date())
+        return self._do(todos, reason="silver touched these dates")
+
+    def _do(self, todos: Iterable[Todo], *, reason: str) -> int:
+        """Make the runs that do some work; returns how many were made."""
+        runs = planned_runs(todos, limit=self._limit, most=self._settings.partitions_per_run)
+        for number, run in enumerate(runs, start=1):
+            self._stop.check()
+            self._tell(run.title, number, len(runs))
+            self._execute(run, reason=reason)
+            self._stop.check()
+        return len(runs)
+
+    def _limit(self, todo: Todo, partition: str) -> int:
+        """As a sensor's, for one invocation: no waits, and what failed alone is not tried again."""
+        piece = (todo.step, partition)
+        if self._failures.get(todo.step, 0) >= _MOST_FAILURES or self._times.get(piece, 0) >= _MOST_TIMES:
+            return 0
+        return self._limits.get(piece, self._settings.partitions_per_run)
+
+    def _execute(self, run: PlannedRun, *, reason: str) -> None:
+        self.running = str(uuid.uuid4())
+        single = run.partitions[0] if len(run.partitions) == 1 else None
         result = self._job.execute_in_process(
             instance=self._instance,
-            asset_selection=list(request.asset_selection or []),
-            partition_key=request.partition_key,
-            tags={**request.tags, "dagster/run_key": request.run_key or "", _LAUNCHER_TAG: _LAUNCHER},
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_id=self.running,
+            asset_selection=run.assets,
+            partition_key=single,
+            tags={**run.tags(reason=reason), **process_tag()},
+            run_config=_QUIET,
             raise_on_error=False,
         )
+        if self._stop.signal is not None:
+            self._instance.add_run_tags(self.running, {CUT_TAG: self._stop.reason})
+        self._note(run, result)
+        self.running = None
+
+    def _note(self, run: PlannedRun, result: dg.ExecuteInProcessResult) -> None:
+        done = {event.step_key for event in result.all_events if event.is_step_success}
+        left = frozenset(piece for piece in run.pieces if piece[0] not in done)
+        length = count_partitions(run.partitions[0], run.partitions[-1]) if run.partitions else 1
+        for step in {step for step, _ in left}:
+            self._failures[step] = self._failures.get(step, 0) + 1
+        self._limits |= dict.fromkeys(left, length // 2)
+        for piece in run.pieces - left:
+            self._times[piece] = self._times.get(piece, 0) + 1
         if result.success:
-            self._outcome.succeeded += 1
+            self.outcome.succeeded += 1
             return
         failures = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-        told = [f.cause or f for f in failures if f]
-        self._outcome.interrupted = any("Interrupt" in (f.cls_name or "") for f in told)
-        self._outcome.failed.append((result.run_id, "; ".join(f.message.strip() for f in told) or _title(request)))
+        told = [(error.cause or error).message.strip() for error in failures if error]
+        reason = f"{run.title}: {'; '.join(told) or 'no step told why'}"
+        self._failed.append(_Failed(result.run_id, reason, {piece: self._times.get(piece, 0) for piece in left}))
+
+    def _is_made_good(self, failed: "_Failed") -> bool:
+        """Whether what a run left was done by later ones; what a check refused is not made good by doing it again."""
+        return bool(failed.left) and all(self._times.get(piece, 0) > before for piece, before in failed.left.items())
 
 
-def _title(request: dg.RunRequest) -> str:
-    names = ", ".join(key.to_user_string() for key in request.asset_selection or [])
-    first = request.partition_key or request.tags.get("dagster/asset_partition_range_start")
-    last = request.tags.get("dagster/asset_partition_range_end")
-    return f"{names} {first or ''}{f' to {last}' if last else ''}".strip()
+def run_to_the_end(settings: Settings, instance: dg.DagsterInstance, *, tell: Tell) -> Outcome:
+    """Process all that has landed, to gold.
 
-
-def _bury_orphans(instance: dg.DagsterInstance) -> None:
-    """Fail the runs of a `datalake run` that was killed, and free the pool slots that they still hold.
-
-    The lock is held, so none of them can be alive; without this the next run would wait for their slots for ever.
+    `tell` is called before each run with what it is for, its number, and how many are known so far. Work that failed
+    in a range is tried again in halves of it, so that one bad partition stops no neighbour. Raises `BusyError` while
+    another `datalake run` uses the instance.
     """
-    unfinished = dg.RunsFilter(tags={_LAUNCHER_TAG: _LAUNCHER}, statuses=_UNFINISHED)
-    for record in instance.get_run_records(filters=unfinished):
-        instance.report_run_failed(record.dagster_run, "the process that ran it was killed")
-    for run_id in instance.event_log_storage.get_concurrency_run_ids():
-        run = instance.get_run_by_id(run_id)
-        if run is None or run.is_finished:
-            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-
-
-@contextmanager
-def alone(instance: dg.DagsterInstance) -> Iterator[None]:
-    """Hold the instance for one `datalake run`; raises `BusyError` while another holds it."""
-    with (Path(instance.root_directory) / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError("another `datalake run` is at work on this lake; wait for it, or stop it") from None
-        yield
+    return Runs(settings, instance, tell=tell).to_the_end()

@@ -1,4 +1,4 @@
-"""What both landing sensors do: look for objects that are not in silver, and ask for runs over their partitions.
+"""The landing sensor: looks for objects that are not in silver, and asks for runs over their partitions.
 
 The memory is the ledger. The cursor only says how far the sweep through older objects has come; losing it costs
 another sweep.
@@ -6,36 +6,31 @@ another sweep.
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from deltalake.exceptions import DeltaError
-from obstore.exceptions import BaseError
 from pydantic import BaseModel, Field, ValidationError
 
-from datalake_assets.assets.bronze import bronze_key
-from datalake_assets.assets.jobs import Jobs, landing_job_name
-from datalake_assets.assets.partitions import CADENCE_STEPS
-from datalake_assets.assets.silver import ONLY_WAITING_TAG, silver_keys
+from datalake_assets.assets.jobs import GOLD_JOB, Jobs
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.steps.planning import consecutive, find_landed
-from datalake_assets.sensors.requests import request_name, run_request, still_wanted
+from datalake_assets.lake.steps.planning import LandingWork, landing_work
+from datalake_assets.sensors.requests import landing_todos, planned_runs
+from datalake_assets.sensors.under_way import under_way
 from datalake_assets.settings import Settings
 
+SENSOR = "landing"
+EVERYTHING = 2**62
+"""More objects than any lake holds: a sweep with this limit comes round at once."""
 _SECONDS = 20.0
 """How long one tick looks around; Dagster gives up on a tick after 60 seconds. The next goes on where it stopped."""
 
 
 class SweepCursor(BaseModel):
-    """Where each dataset's sweep goes on, and the dataset at which the next tick begins.
-
-    `patient` is whether failed work waits before it is asked for again; the command line does not.
-    """
+    """Where each dataset's sweep goes on, and the dataset at which the next tick begins."""
 
     positions: dict[str, str] = Field(default_factory=dict)
     begin: str | None = None
-    patient: bool = True
 
     @classmethod
     def parse(cls, text: str | None) -> "SweepCursor":
@@ -51,76 +46,77 @@ class SweepCursor(BaseModel):
         return not self.positions and self.begin is None
 
 
-def landing_requests(
-    lake: Lake, dataset: Dataset, *, after: str | None, limit: int, settings: Settings, now: datetime
-) -> tuple[list[dg.RunRequest], str | None]:
-    """The runs that a dataset's waiting objects ask for, and where its sweep goes on."""
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What waits by dataset, why some could not be looked at, and the dataset at which time ran out."""
+
+    work: dict[str, LandingWork] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    unseen: str | None = None
+
+
+def look_for_landed(
+    lake: Lake,
+    names: Sequence[str],
+    *,
+    after: Mapping[str, str],
+    limit: int,
+    settings: Settings,
+    now: datetime,
+    seconds: float | None = None,
+) -> Landed:
+    """Ask the planning function about some datasets, one by one; a fault of one is told and stops no other."""
+    found, began = Landed(), time.monotonic()
     lookback = timedelta(hours=settings.lookback_hours)
-    work = find_landed(lake, dataset, after=after, lookback=lookback, limit=limit, now=now)
-    step = CADENCE_STEPS[dataset.landing.cadence]
-    requests = []
-    for partitions in consecutive(list(work.waiting), step=step, most=settings.partitions_per_run):
-        objects = [o.identity for p in partitions for o in work.waiting[p]]
-        name = request_name([lake.layout.root, dataset.name, *partitions, *objects])
-        assets = [bronze_key(dataset), *silver_keys(dataset)]
-        tags = {ONLY_WAITING_TAG: "true"}
-        requests.append(run_request(assets, partitions, job=landing_job_name(dataset), name=name, tags=tags))
-    return requests, work.position
+    for name in names:
+        if seconds is not None and time.monotonic() - began > seconds:
+            return Landed(found.work, found.faults, unseen=name)
+        try:
+            found.work[name] = landing_work(
+                lake, lake.datasets[name], after=after.get(name), lookback=lookback, limit=limit, now=now
+            )
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with one source, the others go on; it is told)
+            found.faults[name] = f"{name} can't be looked at: {type(error).__name__}: {error}"
+    return found
 
 
-def build_landing_sensor(
-    lake: Lake, datasets: Mapping[str, Dataset], *, jobs: Jobs, name: str, description: str, settings: Settings
-) -> dg.SensorDefinition:
-    """A sensor over the landed objects of some datasets."""
+def build_landing_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.SensorDefinition:
+    """One sensor over the landed objects of all datasets."""
     status = dg.DefaultSensorStatus.RUNNING if lake.layout.is_local else dg.DefaultSensorStatus.STOPPED
-    names = sorted({landing_job_name(d) for d in datasets.values()})
 
     @dg.sensor(
-        name=name,
-        description=description,
-        jobs=[jobs[n] for n in names],
+        name=SENSOR,
+        description="Objects that DMS, Firehose or the ingest API landed: asks for silver of their partitions.",
+        jobs=[job for name, job in jobs.items() if name != GOLD_JOB],
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=status,
     )
     def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         cursor = SweepCursor.parse(context.cursor)
-        began = time.monotonic()
         now = datetime.now(UTC)
-        positions = {n: p for n, p in cursor.positions.items() if n in datasets}
-        requests: list[dg.RunRequest] = []
-        begin = None
-        for dataset_name in _from(sorted(datasets), cursor.begin):
-            if time.monotonic() - began > _SECONDS:
-                begin = dataset_name
-                break
-            after = positions.pop(dataset_name, None)
-            try:
-                found, position = landing_requests(
-                    lake,
-                    datasets[dataset_name],
-                    after=after,
-                    limit=settings.sweep_objects,
-                    settings=settings,
-                    now=now,
-                )
-            except (OSError, BaseError, DeltaError):  # one dataset's fault stops no other
-                context.log.exception("%s: can't look for landed objects", dataset_name)
-                continue
-            requests.extend(found)
-            if position is not None:
-                positions[dataset_name] = position
-        wanted = (still_wanted(r, context.instance, now=now, patient=cursor.patient) for r in requests)
-        ask = [r for r in wanted if r is not None]
-        after_tick = SweepCursor(positions=positions, begin=begin, patient=cursor.patient)
+        names = [n for n in sorted(lake.datasets) if cursor.begin is None or n >= cursor.begin]
+        found = look_for_landed(
+            lake,
+            names,
+            after=cursor.positions,
+            limit=settings.sweep_objects,
+            settings=settings,
+            now=now,
+            seconds=_SECONDS,
+        )
+        for fault in found.faults.values():
+            context.log.error(fault)
+        known = under_way(context.instance, now=now, most=settings.partitions_per_run)
+        runs = planned_runs(landing_todos(lake, found.work), limit=known.limit, most=known.most)
+        ask = [run.request(reason="objects landed that are not in silver") for run in runs[: known.room(SENSOR)]]
+        looked_at = found.work.keys() | found.faults.keys()
+        positions = {n: p for n, p in cursor.positions.items() if n in lake.datasets and n not in looked_at}
+        positions |= {n: w.position for n, w in found.work.items() if w.position is not None}
+        idle = "nothing waits that is not under way" if not runs else "enough runs wait already"
         return dg.SensorResult(
             run_requests=ask,
-            skip_reason=None if ask else "nothing has landed that is not in silver, or runs for it are under way",
-            cursor=after_tick.model_dump_json(),
+            skip_reason=None if ask else "; ".join([idle, *found.faults.values()]),
+            cursor=SweepCursor(positions=positions, begin=found.unseen).model_dump_json(),
         )
 
     return landing
-
-
-def _from(names: Sequence[str], begin: str | None) -> list[str]:
-    """The names from `begin` on."""
-    return [n for n in names if begin is None or n >= begin]

@@ -1,54 +1,174 @@
-"""Run requests: how sensors and schedules ask for work, and how a request that failed is asked again.
+"""From work to run requests: which runs do what there is to do, and how a run is asked for.
 
-A request is named by the work it is for. While a run of that name is under way it is not asked again; after failures
-it is, at growing intervals, so that a fault that lasts an hour heals by itself and costs few runs.
+Pure functions, shared by sensors, schedule and `datalake run`: what the planning functions found goes in, runs come
+out. What is under way or failed lately is told by `under_way.py`, through a `Limit`.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 
 import dagster as dg
 
-from datalake_assets.assets.partitions import range_tags
+from datalake_assets.assets.bronze import bronze_key
+from datalake_assets.assets.gold import gold_key
+from datalake_assets.assets.jobs import GOLD_JOB, landing_job_name
+from datalake_assets.assets.partitions import CADENCE_STEPS, DAY, PARTITION_TAG, consecutive, range_tags
+from datalake_assets.assets.silver import ONLY_WAITING_TAG, silver_key, silver_keys
+from datalake_assets.lake.gold.registry import gold_tables
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.steps.gold import clamp_date
+from datalake_assets.lake.steps.planning import GoldWork, LandingWork
 
-REQUEST_TAG = "datalake/request"
-_LONGEST_WAIT = timedelta(hours=1)
-_FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
-
-
-def request_name(parts: Iterable[object]) -> str:
-    """A short name for a piece of work, the same for the same parts."""
-    return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()[:24]
-
-
-def run_request(
-    assets: Sequence[dg.AssetKey], partitions: Sequence[str], *, job: str, name: str, tags: dict[str, str] | None = None
-) -> dg.RunRequest:
-    """Ask for one run over consecutive partitions of some assets (none: assets without partitions)."""
-    single = len(partitions) == 1
-    return dg.RunRequest(
-        run_key=name,
-        job_name=job,
-        asset_selection=list(assets),
-        partition_key=partitions[0] if single else None,
-        tags={REQUEST_TAG: name, **(tags or {}), **(range_tags(partitions) if len(partitions) > 1 else {})},
-    )
+DATASET_TAG, REASON_TAG = "datalake/dataset", "datalake/reason"
+_PRIORITY = {"dagster/priority": "-1"}  # people's runs have 0 and go first
+_NAMES_SHOWN = 8
 
 
-def still_wanted(
-    request: dg.RunRequest, instance: dg.DagsterInstance, *, now: datetime, patient: bool
-) -> dg.RunRequest | None:
-    """The request with a run key for its next try, or None while it is under way or too early to try again.
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """Partitions of one dataset or gold table that have work to do.
 
-    The wait after the n-th run is 2^n minutes, an hour at most; without `patient` there is none.
+    `table` is the asset whose step does the work, `assets` all that are materialized with it. A table that is computed
+    whole has no partitions: `every` is None, and its only partition key is the empty string.
     """
-    name = request.tags[REQUEST_TAG]
-    records = instance.get_run_records(filters=dg.RunsFilter(tags={REQUEST_TAG: name}))
-    if any(record.dagster_run.status not in _FINISHED for record in records):
-        return None
-    if records and patient:
-        ended = max(datetime.fromtimestamp(r.end_time or r.update_timestamp.timestamp(), UTC) for r in records)
-        if now < ended + min(timedelta(minutes=2 ** min(len(records), 10)), _LONGEST_WAIT):
-            return None
-    return request.with_replaced_attrs(run_key=f"{name}:{len(records)}")
+
+    name: str
+    table: dg.AssetKey
+    assets: tuple[dg.AssetKey, ...]
+    job: str
+    every: timedelta | None
+    partitions: frozenset[str]
+
+    @property
+    def step(self) -> str:
+        """The key of the step that does the work in a run."""
+        return "_".join(self.table.path)
+
+
+Limit = Callable[[Todo, str], int]
+"""How long a range that holds this partition may be at most, in partitions; 0: it is not asked for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run over consecutive partitions of some datasets, or of some gold tables."""
+
+    todos: tuple[Todo, ...]
+    partitions: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What it does, in a few words: `silver of orders, web_events 2026-01-01-00:00 to 2026-01-01-05:00`."""
+        zone = self.todos[0].table.path[0]
+        where = " to ".join(dict.fromkeys((*self.partitions[:1], *self.partitions[-1:])))
+        return f"{zone} of {_names(self.todos)} {where}".rstrip()
+
+    @property
+    def assets(self) -> list[dg.AssetKey]:
+        """What it materializes."""
+        return [key for todo in self.todos for key in todo.assets]
+
+    @property
+    def pieces(self) -> frozenset[tuple[str, str]]:
+        """The (step, partition) pairs that it does."""
+        return frozenset((t.step, p) for t in self.todos for p in (self.partitions if t.every else ("",)))
+
+    def request(self, *, reason: str, named: bool = False) -> dg.RunRequest:
+        """Ask Dagster for it; `named`: for a schedule, which tells its runs apart by name and has one job for all."""
+        single = self.partitions[0] if len(self.partitions) == 1 else None
+        return dg.RunRequest(
+            run_key=self.title if named else None,
+            job_name=None if named else self.todos[0].job,
+            asset_selection=self.assets,
+            partition_key=None if named else single,
+            tags=self.tags(reason=reason),
+        )
+
+    def tags(self, *, reason: str) -> dict[str, str]:
+        """The tags of the run: what it is for and why, and its partitions."""
+        tags = {DATASET_TAG: _names(self.todos), REASON_TAG: reason, **_PRIORITY}
+        if self.todos[0].job != GOLD_JOB:
+            tags[ONLY_WAITING_TAG] = "true"
+        if len(self.partitions) > 1:
+            tags |= range_tags(self.partitions)
+        elif self.partitions:
+            tags[PARTITION_TAG] = self.partitions[0]
+        return tags
+
+
+def landing_todos(lake: Lake, work: Mapping[str, LandingWork]) -> list[Todo]:
+    """What waits in bronze, by dataset."""
+    found = ((lake.datasets[name], waiting.waiting) for name, waiting in work.items() if waiting.waiting)
+    return [
+        Todo(
+            name=dataset.name,
+            table=silver_key(dataset),
+            assets=(bronze_key(dataset), *silver_keys(dataset)),
+            job=landing_job_name(dataset),
+            every=CADENCE_STEPS[dataset.landing.cadence],
+            partitions=frozenset(waiting),
+        )
+        for dataset, waiting in found
+    ]
+
+
+def gold_todos(lake: Lake, work: Mapping[str, GoldWork], *, today: date) -> list[Todo]:
+    """What gold tables have to compute; dates outside the partitions belong to the first one or today's."""
+    tables = gold_tables(lake.datasets)
+    todos = []
+    for name, owed in sorted(work.items()):
+        table = tables[name]
+        dates = (clamp_date(day, first=lake.first_event_date, today=today) for day in owed.dates)
+        partitions = (
+            frozenset(day.isoformat() for day in dates) if table.daily else frozenset({""} if owed.whole else ())
+        )
+        if partitions:
+            key = gold_key(table)
+            every = DAY if table.daily else None
+            todos.append(Todo(name=name, table=key, assets=(key,), job=GOLD_JOB, every=every, partitions=partitions))
+    return todos
+
+
+def planned_runs(todos: Iterable[Todo], *, limit: Limit, most: int) -> list[PlannedRun]:
+    """As few runs as do the work, the newest partitions first.
+
+    Datasets (or gold tables) that have the same range of partitions to do share a run. What `limit` puts below `most`
+    failed lately: it runs by itself, in ranges as short as that, so that it takes no neighbour along. Tables that are
+    computed whole join the first run of gold.
+    """
+    ranges: dict[tuple[str, str, tuple[str, ...]], list[Todo]] = {}
+    for todo in todos:
+        by_limit: dict[int, list[str]] = {}
+        for partition in todo.partitions:
+            by_limit.setdefault(min(limit(todo, partition), most), []).append(partition)
+        for length, partitions in by_limit.items():
+            by_itself = todo.step if length < most else ""
+            for keys in _ranges(todo, partitions, length):
+                ranges.setdefault((todo.job, by_itself, keys), []).append(todo)
+    ordered = sorted(ranges.items(), key=lambda entry: entry[0][2][-1:], reverse=True)
+    cut = [(by_itself, PlannedRun(tuple(together), keys)) for (_, by_itself, keys), together in ordered]
+    return _with_totals(cut)
+
+
+def _ranges(todo: Todo, partitions: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:
+    if not length:
+        return ()
+    return consecutive(partitions, step=todo.every, most=length) if todo.every else ((),)
+
+
+def _with_totals(cut: Sequence[tuple[str, PlannedRun]]) -> list[PlannedRun]:
+    """Let the tables without partitions that did not fail join the first run over dates of the same job."""
+    totals = next((run for by_itself, run in cut if not by_itself and not run.partitions), None)
+    runs = [run for _, run in cut]
+    host = next((run for by_itself, run in cut if not by_itself and run.partitions), None)
+    if totals is None or host is None or host.todos[0].job != totals.todos[0].job:
+        return runs
+    joined = PlannedRun(host.todos + totals.todos, host.partitions)
+    return [joined if run is host else run for run in runs if run is not totals]
+
+
+def _names(todos: Sequence[Todo]) -> str:
+    names = [todo.name for todo in todos]
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

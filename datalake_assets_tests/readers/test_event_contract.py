@@ -218,7 +218,7 @@ def records(draw: st.DrawFn, dataset: EventStream, times: Sequence[str]) -> tupl
     fields += [("at", draw(odd) if not draw(st.integers(0, 3)) else times[0])] if draw(often) else []
     for name in draw(st.permutations(NAMES)):
         if draw(st.integers(0, 3)):
-            good = suitable(json.dumps(dataset.contract["properties"][name]))
+            good = suitable(json.dumps(dataset.record_schema["properties"][name]))
             fields.append((name, draw(st.sampled_from(good if draw(often) else VALUES))))
     for name in draw(st.lists(st.sampled_from(["z", "undeclared", "e", "a"]), max_size=1)):
         fields.append((name, draw(st.sampled_from(VALUES))))
@@ -264,7 +264,7 @@ def judged(dataset: EventStream, line: bytes, texts: Mapping[str, str] | None) -
 
 
 def _is_valid(dataset: EventStream, document: Any) -> bool:
-    validator = jsonschema_rs.Draft202012Validator(dataset.contract, validate_formats=True)
+    validator = jsonschema_rs.Draft202012Validator(dataset.record_schema, validate_formats=True)
     if not isinstance(document, dict) or not validator.is_valid(document):
         return False
     unknown = document.keys() - dataset.columns.keys()

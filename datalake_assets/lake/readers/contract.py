@@ -58,7 +58,7 @@ class Contract:
         self._dataset = dataset
         self._record_bytes = record_bytes
         self.fields = ContractFields(dataset)
-        self._authority = jsonschema_rs.Draft202012Validator(dataset.contract, validate_formats=True)
+        self._authority = jsonschema_rs.Draft202012Validator(dataset.record_schema, validate_formats=True)
         self._struct = msgspec.defstruct(
             "Event",
             self.fields.struct_fields,
@@ -212,11 +212,6 @@ class Contract:
         elif name == self._dataset.event_time.column:
             plain_timestamp(value)
         return plain
-
-
-def rule_of(error: str) -> str:
-    """The rule that a reason names: `minimum` of `/amount minimum: -3 is less than the minimum of 0`."""
-    return error.partition(":")[0].rpartition(" ")[2]
 
 
 def _document(line: bytes) -> Any:

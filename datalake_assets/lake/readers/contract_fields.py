@@ -48,7 +48,7 @@ class ContractFields:
 
     def __init__(self, dataset: EventStream) -> None:
         """Take the contract of `dataset` apart; nothing is read."""
-        self._contract = dataset.contract
+        self._contract = dataset.record_schema
         self._event_time = dataset.event_time
         self._rules: dict[str, dict[str, Any]] = {
             n: _as_object(rule) for n, rule in self._contract["properties"].items()

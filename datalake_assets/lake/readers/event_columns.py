@@ -15,7 +15,7 @@ from datalake_assets.lake.readers.contract import Records
 from datalake_assets.lake.readers.contract_fields import EXACT_IN_DOUBLES, ContractFields
 from datalake_assets.lake.readers.json_values import DEEPEST, json_value, levels, plain_timestamp
 from datalake_assets.lake.spec.columns import EVENT_TIME, UNKNOWN
-from datalake_assets.lake.spec.dataset import EventTime
+from datalake_assets.lake.spec.parts import EventTime
 
 _TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _LOT = 1_024

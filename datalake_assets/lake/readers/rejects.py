@@ -80,3 +80,8 @@ def as_frame(rejects: Sequence[Reject], *, dataset: str, landed: LandedObject, a
         },
         schema=SCHEMA,
     )
+
+
+def rule_of(error: str) -> str:
+    """The rule that a reason names: `minimum` of `/amount minimum: -3 is less than the minimum of 0`."""
+    return error.partition(":")[0].rpartition(" ")[2]

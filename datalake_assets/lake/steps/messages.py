@@ -1,6 +1,6 @@
 """What goes into a step and what comes out: the messages between whoever orchestrates and whatever computes.
 
-Belongs here: plain data that can cross a process or a network. How a step computes is in `steps.py`.
+Belongs here: plain data that can cross a process or a network.
 """
 
 from datetime import date, datetime
@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.outcome import ObjectOutcome
 
 
 class _Message(BaseModel):
@@ -18,48 +18,34 @@ class _Message(BaseModel):
 class StepRequest(_Message):
     """One unit of work.
 
-    `name` is a dataset (zone `silver`) or a gold table. Silver reads `objects`, the admitted objects of `partitions`;
-    gold recomputes `dates`. `since_version` is the newest table version that the step log knows, so that commits of a
-    run which died before it could report are found again.
+    `name` is a dataset (zone `silver`) or a gold table. A silver step reads what the ledger has waiting for
+    `partitions`; with `replay` it reads all their objects again, under the contract as it is now. A gold step computes
+    `dates` (a table that is not daily: all of it), besides what else it finds due that belongs to them.
     """
 
     zone: Literal["silver", "gold"]
     name: str
     partitions: tuple[str, ...] = ()
-    objects: tuple[LandedObject, ...] = ()
+    replay: bool = False
     dates: tuple[date, ...] = ()
-    since_position: dict[str, int] = Field(default_factory=dict)
-
-
-class ObjectOutcome(_Message):
-    """What became of one landed object: its records read, accepted and rejected, or why it could not be read."""
-
-    key: str
-    etag: str
-    size: int
-    partition: str
-    rows_in: int = 0
-    rows_out: int = 0
-    rows_rejected: int = 0
-    error: str | None = None
 
 
 class PartitionCounts(_Message):
-    """The records of one partition: read, accepted, rejected; and the event dates of those accepted."""
+    """The records of one partition (a landing partition, or a gold table's event date): read, accepted, rejected."""
 
     partition: str
     rows_in: int = 0
     rows_out: int = 0
     rows_rejected: int = 0
-    event_dates: tuple[date, ...] = ()
 
 
 class StepReport(_Message):
     """What a step did.
 
     `rows_written` counts rows that the table gained, changed or lost; `touched_dates` are the event dates whose rows
-    changed. `positions` tell, by table, how far the step's inputs (gold) or outputs (silver) had come. `seconds`
-    are by stage. `rejects` counts rejected records by rule.
+    changed. `table_version` is the table's version after the step, -1 where there is none. `seconds` are by stage.
+    `rejects` counts rejected records by rule. `failed` tells what could not be done, one line each: objects that are
+    tried again later, dates that could not be computed; `withheld` the dates that wait for a blocking check.
     """
 
     zone: Literal["silver", "gold"]
@@ -72,9 +58,10 @@ class StepReport(_Message):
     bytes_in: int = 0
     rejects: dict[str, int] = Field(default_factory=dict)
     touched_dates: tuple[date, ...] = ()
-    positions: dict[str, int] = Field(default_factory=dict)
     table_version: int = -1
     seconds: dict[str, float] = Field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+    withheld: dict[date, str] = Field(default_factory=dict)
 
     @property
     def rows_in(self) -> int:

@@ -1,0 +1,102 @@
+"""A silver step: the waiting objects of some partitions, read and brought to silver.
+
+The order of writing, for each batch: the ledger learns which objects and dates are about to be written; verdicts that
+block; silver; quarantine. Last the ledger learns what became of the objects (with the next batch's beginning, in one
+commit), and the verdicts that pass are entered. So a record is at no moment in neither silver nor quarantine, and a
+step may die anywhere: its objects still wait, and the ledger tells where records of them may be.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.readers.batch import Batch
+from datalake_assets.lake.readers.rejects import rule_of
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.spec.shape import shape_difference
+from datalake_assets.lake.steps.changes import ChangeWriter
+from datalake_assets.lake.steps.checks import PartitionChecks
+from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.events import EventWriter
+from datalake_assets.lake.steps.messages import StepReport
+from datalake_assets.lake.steps.reading import read, report
+from datalake_assets.lake.steps.rebuild import rebuild_table
+from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.store.outcome import ObjectOutcome
+
+
+class ShapeChangedError(RuntimeError):
+    """A dataset file whose tables would have another form: they must be rebuilt before anything is added."""
+
+
+def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, replay: bool) -> StepReport:
+    """Bring what waits of some partitions to silver; with `replay` all their objects, read again.
+
+    Raises `ShapeChangedError` before anything is written when the dataset file asks for another table than there is.
+    """
+    ledger = step.lake.ledger
+    require_shape(step.lake, dataset)
+    if replay:
+        ledger.reopen(dataset.name, partitions)
+    waiting = ledger.to_read(dataset.name, partitions, now=step.started_at)
+    if isinstance(dataset, CdcTable) and any(needs_rebuild(known, dataset) for known in waiting):
+        return rebuild_table(step, dataset, partitions)
+    return bring_to_silver(step, dataset, waiting, partitions)
+
+
+def require_shape(lake: Lake, dataset: Dataset) -> None:
+    """Raise `ShapeChangedError` when silver was written with another form of the dataset file."""
+    seen = lake.silver(dataset).open()
+    if seen.exists and seen.shape not in {None, dataset.shape_text}:
+        words = shape_difference(seen.shape or "", dataset.shape_text)
+        raise ShapeChangedError(
+            f"{dataset.name}: its dataset file has changed ({words}); new objects wait. "
+            f"Run `datalake rebuild {dataset.name}`, or undo the change"
+        )
+
+
+def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
+    """Whether an object takes something back: it lies where another lay, or is read under another contract."""
+    return known.overwrites or (known.begun and known.contract != dataset.contract)
+
+
+def bring_to_silver(
+    step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]
+) -> StepReport:
+    """Read objects and write them: to silver, quarantine and the ledger, in this order."""
+    lake, engine = step.lake, step.engine
+    by_identity = {known.landed.identity: known for known in waiting}
+    checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
+    write = _writer(step, dataset, by_identity)
+    fresh = {known.landed.key for known in waiting if not known.begun}
+    rejects: Counter[str] = Counter()
+    outcomes: list[ObjectOutcome] = []
+    done: tuple[ObjectOutcome, ...] = ()
+    batches = read(step, dataset, [known.landed for known in waiting])
+    while True:
+        with step.stage("read"):
+            batch = next(batches, None)
+        if batch is None:
+            break
+        checks.add(batch.outcomes)
+        with step.stage("ledger"):
+            begun = {(o.key, o.etag, o.size): o.event_dates for o in batch.outcomes if o.is_read}
+            lake.ledger.note(dataset, begun=begun, completed=done, now=datetime.now(UTC))
+            lake.verdicts.store(dataset.name, checks.failing(), now=datetime.now(UTC))
+        write(batch)
+        with step.stage("quarantine"):
+            engine.replace_rejects(lake.quarantine(dataset), batch.rejected, batch.outcomes, fresh=fresh)
+            rejects.update(rule_of(e) for row in engine.rows(batch.rejected.select("errors")) for e in row["errors"])
+        done = batch.outcomes
+        outcomes.extend(done)
+    with step.stage("ledger"):
+        lake.ledger.note(dataset, begun={}, completed=done, now=datetime.now(UTC))
+        lake.verdicts.store(dataset.name, checks.all(), now=datetime.now(UTC))
+    return report(step, dataset, outcomes, partitions, rejects)
+
+
+def _writer(step: Step, dataset: Dataset, known: dict[Identity, Known]) -> Callable[[Batch], None]:
+    if isinstance(dataset, EventStream):
+        return EventWriter(step, dataset, step.lake.stream_tables(dataset), known).write
+    return ChangeWriter(step, dataset, step.lake.replica_tables(dataset)).write
