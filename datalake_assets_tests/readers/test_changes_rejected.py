@@ -13,10 +13,10 @@ import pytest
 from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.readers.json_columns import Columns, json_object
 from datalake_assets.lake.store.objects import MissingObjectError, SupersededObjectError, TooLargeObjectError
+from datalake_assets_tests.dms_files import DMS_COLUMNS, parquet
 from datalake_assets_tests.frames import arrow_type
 from datalake_assets_tests.readers.conftest import HOUR, Reader
 from datalake_assets_tests.readers.test_changes_read import article
-from datalake_assets_tests.replicated import DMS_COLUMNS, parquet
 
 GOOD = {HOUR: [article()]}
 MONEY = "Decimal(precision=38, scale=4)"
@@ -104,7 +104,7 @@ TRUNCATED = parquet([article(n) for n in range(100)], TYPES)
         (TRUNCATED[: len(TRUNCATED) // 2], "not readable as Parquet"),
         (TRUNCATED[:-1], "not readable as Parquet"),
         (TRUNCATED[:40] + b"\xff" * 200 + TRUNCATED[240:], "not readable as Parquet"),
-        (TooLargeObjectError("has 9 bytes, the limit is 8"), "has 9 bytes, the limit is 8"),
+        (TooLargeObjectError("a", size=9, limit=8), "9 bytes are more than the limit of 8 bytes"),
     ],
 )
 def test_a_file_that_can_never_be_read_fails_for_good_and_the_others_go_on(
@@ -124,8 +124,8 @@ def test_a_file_that_can_never_be_read_fails_for_good_and_the_others_go_on(
 @pytest.mark.parametrize(
     ("error", "state", "told"),
     [
-        (MissingObjectError("gone"), "missing", "gone"),
-        (SupersededObjectError("another etag"), "superseded", "another etag"),
+        (MissingObjectError("a"), "missing", "a: there is no such object"),
+        (SupersededObjectError("a", etag="2", size=9), "superseded", "a: other bytes lie there now (etag 2, 9 bytes)"),
         (PermissionError(13, "denied"), "failed", "PermissionError: [Errno 13] denied"),
         (MemoryError(), "failed", "MemoryError: no message"),
         (RuntimeError("odd\nmore"), "failed", "RuntimeError: odd"),

@@ -111,8 +111,8 @@ def test_gzip_of_any_members_is_the_text_of_all(parts: list[int], padding: int, 
 @pytest.mark.parametrize(
     ("error", "state", "told"),
     [
-        (MissingObjectError("gone"), "missing", "gone"),
-        (SupersededObjectError("another etag"), "superseded", "another etag"),
+        (MissingObjectError("a"), "missing", "a: there is no such object"),
+        (SupersededObjectError("a", etag="2", size=9), "superseded", "a: other bytes lie there now (etag 2, 9 bytes)"),
         (PermissionError(13, "denied"), "failed", "PermissionError: [Errno 13] denied"),
         (FileNotFoundError(2, "no such file"), "failed", "FileNotFoundError: [Errno 2] no such file"),
         (MemoryError(), "failed", "MemoryError: no message"),
@@ -133,10 +133,12 @@ def test_an_object_that_may_be_read_later_leaves_no_reject(error: BaseException,
 
 
 def test_an_object_that_is_too_large_to_load_fails_for_good() -> None:
-    found = Read({"a": GOOD, "bad": TooLargeObjectError("has 9 bytes, the limit is 8")})
+    found = Read({"a": GOOD, "bad": TooLargeObjectError("bad", size=9, limit=8)})
     assert found.files == ["a"]
     assert (found.outcomes["bad"].state, found.outcomes["bad"].final) == ("failed", True)
-    assert [row["errors"] for row in found.rejected] == [["object: has 9 bytes, the limit is 8"]]
+    assert [row["errors"] for row in found.rejected] == [
+        ["object: bad: 9 bytes are more than the limit of 8 bytes for one object"]
+    ]
 
 
 def test_when_no_object_can_be_read_there_are_no_rows() -> None:

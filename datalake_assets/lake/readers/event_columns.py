@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from datalake_assets.lake.readers.columns import dtype_of, of_text, timestamp_of_text
+from datalake_assets.lake.readers.columns import of_text, timestamp_of_text
 from datalake_assets.lake.readers.contract import Records
 from datalake_assets.lake.readers.contract_fields import EXACT_IN_DOUBLES, ContractFields
 from datalake_assets.lake.readers.json_values import DEEPEST, json_value, levels, plain_timestamp
 from datalake_assets.lake.spec.columns import EVENT_TIME, UNKNOWN
 from datalake_assets.lake.spec.parts import EventTime
+from datalake_assets.lake.store.dtypes import dtype_of
 
 _TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _LOT = 1_024
