@@ -125,7 +125,7 @@ def query(
 
     try:
         rows = engine.query(_lake(_settings(), writes=False), sql)
-    except (engine.QueryError, pl.exceptions.PolarsError) as error:
+    except engine.QueryError as error:
         _fail(str(error))
     print_rows(rows, format_)
 

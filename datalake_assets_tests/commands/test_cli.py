@@ -112,6 +112,9 @@ def test_query_joins_zones_and_reads_quarantine_and_ledger(filled: Lake) -> None
         ("SELEC 1", "only a SELECT"),
         ("DROP TABLE silver.clicks", "only a SELECT"),
         ("COPY (SELECT 1) TO 'x.csv'", "only a SELECT"),
+        ("SELECT 1 / (count(*) - count(*)) FROM silver.clicks", "Divide by zero"),
+        ("SELECT a.id, b.id FROM silver.clicks a JOIN silver.clicks b ON a.id = b.id", "name it apart with AS"),
+        ("SELECT interval '1 month'", "cast it to text"),
     ],
 )
 def test_a_wrong_query_says_what_is_wrong(filled: Lake, sql: str, words: str) -> None:
