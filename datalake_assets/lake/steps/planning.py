@@ -58,8 +58,7 @@ def landing_work(
     """
     page = lake.landing.sweep(dataset, after=after, limit=limit, now=now)
     recent = lake.landing.recent(dataset, since=now - lookback, now=now)
-    seen = {(o.key, o.stamp): o for o in (*page.objects, *recent.objects)}
-    listed = sorted(seen.values())
+    listed = [*page.objects, *recent.objects]
     found = lake.ledger.waiting(dataset, listed, identify=lake.landing.identified, now=now)
     if found.known:
         lake.ledger.admit(dataset, found.known, identify=lake.landing.identified, now=now)

@@ -168,7 +168,7 @@ class _Rebuild:
         self._step.touched |= touched
         self._step.rows_written += self._beside.silver.open().row_count
         for rejected, outcomes in self._rejected:
-            self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes, fresh=())
+            self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes)
         lake.ledger.note(dataset, begun={}, completed=list(self.outcomes.values()), now=datetime.now(UTC))
         lake.verdicts.store(dataset.name, checks.all(), now=datetime.now(UTC))
 

@@ -39,10 +39,11 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
     require_shape(step.lake, dataset)
     if replay:
         ledger.reopen(dataset.name, partitions)
+    quarantined_at = step.lake.quarantine(dataset).open().version  # before the ledger is asked what is new
     waiting = ledger.to_read(dataset.name, partitions, now=step.started_at)
     if isinstance(dataset, CdcTable) and any(needs_rebuild(known, dataset) for known in waiting):
         return rebuild_table(step, dataset, partitions)
-    return bring_to_silver(step, dataset, waiting, partitions)
+    return bring_to_silver(step, dataset, waiting, partitions, quarantined_at=quarantined_at)
 
 
 def require_shape(lake: Lake, dataset: Dataset) -> None:
@@ -62,9 +63,12 @@ def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
 
 
 def bring_to_silver(
-    step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]
+    step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str], *, quarantined_at: int
 ) -> StepReport:
-    """Read objects and write them: to silver, quarantine and the ledger, in this order."""
+    """Read objects and write them: to silver, quarantine and the ledger, in this order.
+
+    At its version `quarantined_at` quarantine held nothing of the objects that no step has begun with.
+    """
     lake, engine = step.lake, step.engine
     by_identity = {known.landed.identity: known for known in waiting}
     checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
@@ -86,7 +90,9 @@ def bring_to_silver(
             lake.verdicts.store(dataset.name, checks.failing(), now=datetime.now(UTC))
         write(batch)
         with step.stage("quarantine"):
-            engine.replace_rejects(lake.quarantine(dataset), batch.rejected, batch.outcomes, fresh=fresh)
+            quarantined_at = engine.replace_rejects(
+                lake.quarantine(dataset), batch.rejected, batch.outcomes, fresh=fresh, fresh_at=quarantined_at
+            )
             rejects.update(rule_of(e) for row in engine.rows(batch.rejected.select("errors")) for e in row["errors"])
         done = batch.outcomes
         outcomes.extend(done)
