@@ -58,7 +58,7 @@ def landing_work(
     """
     page = lake.landing.sweep(dataset, after=after, limit=limit, now=now)
     recent = lake.landing.recent(dataset, since=now - lookback, now=now)
-    seen = {(o.key, o.stamp): o for o in (*page.objects, *recent.objects)}
+    seen = {o.key: o for o in (*page.objects, *recent.objects)}  # by key: a fresh file's stamp is of one listing alone
     listed = sorted(seen.values())
     found = lake.ledger.waiting(dataset, listed, identify=lake.landing.identified, now=now)
     if found.known:

@@ -271,7 +271,7 @@ def _match(
     for entry in rows.iter_rows(named=True):
         by_key.setdefault(entry["key"], []).append(entry)
     found: list[tuple[LandedObject, Row | None]] = []
-    for landed in listed:
+    for landed in {o.key: o for o in listed}.values():  # a key that was listed twice has its later object
         own = by_key.get(landed.key, [])
         row: Row | None = next((r for r in own if landed.stamp and r["stamp"] == landed.stamp), None)
         known = landed if row is None else replace(landed, etag=str(row["etag"]))
