@@ -7,13 +7,14 @@ given every object's last content.
 """
 
 import gzip
+import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from datalake_assets_tests.laws.driving import killed_at_commit, replay, run_to_
 
 HOURS = ["2026/03/01/22", "2026/03/01/23", "2026/03/02/00"]
 MIDNIGHT = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp())
+_NOW_ONLY = timedelta(0)
 LINEAGE = {"etl_timestamp", "source_filename", "_row_number"}
 
 
@@ -233,7 +235,8 @@ class History:
         """Everything read under the contract as it is: what was not read yet, or under another, is put back first."""
         lake = self.lake()
         rows = lake.ledger.rows(self.dataset.name).filter(pl.col("status") == "processed")
-        current = set(rows.filter(pl.col("contract") == self.dataset.contract)["key"])
+        under_it = rows.filter(pl.col("contract") == self.dataset.contract)
+        current = set(under_it.select("key", "etag").iter_rows())
         try:
             require_shape(lake, self.dataset)
         except ShapeChangedError:
@@ -242,7 +245,8 @@ class History:
             lake, self.dataset, after=None, lookback=_NOW_ONLY, limit=2**62, now=datetime.now(UTC)
         )
         for key, data in self.contents.items():
-            if key not in current or waits.waiting or isinstance(self.dataset, CdcTable):
+            identity = key, hashlib.sha256(data).hexdigest()[:32]
+            if identity not in current or waits.waiting or isinstance(self.dataset, CdcTable):
                 if not self.file(key).exists():
                     self.put(key, data)
         try:
@@ -263,11 +267,6 @@ class History:
         lake = self.lake("fresh")
         run_to_the_end(lake)
         return lake
-
-
-from datetime import timedelta  # noqa: E402
-
-_NOW_ONLY = timedelta(0)
 
 
 def admit_all(lake: Lake, dataset: Dataset) -> None:

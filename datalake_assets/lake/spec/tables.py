@@ -238,7 +238,9 @@ PENDING = TableSpec(
     columns={
         "table": TableColumn("string", "The gold table", required=True),
         "source": TableColumn("string", "The source that changed, such as silver/orders; empty: a failed try"),
-        "kind": TableColumn("string", "due (to be computed), watermark (read so far), retry (failed tries)", required=True),
+        "kind": TableColumn(
+            "string", "due (to be computed), watermark (read so far), retry (failed tries)", required=True
+        ),
         "event_date": TableColumn("date", "The date; null: the table as a whole"),
         "version": TableColumn("int64", "The source's version at which it became due, or has been read"),
         "since": TableColumn("int64", "The version of a lookup that its rows in gold show; null where none is known"),

@@ -83,9 +83,7 @@ class ChangeWriter:
 
     def _bury(self, seen: Snapshot, new: Frame) -> None:
         with self._step.stage("write"):
-            self._step.engine.change(
-                seen, add=new, remove=new, on=self._key, notes=self._notes(), exactly_here=True
-            )
+            self._step.engine.change(seen, add=new, remove=new, on=self._key, notes=self._notes(), exactly_here=True)
 
     def _change_live(self, seen: Snapshot, decided: Frame, *, buries: bool) -> None:
         engine = self._step.engine
@@ -124,4 +122,3 @@ class ChangeWriter:
 
 
 _VALIDITY = {VALID_FROM, VALID_TO, IS_CURRENT}
-

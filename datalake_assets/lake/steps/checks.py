@@ -5,12 +5,13 @@ the objects were shared out among steps. An object that could not be read at all
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 
 import polars as pl
 
+from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.store.landing import parse_partition
 from datalake_assets.lake.store.ledger import Identity
@@ -78,16 +79,16 @@ class PartitionChecks:
                 dates=set(outcome.event_dates),
             )
 
-    def all(self) -> list[Verdict]:
-        """The verdicts on the partitions of which something was read."""
-        return [self._verdict(partition) for partition in sorted(self._read)]
-
     def failing(self) -> list[Verdict]:
-        """Those that fail."""
-        return [verdict for verdict in self.all() if not verdict.passed]
+        """The verdicts that fail on the partitions of which something was read."""
+        return [v for v in (self._verdict(partition) for partition in sorted(self._read)) if not v.passed]
+
+    def on(self, partitions: Iterable[str]) -> list[Verdict]:
+        """The verdicts on some partitions."""
+        return [self._verdict(partition) for partition in sorted(set(partitions))]
 
     def _verdict(self, partition: str) -> Verdict:
-        objects = list(self._objects[partition].values())
+        objects = list(self._objects.get(partition, {}).values())
         records = sum(o.rows_in for o in objects)
         rejected = sum(o.rows_rejected for o in objects)
         size, unusable = sum(o.size for o in objects), sum(o.unusable for o in objects)
@@ -108,3 +109,16 @@ class PartitionChecks:
             )
         dates = {day for o in objects for day in o.dates} | {parse_partition(partition).date()}
         return Verdict(REJECTED_FRACTION, partition, passed, True, detail, tuple(sorted(dates)))
+
+
+def store_verdicts(lake: Lake, dataset: Dataset, partitions: Collection[str]) -> None:
+    """Judge partitions by what the ledger has of them now, and enter the verdicts.
+
+    Whoever is last to complete an object of a partition sees all of them, however they were shared out among steps.
+    """
+
+    def judge() -> list[Verdict]:
+        return PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions)).on(partitions)
+
+    if partitions:
+        lake.verdicts.store(dataset.name, judge, now=datetime.now(UTC))

@@ -52,9 +52,7 @@ def chosen(dataset: EventStream, batches: Iterator[Batch], engine: Engine) -> It
 class EventWriter:
     """Writes the batches of one step over an event stream."""
 
-    def __init__(
-        self, step: Step, dataset: EventStream, tables: StreamTables, known: Mapping[Identity, Known]
-    ) -> None:
+    def __init__(self, step: Step, dataset: EventStream, tables: StreamTables, known: Mapping[Identity, Known]) -> None:
         """Prepare to write into some tables; `known` are the objects of the step as the ledger has them."""
         self._step = step
         self._tables = tables
@@ -142,9 +140,7 @@ class EventWriter:
             added = engine.compute(without(best, ours))
             stale = engine.compute(without(below, losing))
             beaten = engine.compute(without(losing, below))
-            counts = [
-                engine.rows(frame.group_by(EVENT_DATE).agg(nw.len().alias("rows"))) for frame in (removed, added)
-            ]
+            counts = [engine.rows(frame.group_by(EVENT_DATE).agg(nw.len().alias("rows"))) for frame in (removed, added)]
         touched = {row[EVENT_DATE] for part in counts for row in part}
         moved = bool(self._count(stale) or self._count(beaten))
         if moved:

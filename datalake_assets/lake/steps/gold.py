@@ -74,9 +74,7 @@ def dates_to_compute(lake: Lake, partitions: Collection[date], debt: Debt, *, to
     return set(partitions) | {d for d in due if clamp_date(d, first=lake.first_event_date, today=today) in partitions}
 
 
-def _groups(
-    lake: Lake, gold: GoldTable, dates: Collection[date], done: _Done
-) -> dict[frozenset[str], set[date]]:
+def _groups(lake: Lake, gold: GoldTable, dates: Collection[date], done: _Done) -> dict[frozenset[str], set[date]]:
     """Dates by the datasets that are held back on them; those on which nothing can be computed are withheld."""
     held = {name: days for name, days in lake.verdicts.held().items() if name in gold.datasets}
     groups: defaultdict[frozenset[str], set[date]] = defaultdict(set)
@@ -186,9 +184,7 @@ def _find_dates_of_lookups(step: Step, gold: GoldTable, debt: Debt) -> None:
         step.lake.pending.add(gold.name, dates, lookup.table, version)
 
 
-def _dates_showing(
-    step: Step, source: Snapshot, lookup: Lookup, now: Snapshot, since: Version | None
-) -> set[date]:
+def _dates_showing(step: Step, source: Snapshot, lookup: Lookup, now: Snapshot, since: Version | None) -> set[date]:
     engine = step.engine
     if not source.exists:
         return set()

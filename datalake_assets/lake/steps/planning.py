@@ -83,9 +83,7 @@ def gold_work(lake: Lake, *, now: datetime) -> dict[str, GoldWork]:
     return {name: w for name, w in work.items() if w.is_due or w.withheld or w.later}
 
 
-def _work(
-    lake: Lake, name: str, debt: Debt, held: Mapping[str, Mapping[date, str]], now: datetime
-) -> GoldWork:
+def _work(lake: Lake, name: str, debt: Debt, held: Mapping[str, Mapping[date, str]], now: datetime) -> GoldWork:
     gold = lake.gold_tables[name]
     later: dict[str, datetime] = {}
     withheld: dict[date, str] = {}

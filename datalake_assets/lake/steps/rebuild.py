@@ -28,7 +28,7 @@ from datalake_assets.lake.readers.rejects import rule_of
 from datalake_assets.lake.spec.columns import EVENT_DATE, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
-from datalake_assets.lake.steps.checks import PartitionChecks
+from datalake_assets.lake.steps.checks import PartitionChecks, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
@@ -151,8 +151,10 @@ class _Rebuild:
         checks.add(self.outcomes.values())
         touched = _dates(seen[self._real.silver.uri]) | _dates(self._beside.silver.open())
         begun = {identity: o.event_dates for identity, o in self.outcomes.items() if o.is_read}
-        lake.ledger.note(dataset, begun=begun, completed=(), now=datetime.now(UTC))
-        lake.verdicts.store(dataset.name, checks.failing(), now=datetime.now(UTC))
+        if lake.ledger.note(dataset, begun=begun, completed=(), now=datetime.now(UTC), overwriting=begun):
+            raise ConflictError(f"{dataset.name}: objects were overwritten while it was rebuilt")
+        failing = checks.failing()
+        lake.verdicts.store(dataset.name, lambda: failing, now=datetime.now(UTC))
         written = {
             real.uri: _written(real, beside) for real, beside in zip(self._real.all, self._beside.all, strict=True)
         }
@@ -170,7 +172,7 @@ class _Rebuild:
         for rejected, outcomes in self._rejected:
             self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes)
         lake.ledger.note(dataset, begun={}, completed=list(self.outcomes.values()), now=datetime.now(UTC))
-        lake.verdicts.store(dataset.name, checks.all(), now=datetime.now(UTC))
+        store_verdicts(lake, dataset, set(lake.ledger.rows(dataset.name)["partition"]))
 
 
 def _written(real: Table, beside: Table) -> list[AddAction]:

@@ -7,16 +7,20 @@ step may die anywhere: its objects still wait, and the ledger tells where record
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+
+import narwhals as nw
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.readers.rejects import rule_of
+from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.shape import shape_difference
 from datalake_assets.lake.steps.changes import ChangeWriter
-from datalake_assets.lake.steps.checks import PartitionChecks
+from datalake_assets.lake.steps.checks import PartitionChecks, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
@@ -74,6 +78,7 @@ def bring_to_silver(
     checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
     write = _writer(step, dataset, by_identity)
     fresh = {known.landed.key for known in waiting if not known.begun}
+    overwriting = {identity for identity, known in by_identity.items() if known.overwrites}
     rejects: Counter[str] = Counter()
     outcomes: list[ObjectOutcome] = []
     done: tuple[ObjectOutcome, ...] = ()
@@ -83,11 +88,14 @@ def bring_to_silver(
             batch = next(batches, None)
         if batch is None:
             break
-        checks.add(batch.outcomes)
         with step.stage("ledger"):
             begun = {(o.key, o.etag, o.size): o.event_dates for o in batch.outcomes if o.is_read}
-            lake.ledger.note(dataset, begun=begun, completed=done, now=datetime.now(UTC))
-            lake.verdicts.store(dataset.name, checks.failing(), now=datetime.now(UTC))
+            now = datetime.now(UTC)
+            refused = lake.ledger.note(dataset, begun=begun, completed=done, now=now, overwriting=overwriting)
+            batch = _without(batch, refused)
+            checks.add(batch.outcomes)
+            if failing := checks.failing():
+                lake.verdicts.store(dataset.name, lambda found=failing: found, now=now)
         write(batch)
         with step.stage("quarantine"):
             quarantined_at = engine.replace_rejects(
@@ -98,8 +106,22 @@ def bring_to_silver(
         outcomes.extend(done)
     with step.stage("ledger"):
         lake.ledger.note(dataset, begun={}, completed=done, now=datetime.now(UTC))
-        lake.verdicts.store(dataset.name, checks.all(), now=datetime.now(UTC))
+        judged = {p for known in waiting for p in (known.landed.partition, *known.before)}
+        store_verdicts(lake, dataset, judged)
     return report(step, dataset, outcomes, partitions, rejects)
+
+
+def _without(batch: Batch, refused: Collection[Identity]) -> Batch:
+    """A batch without the objects whose key changed hands since they were asked for; they are looked at again."""
+    if not refused:
+        return batch
+    keys = sorted({key for key, _, _ in refused})
+    return replace(
+        batch,
+        accepted=batch.accepted.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
+        rejected=batch.rejected.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
+        outcomes=tuple(o for o in batch.outcomes if (o.key, o.etag, o.size) not in refused),
+    )
 
 
 def _writer(step: Step, dataset: Dataset, known: dict[Identity, Known]) -> Callable[[Batch], None]:

@@ -292,13 +292,16 @@ class Snapshot:
         return self._commit(actions, rewritten, within=within, notes=notes, exactly_here=exactly_here)
 
     def replace(
-        self, rows: pl.DataFrame, *, within: "Within" = None, notes: CommitNotes = CommitNotes(), exactly_here: bool = False
+        self,
+        rows: pl.DataFrame,
+        *,
+        within: "Within" = None,
+        notes: CommitNotes = CommitNotes(),
+        exactly_here: bool = False,
     ) -> int:
         """Put rows in the place of all those of some partitions (None: of the table); one commit, as `change`."""
         actions = write_files(self._conformed(rows), self.table.uri, self.table.spec, rows_per_file=ROWS_PER_FILE)
-        return self._commit(
-            actions, self.files_within(within), within=within, notes=notes, exactly_here=exactly_here
-        )
+        return self._commit(actions, self.files_within(within), within=within, notes=notes, exactly_here=exactly_here)
 
     def swap(self, actions: Sequence[AddAction], *, notes: CommitNotes) -> int:
         """Make written files the table's only ones and its registry's columns its schema, in one commit.
