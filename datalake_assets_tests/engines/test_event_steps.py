@@ -203,10 +203,10 @@ def test_a_partition_with_too_many_rejects_withholds_its_dates_from_gold(tmp_pat
 
 
 def test_columns_with_awkward_names_can_be_written_and_merged(tmp_path: Path) -> None:
-    awkward = stream(key=["Event-ID"], properties={"Event-ID": {"type": "string"}, "a.b": {}, "it's": {}, "é/ü": {}})
+    awkward = stream(key=["Event-ID"], properties={"Event-ID": {"type": "string"}, "a:b": {}, "it's": {}, "é/ü": {}})
     lake = lake_in(tmp_path, awkward)
     record = GOOD | {"Event-ID": "x", "it's": [2], "é/ü": "3"}
     for n in range(4):
-        land(lake, key(f"{n}"), [record | {"a.b": n}])
+        land(lake, key(f"{n}"), [record | {"a:b": n}])
         process(lake, awkward, HOUR)
     assert len(rows(lake, "silver/clicks", "Event-ID")) == 1
