@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from datalake_assets.lake.readers.columns import dtype_of
+from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.spec.types import LakeType
 
 Frame = nw.LazyFrame[Any]
