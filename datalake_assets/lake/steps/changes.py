@@ -50,7 +50,7 @@ class ChangeWriter:
         columns = [name for name in history_table(self._dataset).columns if name not in _VALIDITY]
         with self._step.stage("transform"):
             existing = engine.compute(self._of_keys(seen, changes))
-            known = cdc.known_changes(changes, existing, columns=columns)
+            known = cdc.known_changes(changes, existing, key=self._key, columns=columns)
             history = cdc.with_validity(known, key=self._key, columns=columns)
             changed = engine.compute(cdc.changed_history(history, existing, key=self._key))
         if not self._count(changed):

@@ -94,8 +94,8 @@ def bring_to_silver(
             refused = lake.ledger.note(dataset, begun=begun, completed=done, now=now, overwriting=overwriting)
             batch = _without(batch, refused)
             checks.add(batch.outcomes)
-            if failing := checks.failing():
-                lake.verdicts.store(dataset.name, lambda found=failing: found, now=now)
+            if checks.failing():
+                lake.verdicts.store(dataset.name, checks.failing, now=now)
         write(batch)
         with step.stage("quarantine"):
             quarantined_at = engine.replace_rejects(

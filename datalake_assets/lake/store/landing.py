@@ -81,6 +81,8 @@ class LandingZone:
     def objects_of(self, dataset: Dataset, partitions: Sequence[str], *, now: datetime) -> Page:
         """The landed objects of these partitions; lists only the folders where they can be."""
         wanted = set(partitions)
+        if not wanted:
+            return Page([])
         since, until = parse_partition(min(wanted)), parse_partition(max(wanted)) + _step(dataset)
         if since <= self.start:
             since = FIRST

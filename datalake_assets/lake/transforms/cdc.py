@@ -99,10 +99,15 @@ def history_identity(key: Sequence[str]) -> list[str]:
 
 
 def known_changes(
-    changes: nw.LazyFrame[Any], existing: nw.LazyFrame[Any], *, columns: Sequence[str]
+    changes: nw.LazyFrame[Any], existing: nw.LazyFrame[Any], *, key: Sequence[str], columns: Sequence[str]
 ) -> nw.LazyFrame[Any]:
-    """All that is known of the keys of some changes: what the history has of them, and what was read now."""
-    return nw.concat([existing.select(*columns), changes.select(*columns)], how="vertical")
+    """All that is known of the keys of some changes: what the history has of them, and what was read now.
+
+    A change that is read again stands once.
+    """
+    place = [*key, CHANGE_ORDER]
+    others = existing.select(*columns).join(changes.select(*place), on=place, how="anti")
+    return nw.concat([others, changes.select(*columns)], how="vertical")
 
 
 def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Sequence[str]) -> nw.LazyFrame[Any]:
