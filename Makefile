@@ -68,7 +68,7 @@ $(VENV)/.stamp-run: pyproject.toml constraints.txt
 	        echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
 	    echo "Setting up $(VENV) (once, about a minute)"; \
 	    $(PYTHON) -m venv --clear $(VENV); }
-	@$(PIP_INSTALL) -e .
+	@$(PIP_INSTALL) -e '.[dagster]'
 	@touch $@
 
 # What tests, linters and benchmarks need besides: pyspark alone is 450 MB.

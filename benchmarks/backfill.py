@@ -95,7 +95,7 @@ def _steps(bronze: Path, out: Path, hours: int) -> float:
     dataset, engine = lake.datasets[_DATASET], PolarsEngine()
     began = time.perf_counter()
     for partition in _partitions(hours):
-        objects = lake.landing.objects_of(dataset, [partition], now=datetime.now(UTC))
+        objects = lake.landing.objects_of(dataset, [partition], now=datetime.now(UTC)).objects
         request = StepRequest(zone="silver", name=_DATASET, partitions=(partition,), objects=tuple(objects))
         execute(request, lake=lake, engine=engine)
     seconds = time.perf_counter() - began

@@ -84,7 +84,7 @@ def _watch(folder: Path, *, minutes: float, rate: int) -> bool:
 @contextmanager
 def _command(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[None]:
     with (folder / f"{arguments[0]}.log").open("wb") as log:
-        program = [sys.executable, "-m", "datalake_assets.cli.app", *arguments]
+        program = [sys.executable, "-m", "datalake_assets.cli", *arguments]
         process = subprocess.Popen(program, env=environment, cwd=_PROJECT, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield

@@ -98,7 +98,8 @@ def _lake(folder: Path, *, hours: int) -> tuple[Path, Path]:
     lake = lake_at(root, bronze=bronze)
     dataset = lake.datasets["web_events"]
     now = _END + timedelta(hours=1)
-    landed = lake.landing.sweep(dataset, after=None, limit=10**9, now=now).objects[:-_PER_HOUR]
+    listed = lake.landing.sweep(dataset, after=None, limit=10**9, now=now).objects[:-_PER_HOUR]
+    landed = [o for o in map(lake.landing.identified, listed) if o is not None]
     begin = len(landed) - _HOURS_BY_HAND * _PER_HOUR
     if begin:
         _note_in_bulk(lake, dataset, landed[:begin])
@@ -106,7 +107,7 @@ def _lake(folder: Path, *, hours: int) -> tuple[Path, Path]:
         objects = landed[n : n + _PER_HOUR]
         lake.ledger.admit(dataset.name, objects)
         outcomes = [ObjectOutcome(key=o.key, etag=o.etag, size=o.size, partition=o.partition) for o in objects]
-        lake.ledger.complete(dataset.name, outcomes, contract=dataset.fingerprint)
+        lake.ledger.complete(dataset.name, outcomes, contract=dataset.contract)
     _note_steps(lake, dataset, hours=hours)
     return root, bronze
 
@@ -134,7 +135,7 @@ def _note_in_bulk(lake: Lake, dataset: Dataset, landed: Sequence[LandedObject]) 
         dataset=pl.lit(dataset.name),
         month=pl.col("partition").str.slice(0, 7),
         status=pl.lit(ledger.PROCESSED),
-        contract=pl.lit(dataset.fingerprint),
+        contract=pl.lit(dataset.contract),
         admitted_at=pl.lit(_END),
         processed_at=pl.lit(_END),
     )

@@ -7,10 +7,10 @@ import dagster as dg
 
 from datalake_assets.assets.jobs import ANY_ASSETS_JOB
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.steps.planning import gold_work
 from datalake_assets.sensors.landing import EVERYTHING, look_for_landed
 from datalake_assets.sensors.requests import gold_todos, landing_todos, planned_runs
 from datalake_assets.sensors.under_way import under_way
-from datalake_assets.sensors.work import gold_work
 from datalake_assets.settings import Settings
 
 SCHEDULE = "nightly_backfill"

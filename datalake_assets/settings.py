@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.readers.readable import check_readable
 from datalake_assets.lake.spec.dataset_files import load_datasets
 from datalake_assets.lake.store.layout import Layout
 
@@ -67,7 +68,7 @@ class Settings(BaseSettings):
         start = datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC)
         return Lake(
             layout=self.layout,
-            datasets=load_datasets(self.datasets),
+            datasets=load_datasets(self.datasets, check=check_readable),
             start=start,
             first_event_date=self.first_event_date,
         )

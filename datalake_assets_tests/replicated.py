@@ -6,26 +6,18 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from datalake_assets.lake.engines.base import Engine
 from datalake_assets.lake.engines.polars import PolarsEngine
-from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import CdcTable
-from datalake_assets.lake.steps import planning
-from datalake_assets.lake.steps import refresh as operations
-from datalake_assets.lake.steps.execute import execute
-from datalake_assets.lake.store import delta
-from datalake_assets.lake.store.step import StepReport, StepRequest
+from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.settings import Settings
-from datalake_assets_tests.frames import arrow_type
+from datalake_assets_tests import lakes
+from datalake_assets_tests.dms_files import DMS_COLUMNS, Row, parquet
 from datalake_assets_tests.sources import write_datasets
 
-Row = Mapping[str, Any]
-DMS_COLUMNS = {"Op": "string", "dms_timestamp": "string", "ar_h_change_seq": "string"}
 LOADED_AT = datetime(2026, 1, 5, 8, 30, tzinfo=UTC)
 ORDERS = """
 name: orders
@@ -60,16 +52,6 @@ columns:
   name: {type: string}
   country: {type: string}
 """
-
-
-def parquet(rows: Sequence[Row], types: Mapping[str, str | pa.DataType]) -> bytes:
-    """The rows as a Parquet file with the columns that any of them has, in the order they first stand in."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    arrow = {n: t if isinstance(t := types[n], pa.DataType) else arrow_type(t) for n in names}
-    columns = {n: pa.array([row.get(n) for row in rows], type=t) for n, t in arrow.items()}
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="none", store_schema=False)
-    return bytes(sink.getvalue())
 
 
 class ReplicatedLake:
@@ -110,52 +92,30 @@ class ReplicatedLake:
 
     def waiting(self, table: str = "orders") -> list[str]:
         """The partitions that have objects which are not in silver yet."""
-        found = planning.find_landed(
-            self.lake,
-            self.dataset(table),
-            after=None,
-            lookback=timedelta(hours=1),
-            limit=1_000_000,
-            now=datetime.now(UTC),
-        )
-        return list(found.waiting)
+        return list(lakes.landing(self.lake, table).waiting)
 
     def refresh(
-        self, table: str = "orders", *, partitions: Sequence[str] | None = None, only_waiting: bool = True
+        self, table: str = "orders", *, partitions: Sequence[str] | None = None, replay: bool = False
     ) -> StepReport:
         """Admit and process some partitions (all that wait, unless told otherwise) in one step."""
-        dataset = self.dataset(table)
         chosen = self.waiting(table) if partitions is None else partitions
-        operations.admit(self.lake, dataset, chosen)
-        return operations.refresh_silver(self.lake, dataset, chosen, run=self.run, only_waiting=only_waiting)
+        return lakes.process(self.lake, table, chosen, replay=replay, engine=self.engine)
 
-    def run(self, request: StepRequest) -> StepReport:
-        """Run a step on this lake's engine."""
-        return execute(request, lake=self.lake, engine=self.engine)
+    def rebuild(self, table: str = "orders") -> StepReport:
+        """Make a table anew from all that landed."""
+        return lakes.rebuild(self.lake, table, engine=self.engine)
 
     def owed(self) -> dict[str, set[date]]:
-        """The event dates that each daily gold table has to compute; tables that owe nothing are left out."""
-        owed = planning.owed_by_gold(self.lake, self.engine, now=datetime.now(UTC))
-        return {name: set(debt.dates) for name, debt in owed.items() if debt.dates}
+        """The event dates that gold tables have to compute; tables that owe nothing are left out."""
+        return lakes.owed(self.lake)
 
     def refresh_gold(self) -> dict[str, set[date]]:
         """Compute what gold owes; returns which dates of which table those were."""
-        owed = self.owed()
-        tables = gold_tables(self.lake.datasets)
-        for name, dates in owed.items():
-            operations.refresh_gold(self.lake, tables[name], dates, run=self.run)
-        for name in planning.stale_totals(self.lake, now=datetime.now(UTC)):
-            operations.refresh_gold(self.lake, tables[name], (), run=self.run)
-        return owed
+        return lakes.compute_gold(self.lake, engine=self.engine)
 
     def rows(self, table: str, *columns: str) -> list[dict[str, Any]]:
-        """The rows of a table named by zone and name, in the order of all their columns; [] when there is none."""
-        scanned = delta.scan(self.lake.uri(table))
-        if scanned is None:
-            return []
-        chosen = columns or (pl.all().exclude("etl_timestamp", "source_filename"),)
-        rows = scanned.select(*chosen).collect().to_dicts()
-        return sorted((dict(sorted(row.items())) for row in rows), key=lambda row: [str(v) for v in row.values()])
+        """The rows of a table named by zone and name: these columns, or all that do not tell when a row was written."""
+        return lakes.rows(self.lake, table, *columns)
 
     def silver(self, table: str = "orders", *columns: str) -> dict[Any, tuple[Any, ...]]:
         """The declared columns (or those named) of the live rows by their key (a tuple when it is composite)."""
@@ -167,9 +127,9 @@ class ReplicatedLake:
         return found
 
     def ledger(self, table: str = "orders") -> dict[str, tuple[str, int | None, int | None, str | None]]:
-        """By file name: status, rows accepted, rows rejected and the error."""
-        rows = self.lake.ledger.all_rows().filter(pl.col("dataset") == table).collect().to_dicts()
-        return {r["key"].rpartition("/")[2]: (r["status"], r["rows_out"], r["rows_rejected"], r["error"]) for r in rows}
+        """By file name: status, rows accepted, rows rejected and the reason."""
+        rows = self.lake.ledger.rows(table).select("key", "status", "rows_out", "rows_rejected", "reason").iter_rows()
+        return {key.rpartition("/")[2]: (status, out, rejected, why) for key, status, out, rejected, why in rows}
 
     def tables(self, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
         """The rows of some tables, without what tells when or from which copy they came."""

@@ -7,14 +7,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
-from datalake_assets.lake.steps.execute import execute
-from datalake_assets.lake.steps.refresh import Run, admit, refresh_silver
+from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.layout import Layout
-from datalake_assets.lake.store.step import StepReport, StepRequest
+from datalake_assets_tests import lakes
 
 HOUR = "2026-03-01-10:00"
 FOLDER = "2026/03/01/10"
@@ -81,19 +79,9 @@ def land(lake: Lake, key: str, records: Sequence[Mapping[str, Any] | str] | byte
     return key
 
 
-def runner(lake: Lake) -> Run:
-    """What runs steps of a lake on Polars."""
-
-    def run(request: StepRequest) -> StepReport:
-        return execute(request, lake=lake, engine=PolarsEngine())
-
-    return run
-
-
-def process(lake: Lake, dataset: Dataset, *partitions: str, only_waiting: bool = True) -> StepReport:
+def process(lake: Lake, dataset: Dataset, *partitions: str, replay: bool = False) -> StepReport:
     """Admit what landed in some partitions and bring it to silver."""
-    admit(lake, dataset, partitions)
-    return refresh_silver(lake, dataset, partitions, run=runner(lake), only_waiting=only_waiting)
+    return lakes.process(lake, dataset.name, partitions, replay=replay)
 
 
 def landed(key: str, **changes: Any) -> LandedObject:

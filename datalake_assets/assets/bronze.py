@@ -1,12 +1,15 @@
 """`bronze/<dataset>`: landed objects are admitted to the ledger."""
 
+from collections import Counter
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.partitions import landing_partitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset, EventStream
-from datalake_assets.lake.steps.refresh import admit
+from datalake_assets.lake.steps.planning import admit
 
 
 def bronze_key(dataset: Dataset) -> dg.AssetKey:
@@ -37,11 +40,15 @@ def build_bronze(lake: Lake, dataset: Dataset, *, partitions_per_run: int) -> dg
     def bronze(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         partitions = list(context.partition_keys)
         with only_transient_retries():
-            objects, new = admit(lake, dataset, partitions)
+            objects, new = admit(lake, dataset, partitions, now=datetime.now(UTC))
+        count, size = Counter[str](), Counter[str]()
+        for landed in objects:
+            count[landed.partition] += 1
+            size[landed.partition] += landed.size
         for partition in partitions:
-            own = [o for o in objects if o.partition == partition]
-            counts = {"partition_objects": len(own), "partition_bytes": sum(o.size for o in own)}
+            counts = {"partition_objects": count[partition], "partition_bytes": size[partition]}
             context.add_asset_metadata(counts, asset_key=bronze_key(dataset), partition_key=partition)
+        context.log.info("%d objects lie in %d partitions, %d of them new", len(objects), len(partitions), new)
         return dg.MaterializeResult(
             asset_key=bronze_key(dataset),
             metadata={"objects": len(objects), "objects_new": new, "bytes": sum(o.size for o in objects)},

@@ -1,78 +1,46 @@
 """What a materialization shows: schemas, counts, places, seconds."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
-from datalake_assets.lake.spec.columns import (
-    ADDED_COLUMNS,
-    CHANGE_ORDER,
-    ETL_TIMESTAMP,
-    EVENT_DATE,
-    EVENT_TIME,
-    QUALITY_SCORE,
-    RECORD_HASH,
-    SOURCE_FILENAME,
-    UNKNOWN,
-)
-from datalake_assets.lake.spec.dataset import Column, Dataset, EventStream
-from datalake_assets.lake.store import delta
-from datalake_assets.lake.store.step import PartitionCounts, StepReport
-
-_ADDED = {
-    EVENT_TIME: ("timestamp", "When it happened, UTC"),
-    EVENT_DATE: ("date", "The day it happened, UTC; the table's partition"),
-    SOURCE_FILENAME: ("string", "The landed object it came with, relative to bronze"),
-    RECORD_HASH: ("string", "SHA-256 (hex) of the canonical record"),
-    QUALITY_SCORE: ("double", "The share of declared columns that have a value, 0 to 1"),
-    ETL_TIMESTAMP: ("timestamp", "When the lake wrote the row, UTC"),
-    UNKNOWN: ("string", "What the contract does not declare, as JSON text"),
-    CHANGE_ORDER: ("string", "The place of the row's newest change in the total order of changes"),
-}
-assert _ADDED.keys() == ADDED_COLUMNS  # noqa: S101 (a new column must be described)
+from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
+from datalake_assets.lake.store.table import Table
 
 
-def silver_schema(dataset: Dataset) -> dg.TableSchema:
-    """The columns of a silver table: the declared ones, then those the lake adds."""
-    left_out = {CHANGE_ORDER} if isinstance(dataset, EventStream) else set()
-    if dataset.unknown_fields != "keep":
-        left_out.add(UNKNOWN)
-    added = {n: Column(type=t, description=d) for n, (t, d) in _ADDED.items() if n not in left_out}
-    return table_schema(dict(dataset.columns) | added, key=dataset.key)
+def table_metadata(table: Table) -> dict[str, Any]:
+    """What is known of a table before it is ever written."""
+    return {
+        "dagster/table_name": table.spec.sql_name,
+        "dagster/uri": table.uri,
+        "dagster/column_schema": table_schema(table.spec),
+        "dagster/storage_kind": "deltalake",
+    }
 
 
-def table_schema(columns: Mapping[str, Column], *, key: tuple[str, ...] = ()) -> dg.TableSchema:
-    """Declared columns as Dagster shows them."""
+def table_schema(spec: TableSpec) -> dg.TableSchema:
+    """The columns of a table as Dagster shows them."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name,
                 type=column.type,
                 description=column.description or None,
-                constraints=dg.TableColumnConstraints(nullable=not (column.required or name in key)),
-                tags={"key": ""} if name in key else {},
+                constraints=dg.TableColumnConstraints(nullable=not (column.required or name in spec.key)),
+                tags={"key": ""} if name in spec.key else {},
             )
-            for name, column in columns.items()
+            for name, column in spec.columns.items()
         ]
     )
 
 
-def table_metadata(*, name: str, uri: str, schema: dg.TableSchema) -> dict[str, Any]:
-    """What is known of a table before it is ever written."""
-    return {
-        "dagster/table_name": name,
-        "dagster/uri": uri,
-        "dagster/column_schema": schema,
-        "dagster/storage_kind": "deltalake",
-    }
-
-
-def step_metadata(report: StepReport, *, uri: str) -> dict[str, Any]:
+def step_metadata(report: StepReport, *, table: Table) -> dict[str, Any]:
     """What a step did, for the materializations it made."""
     days = [day.isoformat() for day in report.touched_dates]
+    withheld = {day.isoformat(): reason for day, reason in report.withheld.items()}
     return {
-        "dagster/row_count": delta.row_count(uri),
+        "dagster/row_count": table.open().row_count,
         "rows_in": report.rows_in,
         "rows_out": report.rows_out,
         "rows_rejected": report.rows_rejected,
@@ -83,6 +51,8 @@ def step_metadata(report: StepReport, *, uri: str) -> dict[str, Any]:
         "rejects_by_reason": dg.MetadataValue.json(report.rejects),
         "engine": report.engine,
         "seconds": round(sum(report.seconds.values()), 3),
+        **({"failed": dg.MetadataValue.json(list(report.failed))} if report.failed else {}),
+        **({"withheld": dg.MetadataValue.json(withheld)} if withheld else {}),
         **{f"seconds_{stage}": round(seconds, 3) for stage, seconds in report.seconds.items()},
     }
 

@@ -6,28 +6,17 @@ import dagster as dg
 
 from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.failures import only_transient_retries
-from datalake_assets.assets.metadata import (
-    partition_metadata,
-    silver_schema,
-    step_metadata,
-    table_metadata,
-    table_schema,
-)
+from datalake_assets.assets.metadata import partition_metadata, step_metadata, table_metadata
 from datalake_assets.assets.partitions import landing_partitions
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.spec.dataset import CdcTable, Column, Dataset
-from datalake_assets.lake.steps.refresh import refresh_silver
+from datalake_assets.lake.spec import tables
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset
+from datalake_assets.lake.steps.messages import StepRequest
+from datalake_assets.lake.store.table import Table
 from datalake_assets.resources.runners import Runner
 
 ONLY_WAITING_TAG = "datalake/only_waiting"
 """A run with this tag passes over objects that were processed before; sensors set it, people who replay do not."""
-
-_VALIDITY = {
-    "operation": Column(type="string", description="L (load), I, U or D"),
-    "valid_from": Column(type="timestamp", description="When the change was committed, UTC"),
-    "valid_to": Column(type="timestamp", description="When the next change was committed; null for the newest"),
-    "is_current": Column(type="boolean", description="Whether this is the live row"),
-}
 
 
 def silver_key(dataset: Dataset) -> dg.AssetKey:
@@ -50,37 +39,27 @@ def build_silver(
     lake: Lake, dataset: Dataset, *, partitions_per_run: int, freshness: dg.FreshnessPolicy
 ) -> dg.AssetsDefinition:
     """The silver assets of a dataset; one step writes them together."""
+    written = {silver_key(dataset): lake.silver(dataset)}
+    if isinstance(dataset, CdcTable) and dataset.history:
+        written[history_key(dataset)] = lake.table(tables.history_table(dataset))
 
-    def spec(key: dg.AssetKey, description: str, uri: str, schema: dg.TableSchema) -> dg.AssetSpec:
+    def spec(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
         return dg.AssetSpec(
             key,
             deps=[bronze_key(dataset)],
-            description=description,
+            description=table.spec.description,
             group_name="silver",
             owners=[dataset.owner],
             kinds={"silver", "polars", "deltalake"},
             partitions_def=landing_partitions(dataset, start=lake.start),
-            metadata=table_metadata(name=".".join(key.path), uri=uri, schema=schema),
+            metadata=table_metadata(table),
             freshness_policy=freshness,
             skippable=True,
         )
 
-    uris = {silver_key(dataset): lake.layout.silver_table(dataset.name)}
-    specs = [spec(silver_key(dataset), dataset.description, uris[silver_key(dataset)], silver_schema(dataset))]
-    if history_key(dataset) in silver_keys(dataset):
-        uris[history_key(dataset)] = lake.layout.history_table(dataset.name)
-        specs.append(
-            spec(
-                history_key(dataset),
-                f"Every change of {dataset.name} with the time it was valid (type 2).",
-                uris[history_key(dataset)],
-                table_schema(dict(dataset.columns) | _VALIDITY, key=dataset.key),
-            )
-        )
-
     @dg.multi_asset(
         name=f"silver_{dataset.name}",
-        specs=specs,
+        specs=[spec(key, table) for key, table in written.items()],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(partitions_per_run),
         pool=f"silver_{dataset.name}",
@@ -88,17 +67,19 @@ def build_silver(
     def silver(
         context: dg.AssetExecutionContext, runner: dg.ResourceParam[Runner]
     ) -> Iterator[dg.MaterializeResult[None]]:
+        request = StepRequest(
+            zone="silver",
+            name=dataset.name,
+            partitions=tuple(context.partition_keys),
+            replay=ONLY_WAITING_TAG not in context.run.tags,
+        )
         with only_transient_retries():
-            report = refresh_silver(
-                lake,
-                dataset,
-                list(context.partition_keys),
-                run=lambda request: runner.run(request, lake=lake),
-                only_waiting=ONLY_WAITING_TAG in context.run.tags,
-            )
+            report = runner.run(request, lake=lake)
+        for failure in report.failed:
+            context.log.warning("not read, tried again later: %s", failure)
         for key in sorted(context.selected_asset_keys):
             for counts in report.partitions:
                 context.add_asset_metadata(partition_metadata(counts), asset_key=key, partition_key=counts.partition)
-            yield dg.MaterializeResult(asset_key=key, metadata=step_metadata(report, uri=uris[key]))
+            yield dg.MaterializeResult(asset_key=key, metadata=step_metadata(report, table=written[key]))
 
     return silver

@@ -17,10 +17,10 @@ from datalake_assets.cli.instance import alone
 from datalake_assets.cli.stopping import Stop
 from datalake_assets.definitions import build_definitions
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.steps.planning import gold_undone, gold_work, landing_undone
 from datalake_assets.sensors.landing import EVERYTHING, look_for_landed
 from datalake_assets.sensors.requests import PlannedRun, Todo, gold_todos, landing_todos, planned_runs
 from datalake_assets.sensors.under_way import CUT_TAG
-from datalake_assets.sensors.work import gold_work, undone
 from datalake_assets.settings import Settings
 
 COMMAND = "datalake run"
@@ -74,6 +74,7 @@ class Runs:
         self._failures: dict[str, int] = {}
         self._times: dict[tuple[str, str], int] = {}
         self._failed: list[_Failed] = []
+        self._left: list[str] = []
 
     def to_the_end(self) -> Outcome:
         """Process all that has landed, to gold, until nothing is left or all that is left failed here.
@@ -85,7 +86,7 @@ class Runs:
             while self._land() + self._refresh_gold():
                 pass
             self.outcome.failed = [(f.run_id, f.reason) for f in self._failed if not self._is_made_good(f)]
-            self.outcome.undone.extend(undone(self._lake, now=datetime.now(UTC)))
+            self.outcome.undone = self._left  # of the last look, after which there was nothing to run
             return self.outcome
 
     def cut(self, reason: str) -> None:
@@ -98,14 +99,14 @@ class Runs:
         now = datetime.now(UTC)
         names = sorted(self._lake.datasets)
         found = look_for_landed(self._lake, names, after={}, limit=EVERYTHING, settings=self._settings, now=now)
-        later = (f"{name}: {line}" for name, work in found.work.items() for line in work.later)
-        self.outcome.undone = [*found.faults.values(), *later]
+        self._left = [*found.faults.values(), *landing_undone(found.work)]
         return self._do(landing_todos(self._lake, found.work), reason="objects landed that are not in silver")
 
     def _refresh_gold(self) -> int:
         now = datetime.now(UTC)
-        todos = gold_todos(self._lake, gold_work(self._lake, now=now), today=now.date())
-        return self._do(todos, reason="silver touched these dates")
+        work = gold_work(self._lake, now=now)
+        self._left += gold_undone(work)
+        return self._do(gold_todos(self._lake, work, today=now.date()), reason="silver touched these dates")
 
     def _do(self, todos: Iterable[Todo], *, reason: str) -> int:
         """Make the runs that do some work; returns how many were made."""
@@ -142,7 +143,8 @@ class Runs:
         self.running = None
 
     def _note(self, run: PlannedRun, result: dg.ExecuteInProcessResult) -> None:
-        done = {event.step_key for event in result.all_events if event.is_step_success}
+        # A step that materialized did its work, or noted in the lake what it could not do, which has its own retries.
+        done = {e.step_key for e in result.all_events if e.is_step_success or e.is_step_materialization}
         left = frozenset(piece for piece in run.pieces if piece[0] not in done)
         length = count_partitions(run.partitions[0], run.partitions[-1]) if run.partitions else 1
         for step in {step for step, _ in left}:

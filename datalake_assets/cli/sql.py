@@ -9,10 +9,8 @@ import polars as pl
 from deltalake import QueryBuilder
 from deltalake.exceptions import DeltaError
 
-from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.spec.dataset import CdcTable
-from datalake_assets.lake.store import delta
+from datalake_assets.lake.store.table import Table
 
 _READS = re.compile(r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*\(*\s*(?:select|with|values)\b", re.IGNORECASE | re.DOTALL)
 
@@ -21,18 +19,9 @@ class QueryError(ValueError):
     """A statement that can't be run; says why."""
 
 
-def tables(lake: Lake) -> dict[str, str]:
-    """The place of every table that the lake can have, by the name it has in SQL."""
-    found: dict[str, str] = {}
-    for name, dataset in lake.datasets.items():
-        found[f"silver.{name}"] = lake.layout.silver_table(name)
-        found[f"quarantine.{name}"] = lake.layout.quarantine_table(name)
-        if isinstance(dataset, CdcTable):
-            found[f"silver.{name}_tombstones"] = lake.layout.tombstone_table(name)
-            if dataset.history:
-                found[f"silver.{name}_history"] = lake.layout.history_table(name)
-    found |= {f"gold.{name}": lake.layout.gold_table(name) for name in gold_tables(lake.datasets)}
-    return found | {"ledger": lake.layout.ledger, "steps": lake.layout.steps}
+def tables(lake: Lake) -> dict[str, Table]:
+    """Every table that the lake can have, by the name it has in SQL."""
+    return {spec.sql_name: lake.table(spec) for spec in lake.specs()}
 
 
 def query(lake: Lake, statement: str) -> pl.DataFrame:
@@ -43,16 +32,8 @@ def query(lake: Lake, statement: str) -> pl.DataFrame:
     if not _READS.match(statement):
         raise QueryError("only a SELECT (or WITH … SELECT) can be run here")
     known = tables(lake)
-    builder = QueryBuilder()
     try:
-        for schema in ("silver", "gold", "quarantine"):
-            builder.execute(f"CREATE SCHEMA {schema}").read_all()
-        for name, uri in known.items():
-            if re.search(rf"\b{re.escape(name)}\b", statement, re.IGNORECASE):
-                table = delta.open_table(uri)
-                if table is not None:
-                    builder.register(name, table)
-        return pl.DataFrame(builder.execute(statement).read_all())
+        return pl.DataFrame(_opened(known, statement).execute(statement).read_all())
     except DeltaError as error:
         missing = re.search(r"table '([\w.]+)' not found", str(error))
         if missing:
@@ -60,3 +41,22 @@ def query(lake: Lake, statement: str) -> pl.DataFrame:
             reason = "holds nothing yet; run `datalake run`" if name in known else "is no table of this lake"
             raise QueryError(f"{name} {reason}. Tables: {', '.join(sorted(known))}") from None
         raise QueryError(str(error)) from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise QueryError(f"a column can't be shown: {error}; cast it to text, or name it apart with AS") from None
+    except Exception as error:  # what goes wrong while it computes, such as a division by zero, has no type of its own
+        if type(error) is not Exception:
+            raise
+        raise QueryError(str(error)) from None
+
+
+def _opened(known: dict[str, Table], statement: str) -> QueryBuilder:
+    """DataFusion with the tables that a statement names."""
+    builder = QueryBuilder()
+    for schema in ("silver", "gold", "quarantine"):
+        builder.execute(f"CREATE SCHEMA {schema}").read_all()
+    for name, table in known.items():
+        if re.search(rf"\b{re.escape(name)}\b", statement, re.IGNORECASE):
+            handle = table.open().handle
+            if handle is not None:
+                builder.register(name, handle)
+    return builder

@@ -1,17 +1,62 @@
-"""The lake as one thing: its datasets, its places, its landing zone, ledger and step log.
+"""The lake as one thing: its datasets, its places, its landing zone, its tables and its memory.
 
 Building one reads nothing; each part touches the disk or the network when it is first asked for something.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 
-from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.store.landing import LandingZone, open_store
+from datalake_assets.lake.gold.registry import gold_tables
+from datalake_assets.lake.gold.table import GoldTable
+from datalake_assets.lake.readers.batch import Limits
+from datalake_assets.lake.spec import tables
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.store.landing import LandingZone
 from datalake_assets.lake.store.layout import Layout
 from datalake_assets.lake.store.ledger import Ledger
-from datalake_assets.lake.store.step_log import StepLog
+from datalake_assets.lake.store.objects import open_objects
+from datalake_assets.lake.store.pending import Consumer, Pending
+from datalake_assets.lake.store.table import Table
+from datalake_assets.lake.store.verdicts import Verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTables:
+    """The tables that a step over events writes."""
+
+    silver: Table
+    duplicates: Table
+
+    def beside(self, folder: str) -> "StreamTables":
+        """The same tables in a folder of their own."""
+        return StreamTables(self.silver.moved(folder), self.duplicates.moved(folder))
+
+    @property
+    def all(self) -> tuple[Table, ...]:
+        """Every table, in the order in which they are swapped: silver, which others serve, last."""
+        return self.duplicates, self.silver
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaTables:
+    """The tables that a step over changes writes; `history` where the dataset keeps one."""
+
+    silver: Table
+    tombstones: Table
+    history: Table | None
+
+    def beside(self, folder: str) -> "ReplicaTables":
+        """The same tables in a folder of their own."""
+        history = self.history.moved(folder) if self.history else None
+        return ReplicaTables(self.silver.moved(folder), self.tombstones.moved(folder), history)
+
+    @property
+    def all(self) -> tuple[Table, ...]:
+        """Every table, in the order in which they are swapped: silver, which others serve, last."""
+        return (*([self.history] if self.history else []), self.tombstones, self.silver)
 
 
 @dataclass(frozen=True)
@@ -22,24 +67,69 @@ class Lake:
     datasets: dict[str, Dataset]
     start: datetime
     first_event_date: date
+    limits: Limits = field(default_factory=Limits)
 
     @cached_property
     def landing(self) -> LandingZone:
         """The landed objects."""
-        return LandingZone(open_store(self.layout.bronze), self.start)
+        return LandingZone(open_objects(self.layout.bronze), self.start)
 
-    @property
+    @cached_property
+    def gold_tables(self) -> dict[str, GoldTable]:
+        """The gold tables that the datasets give, by name."""
+        return gold_tables(self.datasets)
+
+    @cached_property
     def ledger(self) -> Ledger:
         """The memory of what landed."""
-        return Ledger(self.layout.ledger)
+        return Ledger(self.table(tables.LEDGER))
 
-    @property
-    def step_log(self) -> StepLog:
-        """The memory of what was computed."""
-        return StepLog(self.layout.steps)
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """The memory of what was found wrong."""
+        return Verdicts(self.table(tables.VERDICTS))
 
-    def uri(self, table: str) -> str:
-        """The place of a table named by zone and name, such as `silver/orders` or `quarantine/web_events`."""
-        zone, _, name = table.partition("/")
-        places = {"silver": self.layout.silver, "gold": self.layout.gold, "quarantine": self.layout.quarantine}
-        return f"{places[zone]}/{name}"
+    @cached_property
+    def pending(self) -> Pending:
+        """The memory of what gold owes."""
+        return Pending(self.table(tables.PENDING))
+
+    def table(self, spec: TableSpec) -> Table:
+        """A table of the registry at its place."""
+        return Table(spec, self.layout.place_of(spec))
+
+    def specs(self) -> Iterator[TableSpec]:
+        """Every table that the lake can have."""
+        for dataset in self.datasets.values():
+            yield from tables.dataset_tables(dataset)
+        for gold in self.gold_tables.values():
+            yield gold.spec
+        yield from (tables.LEDGER, tables.PENDING, tables.VERDICTS)
+
+    def silver(self, dataset: Dataset) -> Table:
+        """A dataset's cleaned rows."""
+        return self.table(tables.silver_table(dataset))
+
+    def quarantine(self, dataset: Dataset) -> Table:
+        """A dataset's rejected records."""
+        return self.table(tables.quarantine_table(dataset))
+
+    def stream_tables(self, dataset: EventStream) -> StreamTables:
+        """What a step over a stream's events writes."""
+        return StreamTables(self.silver(dataset), self.table(tables.duplicates_table(dataset)))
+
+    def replica_tables(self, dataset: CdcTable) -> ReplicaTables:
+        """What a step over a table's changes writes."""
+        history = self.table(tables.history_table(dataset)) if dataset.history else None
+        return ReplicaTables(self.silver(dataset), self.table(tables.tombstones_table(dataset)), history)
+
+    def sources(self) -> dict[str, Table]:
+        """The tables that gold reads, by the names that gold has for them, such as `silver/orders`."""
+        found = {f"silver/{d.name}": self.silver(d) for d in self.datasets.values()}
+        found |= {f"quarantine/{d.name}": self.quarantine(d) for d in self.datasets.values()}
+        return found | {f"gold/{g.name}": self.table(g.spec) for g in self.gold_tables.values()}
+
+    def consumer(self, gold: GoldTable) -> Consumer:
+        """A gold table as its debts see it."""
+        lookups = tuple(lookup.table for lookup in gold.lookups)
+        return Consumer(gold.name, self.table(gold.spec), gold.sources, lookups, daily=gold.daily)

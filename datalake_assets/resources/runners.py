@@ -5,7 +5,7 @@ from typing import Protocol
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.execute import execute
-from datalake_assets.lake.store.step import StepReport, StepRequest
+from datalake_assets.lake.steps.messages import StepReport, StepRequest
 
 
 class Runner(Protocol):

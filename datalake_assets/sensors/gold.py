@@ -7,9 +7,9 @@ import dagster as dg
 
 from datalake_assets.assets.jobs import GOLD_JOB, Jobs
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.steps.planning import GoldWork, gold_work
 from datalake_assets.sensors.requests import gold_todos, planned_runs
 from datalake_assets.sensors.under_way import under_way
-from datalake_assets.sensors.work import GoldWork, gold_work
 from datalake_assets.settings import Settings
 
 SENSOR = "gold_refresh"

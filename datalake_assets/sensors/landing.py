@@ -14,9 +14,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from datalake_assets.assets.jobs import GOLD_JOB, Jobs
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.steps.planning import LandingWork, landing_work
 from datalake_assets.sensors.requests import landing_todos, planned_runs
 from datalake_assets.sensors.under_way import under_way
-from datalake_assets.sensors.work import LandingWork, landing_work
 from datalake_assets.settings import Settings
 
 SENSOR = "landing"

@@ -17,8 +17,8 @@ from datalake_assets.assets.partitions import CADENCE_STEPS, DAY, PARTITION_TAG,
 from datalake_assets.assets.silver import ONLY_WAITING_TAG, silver_key, silver_keys
 from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.planning import clamp_date
-from datalake_assets.sensors.work import GoldWork, LandingWork
+from datalake_assets.lake.steps.gold import clamp_date
+from datalake_assets.lake.steps.planning import GoldWork, LandingWork
 
 DATASET_TAG, REASON_TAG = "datalake/dataset", "datalake/reason"
 _PRIORITY = {"dagster/priority": "-1"}  # people's runs have 0 and go first

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
+from dagster._core.execution.stats import StepEventStatus
 
 from datalake_assets.assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, count_partitions
 from datalake_assets.sensors.requests import REASON_TAG, Todo
@@ -108,6 +109,7 @@ def _known(record: dg.RunRecord, *, done: frozenset[str] = frozenset(), ended: d
 
 def _failed(instance: dg.DagsterInstance, record: dg.RunRecord) -> KnownRun:
     stats = instance.get_run_step_stats(record.dagster_run.run_id)
-    done = frozenset(step.step_key for step in stats if step.status is not None and step.status.value == "SUCCESS")
+    # A step that materialized did its work, or noted in the lake what it could not do, which has its own retries.
+    done = frozenset(s.step_key for s in stats if s.status is StepEventStatus.SUCCESS or s.materialization_events)
     ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp
     return _known(record, done=done, ended=ended)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import PurePosixPath
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
@@ -90,13 +89,13 @@ class Landing:
     def _create(self, delivery: Delivery) -> None:
         """Create the object, with its time of modification where that can be chosen (S3 has no such choice).
 
-        The time is set before the object gets its name, so that no listing ever sees it with another one.
+        The time is set before the object gets its name, at the root of bronze, which is no dataset's folder: so no
+        listing ever sees it with another one.
         """
         if delivery.modified is None or not isinstance(self.store, LocalStore) or self.store.prefix is None:
             obstore.put(self.store, delivery.key, delivery.body, mode="create")
             return
-        path = PurePosixPath(delivery.key)
-        unnamed = str(path.with_name(f"_{path.name}"))
+        unnamed = f"_{delivery.key.replace('/', '-')}"
         obstore.put(self.store, unnamed, delivery.body)
         moment = delivery.modified.timestamp()
         os.utime(self.store.prefix / unnamed, (moment, moment))

@@ -30,7 +30,7 @@ def hang(self, request, *, lake):
                 raise
 
 InProcessRunner.run = hang
-from datalake_assets.cli.app import main
+from datalake_assets.cli.__main__ import main
 main()
 """
 _IN_THE_BACKGROUND = 'trap "" INT TERM; exec "$@"'  # as a script's background job: the signals are ignored

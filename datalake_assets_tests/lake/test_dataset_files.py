@@ -7,61 +7,19 @@ import pytest
 from datalake_assets.lake.spec.dataset import CdcTable, EventStream
 from datalake_assets.lake.spec.dataset_files import DatasetError, load_dataset, load_datasets
 from datalake_assets.settings import Settings
+from datalake_assets_tests.lake.dataset_texts import EVENTS, TABLE, refusal, with_line
 
 KNOWN_TYPES = (
     "binary, boolean, date, double, float, int16, int32, int64, int8, json, string, timestamp, "
     "decimal(p,s) with p <= 38"
 )
-EVENTS = """\
-name: clicks
-kind: event_stream
-description: Clicks of a page.
-owner: team:web
-landing: {prefix: firehose/clicks, cadence: hourly}
-key: [id]
-event_time: {column: at, unit: s}
-schema:
-  type: object
-  required: [id, at]
-  properties:
-    id: {type: string}
-    at: {type: integer}
-    amount: {type: number, x-lake-type: "decimal(12,2)"}
-"""
-TABLE = """\
-name: orders
-kind: cdc_table
-description: Orders.
-owner: team:shop
-landing: {prefix: dms/public/orders}
-key: [id]
-columns:
-  id: {type: int64, required: true}
-  placed: {type: timestamp}
-event_time: {column: placed}
-history: true
-"""
+UNDECLARED = "rename it at the source, or leave it undeclared (it is kept in `_unknown`)"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An empty folder for dataset files."""
     return tmp_path
-
-
-def refusal(folder: Path, *texts: str) -> list[str]:
-    """The lines with which these files (`1.yaml`, `2.yaml`, …) are refused, without the folder."""
-    for n, text in enumerate(texts, start=1):
-        (folder / f"{n}.yaml").write_text(text)
-    with pytest.raises(DatasetError) as refused:
-        load_datasets(folder)
-    return str(refused.value).replace(f"{folder}/", "").splitlines()
-
-
-def with_line(text: str, old: str, new: str) -> str:
-    """A dataset file with one of its lines written otherwise."""
-    assert old in text
-    return text.replace(old, new)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +36,7 @@ def with_line(text: str, old: str, new: str) -> str:
             "colour: red",
             (
                 "1.yaml:6: unknown key `colour`; known here: name, description, owner, landing, key, "
-                "max_rejected_fraction, kind, event_time, schema, unknown_fields, event_type"
+                "max_rejected_fraction, min_records, kind, event_time, schema, unknown_fields, event_type"
             ),
         ),
         ("owner: team:web\n", "", "1.yaml:1: `owner` is missing; add it"),
@@ -169,8 +127,8 @@ def with_line(text: str, old: str, new: str) -> str:
             "amount: {type",
             "the amount: {type",
             (
-                "1.yaml:14: column 'the amount' can't be one: Delta tables allow no space, quote, backslash or any "
-                "of ,;{}()= in a name; rename it at the source, or leave it undeclared (it is kept in `_unknown`)"
+                "1.yaml:14: column 'the amount' can't be one: no space, quote, backtick, backslash, dot or any of "
+                ",;{}()= may stand in a name, as Delta or Spark does not take it; " + UNDECLARED
             ),
         ),
         (
@@ -205,6 +163,7 @@ def with_line(text: str, old: str, new: str) -> str:
             "event_type: kind",
             "1.yaml:6: event_type column 'kind' is not declared; declare it, or name one that is",
         ),
+        ("key: [id]", "min_records: 0", "1.yaml:6: `min_records`: should be greater than or equal to 1, not 0"),
         (
             "key: [id]",
             "max_rejected_fraction: 5",
@@ -253,8 +212,8 @@ def test_a_wrong_event_stream_is_refused(folder: Path, old: str, new: str, told:
             "event_time: {column: placed}",
             "event_time: {column: id}",
             (
-                "1.yaml:10: event_time column 'id' holds int64; declare it as timestamp or date, or give "
-                "event_time a `unit` of s, ms or us"
+                "1.yaml:10: event_time column 'id' holds int64; declare it as timestamp or date, or give event_time "
+                "the `unit` of what it holds: s, ms or us for a number, iso8601 for a string"
             ),
         ),
         (
@@ -286,20 +245,33 @@ def test_every_fault_of_every_file_is_told_at_once(folder: Path) -> None:
 def test_two_datasets_of_one_name_are_refused(folder: Path) -> None:
     other = with_line(EVENTS, "prefix: firehose/clicks", "prefix: firehose/others")
     assert refusal(folder, EVENTS, other) == [
-        f"2.yaml:1: the name 'clicks' is taken by {'1.yaml'}; choose another `name`"
+        "2.yaml:1: the name 'clicks' is taken by 1.yaml; choose another `name`",
+        "2.yaml:1: the name 'clicks_duplicates' (a table of clicks) is taken by 1.yaml; choose another `name`",
     ]
 
 
-def test_a_name_that_a_table_needs_for_its_history_is_refused(folder: Path) -> None:
-    other = with_line(EVENTS, "name: clicks", "name: orders_history")
-    assert refusal(folder, TABLE, other) == [
-        "2.yaml:1: the name 'orders_history' is taken by 1.yaml; choose another `name`"
+@pytest.mark.parametrize(
+    ("text", "name"), [(TABLE, "orders_history"), (TABLE, "orders_tombstones"), (EVENTS, "clicks_duplicates")]
+)
+def test_a_name_that_another_dataset_needs_for_its_tables_is_refused(folder: Path, text: str, name: str) -> None:
+    other = with_line(EVENTS, "name: clicks", f"name: {name}").replace("firehose/clicks", "firehose/others")
+    assert refusal(folder, text, other) == [f"2.yaml:1: the name {name!r} is taken by 1.yaml; choose another `name`"]
+    owner = "clicks" if text is EVENTS else "orders"
+    assert refusal(folder, other, text) == [
+        f"2.yaml:1: the name {name!r} (a table of {owner}) is taken by 1.yaml; choose another `name`"
     ]
 
 
-def test_a_name_of_the_lakes_own_tables_is_refused(folder: Path) -> None:
-    assert refusal(folder, with_line(EVENTS, "name: clicks", "name: ledger")) == [
-        "1.yaml:1: the name 'ledger' is taken by the lake itself; choose another `name`"
+def test_a_table_without_history_leaves_that_name_to_others(folder: Path) -> None:
+    (folder / "1.yaml").write_text(with_line(TABLE, "history: true", "history: false"))
+    (folder / "2.yaml").write_text(with_line(EVENTS, "name: clicks", "name: orders_history"))
+    assert set(load_datasets(folder)) == {"orders", "orders_history"}
+
+
+@pytest.mark.parametrize("name", ["ledger", "pending", "verdicts"])
+def test_a_name_of_the_lakes_own_tables_is_refused(folder: Path, name: str) -> None:
+    assert refusal(folder, with_line(EVENTS, "name: clicks", f"name: {name}")) == [
+        f"1.yaml:1: the name {name!r} is taken by the lake itself; choose another `name`"
     ]
 
 
@@ -328,17 +300,14 @@ def test_an_alias_that_contains_itself_is_refused(folder: Path) -> None:
 
 
 def test_a_file_in_another_encoding_is_refused(folder: Path) -> None:
-    (folder / "1.yaml").write_bytes("description: Caf\xe9".encode("latin-1"))
-    assert refusal(folder) == ["1.yaml: not UTF-8 text (unexpected end of data at byte 16); save it as UTF-8"]
+    (folder / "1.yaml").write_bytes("name: cafe\ndescription: Caf\xe9".encode("latin-1"))
+    assert refusal(folder) == ["1.yaml:2: not UTF-8 text (unexpected end of data); save the file as UTF-8"]
 
 
 def test_a_control_character_is_refused(folder: Path) -> None:
-    assert refusal(folder, "name: cli\x01cks")[0].startswith("1.yaml: not YAML: unacceptable character #x0001")
-
-
-def test_a_schema_value_that_json_does_not_have_is_refused(folder: Path) -> None:
-    (told,) = refusal(folder, with_line(EVENTS, "at: {type: integer}", "at: {type: integer, const: 2026-01-01}"))
-    assert told.startswith("1.yaml:8: `schema`: not a JSON Schema: ")
+    assert refusal(folder, "kind: event_stream\nname: cli\x01cks")[0].startswith(
+        "1.yaml:2: not YAML: unacceptable character #x0001"
+    )
 
 
 def test_an_empty_and_a_missing_folder_are_refused(folder: Path) -> None:
@@ -358,16 +327,6 @@ def test_columns_come_from_the_contract(folder: Path) -> None:
         "at": ("int64", True),
         "amount": ("decimal(12,2)", False),
     }
-
-
-def test_the_fingerprint_follows_the_contract_and_not_the_words_around_it(folder: Path) -> None:
-    def fingerprint(text: str) -> str:
-        (folder / "clicks.yaml").write_text(text)
-        return load_dataset(folder / "clicks.yaml").fingerprint
-
-    plain = fingerprint(EVENTS)
-    assert fingerprint(with_line(EVENTS, "Clicks of a page.", "Clicks.")) == plain
-    assert fingerprint(with_line(EVENTS, "id: {type: string}", "id: {type: string, minLength: 1}")) != plain
 
 
 def test_the_packaged_datasets_are_right() -> None:

@@ -1,20 +1,31 @@
 """Where a landed object belongs, and that looking for objects finds each one at a cost that follows what is asked."""
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from obstore import list_with_delimiter
-from obstore.store import ObjectStore
+from obstore.exceptions import GenericError, InvalidPathError, PermissionDeniedError
 
-from datalake_assets.lake.store import landing
-from datalake_assets.lake.store.landing import LandingZone, is_full_load, landing_time, open_store, parse_partition
+from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.store.key_times import named_time
+from datalake_assets.lake.store.landing import (
+    LandedObject,
+    LandingZone,
+    Page,
+    is_data,
+    is_full_load,
+    is_staged,
+    landing_time,
+    parse_partition,
+)
+from datalake_assets.lake.store.objects import Listed, LocalObjects
 from datalake_assets_tests.streams import stream, table
 
 MODIFIED = datetime(2026, 5, 5, 5, 55, tzinfo=UTC)
@@ -74,12 +85,120 @@ def test_a_full_load_is_known_by_its_name(path: str, full: bool) -> None:
     assert is_full_load(path) is full
 
 
+@pytest.mark.parametrize(
+    ("path", "time"),
+    [
+        ("2026/01/05/20260106-000030123.parquet", "2026-01-06 00:00:30.123000"),
+        ("20141029-1134010000.csv", "2014-10-29 11:34:01.000000"),
+        ("2026/03/01/10/clicks-1-2026-03-01-11-00-02-8f7a.gz", "2026-03-01 11:00:02.000000"),
+        ("2026/03/01/10/LOAD00000001.parquet", None),
+        ("20260301-106012345.parquet", None),
+        ("20260301-104512345/a.parquet", None),
+    ],
+)
+def test_a_name_tells_its_whole_time_whatever_its_folder_says(path: str, time: str | None) -> None:
+    """The changes of a file that DMS named just after midnight, in the folder of the day before, lost to older ones."""
+    found = named_time(path)
+    assert (None if found is None else f"{found:%Y-%m-%d %H:%M:%S.%f}") == time
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a.gz",
+        ".a.gz",
+        "_a.gz",
+        "a#1",
+        "_segment/LOAD00000001.parquet",
+        ".hidden/2026/01/05/a.gz",
+        "orders_awsdms_/a.gz",
+        "_started_orders.json",
+        "_SUCCESS/a",
+        "_SUCCESS\n",
+        "a.crc",
+        "a/",
+    ],
+)
+def test_whatever_has_no_meaning_of_its_own_is_data(path: str) -> None:
+    """Names that begin with a dot or an underscore, and folders of a parallel load that do, were never looked at."""
+    assert is_data(path, size=1)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "awsdms_status/a.parquet",
+        "2026/attrep_history/a.parquet",
+        "_SUCCESS",
+        "2026/01/05/_SUCCESS",
+        "_temporary/0/task_1/part-0",
+        "_committed_4711",
+        "_committed_vacuum4711",
+        "_started_4711",
+        ".part-0.parquet.crc",
+        ".DS_Store",
+        "2026_$folder$",
+    ],
+)
+def test_what_dms_spark_hadoop_and_macos_keep_for_themselves_is_no_data(path: str) -> None:
+    assert not is_data(path, size=1)
+
+
+def test_the_marker_of_a_folder_is_no_data() -> None:
+    assert not is_data("2026/01/", size=0)
+    assert not is_data("", size=0)  # of the dataset's own, as S3's console makes it
+    assert is_data("2026/01/a", size=0)
+
+
+@pytest.mark.parametrize(
+    ("key", "minutes", "etag", "staged"),
+    [
+        ("clicks/a#1", 59, None, True),
+        ("clicks/a#1", 61, None, False),
+        ("clicks/a#1", 0, "1", False),
+        ("clicks/a#b", 0, None, False),
+        ("clicks/a#1.gz", 0, None, False),
+        ("clicks#1/a", 0, None, False),
+    ],
+)
+def test_a_local_file_that_a_producer_has_not_named_yet_is_given_an_hour(
+    key: str, minutes: int, etag: str | None, staged: bool
+) -> None:
+    """Names such as `a#1` were never looked at, also those that were meant."""
+    listed = Listed(key, 1, NOW - timedelta(minutes=minutes), "stamp", etag)
+    assert is_staged(listed, now=NOW) is staged
+
+
+@dataclass
+class Place:
+    """A local folder that tells which of its folders are listed, and refuses what it is told to."""
+
+    files: LocalObjects
+    refused: dict[str, Exception] = field(default_factory=dict)
+    listed: list[str] = field(default_factory=list)
+
+    def folder(self, path: str) -> tuple[list[str], list[Listed]]:
+        self.listed.append(path)
+        if path in self.refused:
+            raise self.refused[path]
+        return self.files.folder(path)
+
+    def etag(self, key: str) -> str:
+        if key in self.refused:
+            raise self.refused[key]
+        return self.files.etag(key)
+
+    def read(self, key: str, *, etag: str, size: int, limit: int) -> bytes:
+        return self.files.read(key, etag=etag, size=size, limit=limit)
+
+
 class Bronze:
-    """A bronze folder, and which of its folders are listed."""
+    """A bronze folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.zone = LandingZone(open_store(str(folder)), START)
+        self.place = Place(LocalObjects(str(folder)))
+        self.zone = LandingZone(self.place, START)
 
     def land(self, key: str, *, modified: datetime = MODIFIED) -> None:
         file = self.folder / key
@@ -89,7 +208,7 @@ class Bronze:
 
     def keys(self, *partitions: str, now: datetime = NOW) -> list[str]:
         """The objects of partitions of `clicks`, without the prefix."""
-        found = self.zone.objects_of(stream(), partitions, now=now)
+        found = self.zone.objects_of(stream(), partitions, now=now).objects
         return [o.key.removeprefix("firehose/clicks/") for o in found]
 
 
@@ -116,27 +235,43 @@ def test_a_daily_source_has_daily_partitions(bronze: Bronze) -> None:
     daily = stream(landing={"prefix": "api/clicks", "cadence": "daily"})
     bronze.land("api/clicks/year=2026/month=03/day=01/a.json")
     bronze.land("api/clicks/year=2026/month=03/day=02/a.json")
-    found = bronze.zone.objects_of(daily, ["2026-03-01"], now=NOW)
+    found = bronze.zone.objects_of(daily, ["2026-03-01"], now=NOW).objects
     assert [(o.key, o.partition) for o in found] == [("api/clicks/year=2026/month=03/day=01/a.json", "2026-03-01")]
 
 
-def test_tables_of_dms_itself_and_hidden_files_are_no_data(bronze: Bronze) -> None:
-    names = ["awsdms_status/a.parquet", "attrep_x.parquet", "_SUCCESS", ".a.parquet.crc", "2026/03/01/10/_tmp/a.gz"]
+def test_what_is_no_data_is_not_found_and_its_folders_are_not_listed(bronze: Bronze) -> None:
+    for name in ["awsdms_status/a.parquet", "2026/03/01/10/_temporary/0/a.gz", "_SUCCESS", "2026/03/01/10/.DS_Store"]:
+        bronze.land(f"firehose/clicks/{name}")
+    bronze.land("firehose/clicks/2026/03/01/10/a.gz#1", modified=NOW)
+    assert bronze.zone.recent(stream(), since=START, now=NOW).objects == []
+    assert not [path for path in bronze.place.listed if "awsdms" in path or "_temporary" in path]
+
+
+def test_hidden_names_are_found_and_a_parallel_loads_folders_too(bronze: Bronze) -> None:
+    names = [
+        ".a.gz",
+        "2026/03/01/10/_a.gz",
+        "2026/03/01/10/a.gz#1",
+        "2026/03/01/10/b\t\n.gz",
+        "_segment/LOAD00000001.gz",
+    ]
     for name in names:
         bronze.land(f"firehose/clicks/{name}")
-    assert bronze.zone.recent(stream(), since=START, now=NOW) == []
+    found = bronze.zone.recent(stream(), since=START, now=NOW)
+    assert [o.key.removeprefix("firehose/clicks/") for o in found.objects] == names
+    assert found.unlisted == ()
 
 
 def test_load_files_and_changes_of_a_table_in_one_folder_go_by_their_own_times(bronze: Bronze) -> None:
     bronze.land("dms/public/orders/LOAD00000001.parquet")
     bronze.land("dms/public/orders/20260301-104512345.parquet")
     bronze.land("dms/public/orders/2026/03/01/10/20260301-104512345.parquet")
-    found = bronze.zone.objects_of(table(), ["2026-03-01-10:00"], now=NOW)
+    found = bronze.zone.objects_of(table(), ["2026-03-01-10:00"], now=NOW).objects
     assert [o.key.removeprefix("dms/public/orders/") for o in found] == [
         "2026/03/01/10/20260301-104512345.parquet",
         "20260301-104512345.parquet",
     ]
-    loads = bronze.zone.objects_of(table(), ["2026-05-05-05:00"], now=NOW)
+    loads = bronze.zone.objects_of(table(), ["2026-05-05-05:00"], now=NOW).objects
     assert [o.key.removeprefix("dms/public/orders/") for o in loads] == ["LOAD00000001.parquet"]
 
 
@@ -152,18 +287,12 @@ def test_what_is_dated_in_the_future_belongs_to_the_current_partition(bronze: Br
     assert bronze.keys("2026-06-01-11:00") == []
 
 
-def test_old_folders_are_not_listed_for_a_new_partition(bronze: Bronze, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_folders_are_not_listed_for_a_new_partition(bronze: Bronze) -> None:
     for month in ("01", "02", "03"):
         for hour in range(24):
             bronze.land(f"firehose/clicks/2026/{month}/01/{hour:02}/a.gz")
-    listed: list[str] = []
-
-    def counted(store: ObjectStore, prefix: str) -> Any:
-        listed.append(prefix.removeprefix("firehose/clicks/").rstrip("/"))
-        return list_with_delimiter(store, prefix)
-
-    monkeypatch.setattr(landing, "list_with_delimiter", counted)
     assert bronze.keys("2026-03-01-10:00") == ["2026/03/01/10/a.gz"]
+    listed = [path.removeprefix("firehose/clicks").strip("/") for path in bronze.place.listed]
     assert listed == ["", "2026", "2026/03", "2026/03/01", "2026/03/01/10"]
 
 
@@ -171,8 +300,85 @@ def test_looking_at_recent_hours_leaves_the_older_ones_out(bronze: Bronze) -> No
     bronze.land("firehose/clicks/2026/03/01/10/a.gz")
     bronze.land("firehose/clicks/2026/06/01/10/a.gz")
     bronze.land("firehose/clicks/undated/a.gz")
-    found = bronze.zone.recent(stream(), since=NOW - timedelta(hours=24), now=NOW)
+    found = bronze.zone.recent(stream(), since=NOW - timedelta(hours=24), now=NOW).objects
     assert [o.key.removeprefix("firehose/clicks/") for o in found] == ["2026/06/01/10/a.gz", "undated/a.gz"]
+
+
+FAULTS = [
+    PermissionError(13, "Permission denied"),
+    PermissionDeniedError("denied"),
+    InvalidPathError("odd key\nin full"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda zone, dataset: zone.recent(dataset, since=START, now=NOW),
+        lambda zone, dataset: zone.sweep(dataset, after=None, limit=10, now=NOW),
+        lambda zone, dataset: zone.objects_of(dataset, ["2026-03-01-09:00", "2026-03-01-11:00"], now=NOW),
+    ],
+    ids=["recent", "sweep", "objects_of"],
+)
+def test_a_folder_that_can_not_be_listed_is_told_and_the_others_are_listed(
+    bronze: Bronze, look: Callable[[LandingZone, Dataset], Page], fault: Exception
+) -> None:
+    """One odd name in a bucket, or one forbidden folder, stopped its whole dataset without a word."""
+    for hour in ("09", "10", "11"):
+        bronze.land(f"firehose/clicks/2026/03/01/{hour}/a.gz")
+    bronze.place.refused["firehose/clicks/2026/03/01/10"] = fault
+    found = look(bronze.zone, stream())
+    assert [o.partition for o in found.objects] == ["2026-03-01-09:00", "2026-03-01-11:00"]
+    reason = str(fault).partition("\n")[0]
+    assert found.unlisted == (f"firehose/clicks/2026/03/01/10 can't be listed: {reason}",)
+
+
+def test_a_fault_of_the_network_is_not_taken_for_an_empty_folder(bronze: Bronze) -> None:
+    bronze.place.refused["firehose/clicks"] = GenericError("connection refused")
+    with pytest.raises(GenericError):
+        bronze.zone.recent(stream(), since=START, now=NOW)
+
+
+def only(bronze: Bronze) -> LandedObject:
+    (found,) = bronze.zone.recent(stream(), since=START, now=NOW).objects
+    return found
+
+
+def test_files_are_not_read_to_be_listed_and_a_copy_of_them_is_the_same_object(bronze: Bronze, tmp_path: Path) -> None:
+    """The identity of a local object held its inode: a lake that was copied landed everything again."""
+    bronze.land("firehose/clicks/a.gz")
+    shutil.copytree(bronze.folder, tmp_path / "copy")
+    copy = Bronze(tmp_path / "copy")
+    found, copied = only(bronze), only(copy)
+    assert (found.etag, copied.etag) == ("", "")
+    assert found.stamp != copied.stamp
+    identified, other = bronze.zone.identified(found), copy.zone.identified(copied)
+    assert identified is not None
+    assert other is not None
+    assert identified.etag
+    assert identified.identity == other.identity
+    assert bronze.zone.identified(identified) is identified
+
+
+def test_an_object_that_vanished_after_it_was_listed_is_none(bronze: Bronze) -> None:
+    bronze.land("firehose/clicks/a.gz")
+    found = only(bronze)
+    (bronze.folder / found.key).unlink()
+    assert bronze.zone.identified(found) is None
+
+
+def test_an_object_that_can_not_be_read_has_an_identity_all_the_same(bronze: Bronze) -> None:
+    """One forbidden file kept the others of its hours from silver."""
+    bronze.land("firehose/clicks/a.gz")
+    found = only(bronze)
+    bronze.place.refused[found.key] = PermissionError(13, "Permission denied")
+    identified, again = bronze.zone.identified(found), bronze.zone.identified(only(bronze))
+    assert identified is not None
+    assert again is not None
+    assert identified.etag.startswith("stamp:")
+    assert identified.identity == again.identity
+    assert bronze.place.read(found.key, etag=identified.etag, size=identified.size, limit=10) == b"{}"
 
 
 DATES = st.datetimes(datetime(2025, 12, 1), datetime(2026, 7, 1)).map(lambda d: d.replace(tzinfo=UTC))  # noqa: DTZ001
@@ -221,4 +427,7 @@ def test_the_objects_of_partitions_are_those_that_a_full_listing_puts_there(
         assert all(START <= parse_partition(o.partition) <= NOW for o in everything)
         known = sorted({o.partition for o in everything} | {"2026-01-01-00:00", "2026-04-04-04:00", "2026-06-01-12:00"})
         asked = data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=3, unique=True))
-        assert bronze.zone.objects_of(stream(), asked, now=NOW) == sorted(o for o in everything if o.partition in asked)
+        found = bronze.zone.objects_of(stream(), asked, now=NOW).objects
+        # Files as new as these bear another stamp at each listing.
+        facts = [(o.key, o.size, o.last_modified, o.partition) for o in everything if o.partition in asked]
+        assert [(o.key, o.size, o.last_modified, o.partition) for o in found] == sorted(facts)

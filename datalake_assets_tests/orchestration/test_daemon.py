@@ -1,4 +1,4 @@
-"""`datalake dev` and `dagster dev` as people use them: files land, gold changes; partitions are backfilled; they end."""
+"""`datalake dev` and `dagster dev` as people use them: files land, gold changes; partitions are backfilled."""
 
 import http.client
 import json
@@ -102,7 +102,7 @@ def _serving(environment: dict[str, str], folder: Path, *program: str) -> Iterat
         process.wait()
 
 
-_DATALAKE_DEV = ("-m", "datalake_assets.cli.app", "dev")
+_DATALAKE_DEV = ("-m", "datalake_assets.cli", "dev")
 _DAGSTER_DEV = ("-m", "dagster", "dev", "-m", "datalake_assets.definitions")
 
 
@@ -123,7 +123,7 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
 
 
 def _records(settings: Settings) -> dict[str, int]:
-    table = Path(settings.layout.gold_table("daily_summary"))
+    table = Path(f"{settings.layout.gold}/daily_summary")
     if not (table / "_delta_log").exists():
         return {}
     rows = pl.read_delta(str(table))
@@ -212,4 +212,4 @@ def test_one_partition_is_materialized_from_the_command_line(
         selected = [*program, "--select", asset, "--partition", "2026-01-01-05:00"]
         done = subprocess.run(selected, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    assert pl.read_delta(settings.layout.silver_table("clicks"))["id"].to_list() == ["a"]
+    assert pl.read_delta(f"{settings.layout.silver}/clicks")["id"].to_list() == ["a"]

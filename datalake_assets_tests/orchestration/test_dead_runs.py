@@ -114,7 +114,7 @@ def hang(self, request, *, lake):
     time.sleep(600)
 
 InProcessRunner.run = hang
-from datalake_assets.cli.app import main
+from datalake_assets.cli.__main__ import main
 main()
 """
 
@@ -138,4 +138,4 @@ def test_what_a_killed_run_left_is_done_by_the_next(
     assert instance.get_runs_count(dg.RunsFilter(statuses=UNFINISHED)) == 1
     assert process().is_complete
     assert instance.get_runs_count(dg.RunsFilter(statuses=UNFINISHED)) == 0
-    assert pl.read_delta(settings.layout.silver_table("clicks"))["id"].to_list() == ["a"]
+    assert pl.read_delta(f"{settings.layout.silver}/clicks")["id"].to_list() == ["a"]

@@ -20,14 +20,14 @@ _SEED = 20_260_101
 _KILLS = 20
 _START_UP_SECONDS = 2.0
 _OWN_COLUMNS = {"etl_timestamp", "source_filename"}  # may differ: the lineage of equal copies
-_LOGS = {"ledger", "steps"}
+_ZONES = {"silver", "gold", "quarantine"}
 
 
 def _command(settings: Settings, home: Path) -> subprocess.Popen[bytes]:
     environment = {"PATH": os.environ["PATH"], "DATALAKE_ROOT": settings.root, "DAGSTER_HOME": str(home)}
     home.mkdir(exist_ok=True)
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nconcurrency: {pools: {default_limit: 1}}\n")
-    program = [sys.executable, "-m", "datalake_assets.cli.app", "run"]
+    program = [sys.executable, "-m", "datalake_assets.cli", "run"]
     return subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -44,9 +44,9 @@ def _land(settings: Settings, hours: int) -> None:
 
 def _content(settings: Settings) -> dict[str, pl.DataFrame]:
     found = {}
-    for name, uri in tables(settings.lake()).items():
-        if name not in _LOGS and Path(uri).exists():
-            rows = pl.read_delta(uri)
+    for name, table in tables(settings.lake()).items():
+        if name.partition(".")[0] in _ZONES and Path(table.uri).exists():
+            rows = pl.read_delta(table.uri)
             rows = rows.select(sorted(set(rows.columns) - _OWN_COLUMNS))
             found[name] = rows.sort(pl.struct(rows.columns).struct.json_encode())
     return found

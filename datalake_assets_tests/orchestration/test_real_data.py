@@ -91,13 +91,13 @@ def edits(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def test_silver_has_every_edit_once_and_unchanged(edits: Settings) -> None:
-    silver = pl.read_delta(edits.layout.silver_table("wikipedia_edits"))
+    silver = pl.read_delta(f"{edits.layout.silver}/wikipedia_edits")
     landed = [json.loads(line) for line in _lines()]
     assert silver.height == len(landed) == 39_244
     fields = sorted(landed[0])
     found = sorted(json.dumps(row, sort_keys=True) for row in silver.select(fields).iter_rows(named=True))
     assert found == sorted(json.dumps(record, sort_keys=True) for record in landed)
-    assert not Path(edits.layout.quarantine_table("wikipedia_edits")).exists()
+    assert not Path(f"{edits.layout.quarantine}/wikipedia_edits").exists()
 
 
 def test_gold_of_the_edits_equals_an_independent_query(edits: Settings) -> None:
@@ -107,13 +107,13 @@ def test_gold_of_the_edits_equals_an_independent_query(edits: Settings) -> None:
         """SELECT CAST("time" AS DATE) AS day, count(*) AS n, min("time") AS first, max("time") AS last
            FROM source GROUP BY 1 ORDER BY 1"""
     ).fetchall()
-    daily = pl.read_delta(edits.layout.gold_table("daily_summary")).sort("event_date")
+    daily = pl.read_delta(f"{edits.layout.gold}/daily_summary").sort("event_date")
     assert daily.select("event_date", "records", "first_event", "last_event").rows() == expected
     assert daily["unique_keys"].to_list() == daily["records"].to_list()
     hours = duckdb.execute("""SELECT date_trunc('hour', "time") AS hour, count(*) FROM source GROUP BY 1 ORDER BY 1""")
-    hourly = pl.read_delta(edits.layout.gold_table("hourly_metrics")).sort("hour")
+    hourly = pl.read_delta(f"{edits.layout.gold}/hourly_metrics").sort("hour")
     assert hourly.select("hour", "records").rows() == hours.fetchall()
-    assert pl.read_delta(edits.layout.gold_table("events_by_type")).height == 39_244
+    assert pl.read_delta(f"{edits.layout.gold}/events_by_type").height == 39_244
 
 
 def test_a_full_load_that_dms_wrote_is_in_silver_value_for_value(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_full_load_that_dms_wrote_is_in_silver_value_for_value(tmp_path: Path)
     landed.parent.mkdir(parents=True)
     landed.write_bytes(_LOAD.read_bytes())
     _run(settings, tmp_path / "dagster")
-    silver = pl.read_delta(settings.layout.silver_table("dms_table")).sort(key)
+    silver = pl.read_delta(f"{settings.layout.silver}/dms_table").sort(key)
     assert silver.height == expected.num_rows == 10
     rows = sorted(expected.to_pylist(), key=lambda row: row[key])
     assert silver.select(expected.column_names).to_dicts() == rows

@@ -8,9 +8,9 @@ import pytest
 from dagster import DagsterRunStatus as Status
 
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.steps.planning import GoldWork, LandingWork
 from datalake_assets.sensors.requests import PlannedRun, Todo, gold_todos, landing_todos, planned_runs
 from datalake_assets.sensors.under_way import CUT_TAG, KnownRun, UnderWay, under_way
-from datalake_assets.sensors.work import GoldWork, LandingWork
 from datalake_assets.settings import Settings
 from datalake_assets_tests.sources import CLICKS, write_datasets
 

@@ -11,8 +11,8 @@ import pytest
 from datalake_assets.definitions import build_definitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.steps.planning import LandingWork, landing_work
 from datalake_assets.sensors.landing import SweepCursor
-from datalake_assets.sensors.work import LandingWork, landing_work
 from datalake_assets.settings import Settings
 from datalake_assets_tests.orchestration.conftest import Process
 from datalake_assets_tests.sources import CLICKS, land, write_datasets

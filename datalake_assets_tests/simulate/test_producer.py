@@ -33,11 +33,11 @@ def test_a_run_that_was_cut_off_is_completed(land: Land) -> None:
     lost = cut.keys()[::3]
     for key in lost:
         (cut.folder / key).unlink()
-    (cut.folder / "dms/public/orders/_LOAD00000001.parquet").write_bytes(b"half a fi")
+    (cut.folder / "_dms-public-orders-LOAD00000001.parquet").write_bytes(b"half a fi")
     again = land("cut")
     assert again.landed.objects == len(lost)
     bodies = {key: body for key, (body, _) in again.content().items()}
-    bodies.pop("dms/public/orders/_LOAD00000001.parquet", None)
+    bodies.pop("_dms-public-orders-LOAD00000001.parquet", None)
     assert bodies == {key: body for key, (body, _) in whole.content().items()}
 
 

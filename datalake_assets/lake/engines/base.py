@@ -1,6 +1,6 @@
 """What an engine can do: the few verbs that steps are written in.
 
-A step reads batches, passes them through transforms (Narwhals frames), and writes tables; an engine supplies the
+A step reads batches, passes them through transforms (Narwhals frames), and changes tables; an engine supplies the
 reading, the writing and the handful of functions that Narwhals lacks. An engine for Spark implements this protocol
 and nothing else changes.
 """
@@ -10,12 +10,15 @@ from datetime import date
 from typing import Any, Protocol
 
 import narwhals as nw
-from obstore.store import ObjectStore
 
-from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.spec.dataset import CdcTable, Column, EventStream
+from datalake_assets.lake.readers.batch import Batch, Limits, Load
+from datalake_assets.lake.spec.dataset import CdcTable, EventStream
+from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store.landing import LandedObject
-from datalake_assets.lake.store.step import ObjectOutcome
+from datalake_assets.lake.store.outcome import ObjectOutcome
+from datalake_assets.lake.store.table import CommitNotes, Snapshot, Table
+
+Frame = nw.LazyFrame[Any]
 
 
 class Engine(Protocol):
@@ -25,57 +28,64 @@ class Engine(Protocol):
     def name(self) -> str:
         """The engine's name in reports: `polars` or `spark`."""
 
-    def read_events(self, dataset: EventStream, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
+    def read_events(
+        self, dataset: EventStream, load: Load, objects: Sequence[LandedObject], *, limits: Limits
+    ) -> Iterator[Batch]:
         """Read JSON objects under the dataset's contract, in batches that fit in memory."""
 
-    def read_changes(self, dataset: CdcTable, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
+    def read_changes(
+        self, dataset: CdcTable, load: Load, objects: Sequence[LandedObject], *, limits: Limits
+    ) -> Iterator[Batch]:
         """Read DMS objects into typed changes, in batches that fit in memory."""
 
-    def scan(
-        self, uri: str, *, dates: Collection[date | None] | None = None, columns: Mapping[str, Column] | None = None
-    ) -> nw.LazyFrame[Any] | None:
-        """A table, or its rows of some event dates; None when there is no such table.
+    def scan(self, seen: Snapshot, *, dates: Collection[date | None] | None = None) -> Frame:
+        """A table's rows (of some event dates) in the registry's columns; none where there is no such table."""
 
-        Those of `columns` that the table does not have yet (a dataset gained them since) are null.
-        """
+    def scan_keys(self, seen: Snapshot, keys: Frame) -> Frame:
+        """The rows of a table that have the values of `keys` in its columns, read from the files that can hold them."""
 
-    def compute(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    def changed_since(self, seen: Snapshot, older: Snapshot, columns: Sequence[str]) -> Frame:
+        """The values of some columns in the rows that came or went since an older state of a table."""
+
+    def compute(self, frame: Frame) -> Frame:
         """The frame computed once, so that using it again does not compute it again."""
 
-    def rows(self, frame: nw.LazyFrame[Any]) -> list[dict[str, Any]]:
+    def rows(self, frame: Frame) -> list[dict[str, Any]]:
         """A small frame as Python rows."""
 
-    def conform(self, frame: nw.LazyFrame[Any], columns: dict[str, Column]) -> nw.LazyFrame[Any]:
+    def conform(self, frame: Frame, columns: Mapping[str, Column]) -> Frame:
         """The frame's columns in the order and the types given; raises when a value would be changed by that."""
 
-    def append(
-        self, uri: str, frame: nw.LazyFrame[Any], *, partition_by: Sequence[str], touched: Collection[date]
-    ) -> None:
-        """Add rows in one commit."""
-
-    def merge(
+    def change(
         self,
-        uri: str,
-        frame: nw.LazyFrame[Any],
+        seen: Snapshot,
         *,
-        key: Sequence[str],
-        dates: Collection[date | None] | None,
-        touched: Collection[date],
-        deleted: str | None = None,
-        partition_by: Sequence[str] = (),
+        add: Frame | None = None,
+        remove: Frame | None = None,
+        on: Sequence[str] = (),
+        dates: Collection[date] | None = None,
+        notes: CommitNotes,
+        exactly_here: bool = False,
     ) -> None:
-        """Update or insert rows (one per key) in one commit, reading only the target's event dates `dates`."""
+        """Remove the rows that equal one of `remove` in the columns `on`, and add rows, in one commit.
 
-    def replace(
+        The decision rests on the table's rows of some event dates (None: of all) as `seen`; see `Snapshot.change`.
+        Raises `ConflictError` when they have changed.
+        """
+
+    def replace(self, seen: Snapshot, rows: Frame, *, dates: Collection[date] | None, notes: CommitNotes) -> None:
+        """Put rows in the place of those of some event dates (None: of all) in one commit, as `change`.
+
+        A table whose columns are others than the registry's is given these, with `dates` None.
+        """
+
+    def replace_rejects(
         self,
-        uri: str,
-        frame: nw.LazyFrame[Any],
+        table: Table,
+        rejected: Frame,
+        outcomes: Sequence[ObjectOutcome],
         *,
-        dates: Collection[date] | None,
-        partition_by: Sequence[str],
-        touched: Collection[date],
-    ) -> None:
-        """Put rows in the place of those of some event dates (None: of all) in one commit."""
-
-    def replace_rejects(self, uri: str, rejected: nw.LazyFrame[Any], outcomes: Sequence[ObjectOutcome]) -> None:
-        """Put the rejects of these objects in the place of those they had."""
+        fresh: Collection[str] = (),
+        fresh_at: int = -1,
+    ) -> int:
+        """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""

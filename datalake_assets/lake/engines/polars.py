@@ -1,4 +1,4 @@
-"""The Polars engine: steps computed in this process, tables written with delta-rs."""
+"""The Polars engine: steps computed in this process, tables changed by own Parquet files and one commit."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
@@ -6,17 +6,22 @@ from typing import Any
 
 import narwhals as nw
 import polars as pl
-from obstore.store import ObjectStore
 
-from datalake_assets.lake.readers.batch import Batch
+from datalake_assets.lake.engines.base import Frame
+from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.readers.changes import ChangeReader
-from datalake_assets.lake.readers.columns import dtype_of
 from datalake_assets.lake.readers.events import EventReader
 from datalake_assets.lake.spec.columns import EVENT_DATE
-from datalake_assets.lake.spec.dataset import CdcTable, Column, EventStream
-from datalake_assets.lake.store import delta, quarantine
+from datalake_assets.lake.spec.dataset import CdcTable, EventStream
+from datalake_assets.lake.spec.parts import Column
+from datalake_assets.lake.store import quarantine
+from datalake_assets.lake.store.dtypes import dtype_of
+from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
 from datalake_assets.lake.store.landing import LandedObject
-from datalake_assets.lake.store.step import ObjectOutcome
+from datalake_assets.lake.store.outcome import ObjectOutcome
+from datalake_assets.lake.store.table import CommitNotes, Snapshot, Table
+
+_ROWS_PER_UNCUT_FILE = 100_000  # a merge rewrites the files that hold its keys: these are small where no date cuts
 
 
 class PolarsEngine:
@@ -24,88 +29,93 @@ class PolarsEngine:
 
     name = "polars"
 
-    def read_events(self, dataset: EventStream, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
+    def read_events(
+        self, dataset: EventStream, load: Load, objects: Sequence[LandedObject], *, limits: Limits
+    ) -> Iterator[Batch]:
         """Read JSON objects under the dataset's contract, in batches."""
-        return EventReader(dataset).batches(store, objects)
+        return EventReader(dataset, limits).batches(load, objects)
 
-    def read_changes(self, dataset: CdcTable, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
+    def read_changes(
+        self, dataset: CdcTable, load: Load, objects: Sequence[LandedObject], *, limits: Limits
+    ) -> Iterator[Batch]:
         """Read DMS objects into typed changes, in batches."""
-        return ChangeReader(dataset).batches(store, objects)
+        return ChangeReader(dataset, limits).batches(load, objects)
 
-    def scan(
-        self, uri: str, *, dates: Collection[date | None] | None = None, columns: Mapping[str, Column] | None = None
-    ) -> nw.LazyFrame[Any] | None:
-        """A table, or its rows of some event dates; None when there is no such table."""
-        table = delta.scan(uri)
-        if table is None:
-            return None
-        if dates is not None:
-            picked = pl.col(EVENT_DATE).is_in(sorted(d for d in dates if d is not None))
-            table = table.filter(picked | pl.col(EVENT_DATE).is_null() if None in dates else picked)
-        if columns:
-            known = table.collect_schema()
-            new = {name: dtype_of(column.lake_type) for name, column in columns.items() if name not in known}
-            table = table.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in new.items())
-        return nw.from_native(table)
+    def scan(self, seen: Snapshot, *, dates: Collection[date | None] | None = None) -> Frame:
+        """A table's rows (of some event dates) in the registry's columns."""
+        cut = EVENT_DATE in seen.table.spec.partition_by
+        rows = seen.scan({EVENT_DATE: sorted(d for d in dates if d)} if cut and dates is not None else None)
+        if dates is not None and not cut:
+            rows = rows.filter(pl.col(EVENT_DATE).is_in(sorted(d for d in dates if d)))
+        return nw.from_native(rows)
 
-    def compute(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    def scan_keys(self, seen: Snapshot, keys: Frame) -> Frame:
+        """The rows of a table that have the values of `keys` in its columns."""
+        return nw.from_native(seen.scan_keys(_native(keys).unique().collect()))
+
+    def changed_since(self, seen: Snapshot, older: Snapshot, columns: Sequence[str]) -> Frame:
+        """The values of some columns in the rows that came or went since an older state of a table."""
+        return nw.from_native(seen.changed_since(older, columns).lazy())
+
+    def compute(self, frame: Frame) -> Frame:
         """The frame computed once."""
         return nw.from_native(_native(frame).collect().lazy())
 
-    def rows(self, frame: nw.LazyFrame[Any]) -> list[dict[str, Any]]:
+    def rows(self, frame: Frame) -> list[dict[str, Any]]:
         """A small frame as Python rows."""
         return _native(frame).collect().to_dicts()
 
-    def conform(self, frame: nw.LazyFrame[Any], columns: dict[str, Column]) -> nw.LazyFrame[Any]:
+    def conform(self, frame: Frame, columns: Mapping[str, Column]) -> Frame:
         """The frame's columns in the order and the types given; a value that does not fit raises."""
         types = {name: dtype_of(column.lake_type) for name, column in columns.items()}
         return nw.from_native(_native(frame).select(pl.col(name).cast(dtype) for name, dtype in types.items()))
 
-    def append(
-        self, uri: str, frame: nw.LazyFrame[Any], *, partition_by: Sequence[str], touched: Collection[date]
-    ) -> None:
-        """Add rows in one commit."""
-        delta.append(uri, _native(frame).collect(), partition_by=partition_by, touched=touched)
-
-    def merge(
+    def change(
         self,
-        uri: str,
-        frame: nw.LazyFrame[Any],
+        seen: Snapshot,
         *,
-        key: Sequence[str],
-        dates: Collection[date | None] | None,
-        touched: Collection[date],
-        deleted: str | None = None,
-        partition_by: Sequence[str] = (),
+        add: Frame | None = None,
+        remove: Frame | None = None,
+        on: Sequence[str] = (),
+        dates: Collection[date] | None = None,
+        notes: CommitNotes,
+        exactly_here: bool = False,
     ) -> None:
-        """Update or insert rows in one commit; the first rows of a table make it."""
-        rows = _native(frame).collect()
-        if delta.open_table(uri) is None:
-            kept = rows.filter(~pl.col(deleted)).drop(deleted) if deleted else rows
-            delta.append(uri, kept, partition_by=partition_by, touched=touched)
-            return
-        within = None if dates is None else delta.one_of(f"t.{EVENT_DATE}", dates)
-        delta.merge(uri, rows, key=key, within=within, touched=touched, deleted=deleted)
+        """Remove the rows that equal one of `remove` in the columns `on`, and add rows, in one commit."""
+        cut = EVENT_DATE in seen.table.spec.partition_by
+        seen.change(
+            add=None if add is None else _native(add).collect(),
+            remove=None if remove is None else _native(remove).select(on).unique().collect(),
+            on=on,
+            within={EVENT_DATE: sorted(dates)} if cut and dates is not None else None,
+            notes=notes,
+            exactly_here=exactly_here,
+            rows_per_file=ROWS_PER_FILE if cut else _ROWS_PER_UNCUT_FILE,
+        )
 
-    def replace(
-        self,
-        uri: str,
-        frame: nw.LazyFrame[Any],
-        *,
-        dates: Collection[date] | None,
-        partition_by: Sequence[str],
-        touched: Collection[date],
-    ) -> None:
+    def replace(self, seen: Snapshot, rows: Frame, *, dates: Collection[date] | None, notes: CommitNotes) -> None:
         """Put rows in the place of those of some event dates (None: of all) in one commit."""
-        predicate = None if dates is None else delta.one_of(EVENT_DATE, sorted(dates))
-        rows = _native(frame).collect()
-        delta.replace(uri, rows, predicate=predicate, partition_by=partition_by, touched=touched)
+        frame = _native(rows).collect()
+        if dates is None:
+            table = seen.table
+            seen.swap(write_files(frame, table.uri, table.spec, rows_per_file=ROWS_PER_FILE), notes=notes)
+        else:
+            seen.replace(frame, within={EVENT_DATE: sorted(dates)}, notes=notes)
 
-    def replace_rejects(self, uri: str, rejected: nw.LazyFrame[Any], outcomes: Sequence[ObjectOutcome]) -> None:
-        """Put the rejects of these objects in the place of those they had."""
-        quarantine.replace_rejects(uri, _native(rejected).collect(), outcomes)
+    def replace_rejects(
+        self,
+        table: Table,
+        rejected: Frame,
+        outcomes: Sequence[ObjectOutcome],
+        *,
+        fresh: Collection[str] = (),
+        fresh_at: int = -1,
+    ) -> int:
+        """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""
+        frame = _native(rejected).collect()
+        return quarantine.replace_rejects(table, frame, outcomes, fresh=fresh, fresh_at=fresh_at)
 
 
-def _native(frame: nw.LazyFrame[Any]) -> pl.LazyFrame:
+def _native(frame: Frame) -> pl.LazyFrame:
     native: pl.LazyFrame = frame.to_native()
     return native

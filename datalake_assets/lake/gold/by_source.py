@@ -48,6 +48,7 @@ def daily_summary(datasets: Mapping[str, Dataset]) -> GoldTable:
         },
         key=("source", EVENT_DATE),
         compute=compute,
+        by_source=True,
     )
 
 
@@ -79,6 +80,7 @@ def hourly_metrics(datasets: Mapping[str, Dataset]) -> GoldTable:
         },
         key=("source", "hour"),
         compute=compute,
+        by_source=True,
     )
 
 
@@ -114,7 +116,6 @@ def source_statistics() -> GoldTable:
         },
         key=("source",),
         compute=compute,
-        partition_by=(),
         daily=False,
     )
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import narwhals as nw
 
-from datalake_assets.lake.gold.table import Frame, GoldTable, column
+from datalake_assets.lake.gold.table import Frame, GoldTable, Lookup, column
 from datalake_assets.lake.spec.columns import EVENT_DATE
-from datalake_assets.lake.spec.dataset import CdcTable, Column, Dataset
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset
+from datalake_assets.lake.spec.parts import Column
 
 _ORDERS, _CUSTOMERS = "silver/orders", "silver/customers"
 _CUSTOMER_COLUMNS = {"name": "customer_name", "country": "customer_country"}
@@ -64,27 +65,12 @@ def orders_enriched(datasets: Mapping[str, Dataset]) -> GoldTable | None:
         )
         return placed.join(buyers, on="customer_id", how="left")
 
-    def stale(frames: Mapping[str, Frame]) -> Frame:
-        shown = frames["gold/orders_enriched"].select(EVENT_DATE, "customer_id", *known.values())
-        now = frames[_CUSTOMERS].select(
-            nw.col(customer_key).alias("customer_id"),
-            *(nw.col(source).alias(f"_now_{n}") for source, n in known.items()),
-        )
-        beside = shown.join(now, on="customer_id", how="left")
-        same = [
-            (nw.col(n) == nw.col(f"_now_{n}")).fill_null(value=False)
-            | (nw.col(n).is_null() & nw.col(f"_now_{n}").is_null())
-            for n in known.values()
-        ]
-        return beside.filter(~nw.all_horizontal(*same, ignore_nulls=False)).select(EVENT_DATE).unique()
-
     copied: dict[str, Column] = {n: column(c.type, c.description) for n, c in orders.columns.items()}
     return GoldTable(
         name="orders_enriched",
         description="Live orders by the day they were placed, with the customer's name and country.",
         sources=(_ORDERS,),
-        lookups=(_CUSTOMERS,) if known else (),
-        stale=stale if known else None,
+        lookups=(Lookup(_CUSTOMERS, key=customer_key, column="customer_id", shows=tuple(known)),) if known else (),
         columns=copied
         | {EVENT_DATE: column("date", "The day the order was placed")}
         | {name: column("string", f"The customer's {source}") for source, name in known.items()},

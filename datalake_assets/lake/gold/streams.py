@@ -10,7 +10,7 @@ from datalake_assets.lake.spec.dataset import Dataset, EventStream
 
 
 def events_by_type(datasets: Mapping[str, Dataset]) -> GoldTable | None:
-    """All events of all streams, partitioned by type and date; None where no dataset is a stream.
+    """All events of all streams, by date and in the order of their types; None where no dataset is a stream.
 
     The type is the value of the dataset's `event_type` column; a stream without one is one type by its own name.
     """
@@ -48,11 +48,12 @@ def events_by_type(datasets: Mapping[str, Dataset]) -> GoldTable | None:
             "source": column("string", "The dataset"),
             "event_key": column("string", "The event's key, its parts joined by |"),
             "event_time": column("timestamp", "When it happened, UTC"),
-            RECORD_HASH: column("string", "SHA-256 of the canonical record"),
+            RECORD_HASH: column("string", "SHA-256 of the record's bytes as landed"),
             QUALITY_SCORE: column("double", "0 to 1"),
             SOURCE_FILENAME: column("string", "The landed object it came with"),
         },
         key=("source", EVENT_DATE, "event_key"),
         compute=compute,
-        partition_by=("event_type", EVENT_DATE),
+        by_source=True,
+        ordered_by=("event_type", "event_time"),
     )

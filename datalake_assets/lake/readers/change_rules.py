@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from datalake_assets.lake.readers.columns import dtype_of, exactly
-from datalake_assets.lake.spec.dataset import CdcTable
+from datalake_assets.lake.readers.columns import exactly, has_text
+from datalake_assets.lake.spec.columns import DELETE, INSERT, LOAD, OPERATION, UPDATE
+from datalake_assets.lake.spec.dataset import OPERATION_COLUMN, CdcTable
 from datalake_assets.lake.spec.types import LakeType
-from datalake_assets.lake.transforms.cdc import DELETE, LOAD, OPERATION
+from datalake_assets.lake.store.dtypes import dtype_of
 
 TIMESTAMP_TYPE = LakeType("timestamp")
-_OPERATIONS = ("I", "U", DELETE, LOAD)
+_OPERATIONS = (INSERT, UPDATE, DELETE, LOAD)
 _SHOWN = 100
 _TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, which a Python date can hold
@@ -28,15 +29,13 @@ class Fault:
     reason: pl.Expr
 
 
-def faults(dataset: CdcTable, schema: pl.Schema) -> list[Fault]:
-    """The rules that rows of a file can break. A delete needs its key alone (the default replica identity)."""
+def faults(dataset: CdcTable, schema: pl.Schema, *, full_load: bool) -> list[Fault]:
+    """The rules that rows of a file can break. A delete needs its key alone (the default replica identity).
+
+    `schema` are the columns of the file; in a full load nobody asks for the operation.
+    """
     operation = pl.col(OPERATION)
-    unknown = pl.format("/Op enum: {} is not one of I, U, D", operation)
-    rules = [Fault(~operation.is_in(_OPERATIONS), unknown)]
-    time = dataset.timestamp_column
-    if time is not None and time in schema:
-        no_time = exactly(raw(time), schema[time], TIMESTAMP_TYPE).is_null()
-        rules.append(_type_fault(time, schema[time], "timestamp", broken=no_time))
+    rules = _faults_of_dms(dataset, schema, full_load=full_load)
     for name, column in dataset.columns.items():
         typed, is_key = pl.col(typed_name(name)), name in dataset.key
         own: list[Fault] = []
@@ -57,6 +56,21 @@ def faults(dataset: CdcTable, schema: pl.Schema) -> list[Fault]:
             reason = pl.format(f"/{_braced(name)} event_time: {{}} is no time of the years 1 to 9999", text)
             own.append(Fault(typed.is_not_null() & event_time(dataset, typed).is_null(), reason))
         rules += own if is_key else [Fault(f.broken & (operation != DELETE), f.reason) for f in own]
+    return rules
+
+
+def _faults_of_dms(dataset: CdcTable, schema: pl.Schema, *, full_load: bool) -> list[Fault]:
+    """The rules of the columns that DMS adds: the operation, the sequence, and the commit time."""
+    operation = pl.col(OPERATION)
+    rules = [Fault(~operation.is_in(_OPERATIONS), pl.format("/Op enum: {} is not one of I, U, D", operation))]
+    no_text = [n for n in dataset.order_by if n not in dataset.columns and n in schema and not has_text(schema[n])]
+    if not full_load and OPERATION_COLUMN in schema and not is_text(schema[OPERATION_COLUMN]):
+        no_text.append(OPERATION_COLUMN)
+    rules += [_type_fault(name, schema[name], "string", broken=pl.lit(value=True)) for name in no_text]
+    time = dataset.timestamp_column
+    if time is not None and time in schema:
+        no_time = exactly(raw(time), schema[time], TIMESTAMP_TYPE).is_null()
+        rules.append(_type_fault(time, schema[time], "timestamp", broken=no_time))
     return rules
 
 
@@ -101,29 +115,20 @@ def raw(name: str) -> pl.Expr:
     return pl.col(raw_name(name))
 
 
+def is_text(dtype: pl.DataType) -> bool:
+    """Whether a column of the file holds text, or nothing at all."""
+    return dtype in {pl.String(), pl.Null()}
+
+
 def _type_fault(name: str, found: pl.DataType, wanted: str, *, broken: pl.Expr) -> Fault:
     """A value that can't be had in the wanted type: `broken` tells where the typed column is null."""
-    shown = not found.is_nested() and found != pl.Binary()
-    text = raw(name).cast(pl.String, strict=False) if shown else pl.lit(None, pl.String)
+    text = raw(name).cast(pl.String, strict=False) if has_text(found) else pl.lit(None, pl.String)
     message = f"/{_braced(name)} type: {{}} ({_braced(str(found))}) is no {wanted}"
     return Fault(broken & raw(name).is_not_null(), pl.format(message, text.fill_null("a value").str.slice(0, _SHOWN)))
 
 
 def _bound_fault(name: str, typed: pl.Expr, rule: str, broken: pl.Expr) -> Fault:
     return Fault(broken, pl.format(f"/{_braced(name)} {rule}", typed.cast(pl.String)))
-
-
-def json_friendly(schema: pl.Schema) -> list[pl.Expr]:
-    """Columns of the file in a form that JSON has: bytes as hex, decimals and times as text."""
-    columns: list[pl.Expr] = []
-    for name, dtype in schema.items():
-        column = raw(name)
-        if dtype == pl.Binary():
-            column = column.bin.encode("hex")
-        elif dtype.is_temporal() or dtype.is_decimal():
-            column = column.cast(pl.String)
-        columns.append(column.alias(name))
-    return columns
 
 
 def _braced(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What Polars makes of the lake's types: dtypes, exact conversions, and the hash of a record.
+"""What Polars makes of values: exact conversions to the lake's types, and the hash of a row's values.
 
 Every conversion here is exact or leaves a null where there was a value, and the caller takes such a row for a reject.
 """
@@ -11,34 +11,14 @@ import polars as pl
 import polars_hash  # noqa: F401  (registers the `chash` namespace)
 
 from datalake_assets.lake.spec.types import LakeType
+from datalake_assets.lake.store.dtypes import dtype_of
 
-_DTYPES: dict[str, pl.DataType] = {
-    "boolean": pl.Boolean(),
-    "int8": pl.Int8(),
-    "int16": pl.Int16(),
-    "int32": pl.Int32(),
-    "int64": pl.Int64(),
-    "float": pl.Float32(),
-    "double": pl.Float64(),
-    "string": pl.String(),
-    "json": pl.String(),
-    "binary": pl.Binary(),
-    "date": pl.Date(),
-    "timestamp": pl.Datetime("us", "UTC"),
-}
 _DMS_TIMESTAMP = "%Y-%m-%d %H:%M:%S%.f"
 _ISO_8601 = "%+"
 _ISO_8601_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"
 _DATE_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _FIRST_TIME = datetime(1, 1, 1, tzinfo=UTC)
 _LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
-
-
-def dtype_of(lake_type: LakeType) -> pl.DataType:
-    """The Polars dtype of a lake type."""
-    if lake_type.name == "decimal":
-        return pl.Decimal(lake_type.precision, lake_type.scale)
-    return _DTYPES[lake_type.name]
 
 
 def timestamp_of_text(text: pl.Expr) -> pl.Expr:
@@ -114,14 +94,19 @@ def _spelled(text: pl.Expr, wanted: LakeType) -> pl.Expr:
             return pl.lit(None, dtype=dtype)
 
 
-def record_hash(columns: dict[str, pl.DataType], *, with_nulls: Collection[str]) -> pl.Expr:
-    """The SHA-256 (hex) of the canonical record.
+def has_text(dtype: pl.DataType) -> bool:
+    """Whether the values of a Parquet column have a text: nested ones, bytes and durations have none here."""
+    simple = dtype.is_numeric() or dtype.is_temporal() or dtype in {pl.String(), pl.Boolean(), pl.Null()}
+    return simple and not isinstance(dtype, pl.Duration)
 
-    The canonical record is compact JSON of the columns that have a value, in the order of their names. Numbers and
-    booleans stand as themselves; decimals, dates and times as text; binary as hex; JSON text as a string. A double has
-    the fewest digits that read back as it, and an exponent only below 1e-5 and from 1e+16 on. So a field that is
-    absent counts as one that is null, and a contract that gains an optional field changes no hash.
-    `with_nulls` names the columns that have nulls at all: the others need no looking for them.
+
+def content_hash(columns: dict[str, pl.DataType], *, with_nulls: Collection[str]) -> pl.Expr:
+    """The SHA-256 (hex) of a row's values, by which two changes of a row are told apart.
+
+    What is hashed is compact JSON of the columns that have a value, in the order of their names: integers and booleans
+    stand as themselves, binary as hex, all else as text, a double with the fewest digits that read back as it, and
+    `NaN`, `inf` or `-inf`. So a column that is absent counts as one that is null, and a table that gains a column
+    keeps its hashes. `with_nulls` names the columns that have nulls at all: the others need no looking for them.
     """
     parts: list[pl.Expr] = []
     for has_nulls, names in groupby(sorted(columns), key=lambda name: name if name in with_nulls else None):
@@ -137,6 +122,6 @@ def _canonical(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         return value.dt.strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
     if isinstance(dtype, pl.Binary):
         return value.bin.encode("hex")
-    if isinstance(dtype, pl.Date | pl.Decimal):
+    if isinstance(dtype, pl.Date | pl.Decimal) or dtype.is_float():
         return value.cast(pl.String)
     return value

@@ -6,10 +6,9 @@ that either finds fault with, and all records of a schema that can't be cut into
 jsonschema-rs, which is the authority and finds the words for the quarantine. So a clean file is fast, and a dirty one
 costs more only for its dirty lines.
 
-Belongs here: bytes in, verdicts and field values out. Making columns of the values is the engines' affair.
+Belongs here: lines in, verdicts and field values out. Making columns of the values is in `event_columns.py`.
 """
 
-import gzip
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,33 +17,21 @@ from typing import Any
 
 import jsonschema_rs
 import msgspec
-from isal import igzip, isal_zlib
 
-from datalake_assets.lake.readers.contract_fields import LENIENT, ContractFields
+from datalake_assets.lake.readers.contract_fields import ContractFields
 from datalake_assets.lake.readers.json_values import (
     SHOWN,
     finite_double,
+    json_value,
     plain_decimal,
     plain_timestamp,
     shown,
     whole_number,
 )
+from datalake_assets.lake.readers.rejects import Reject, oversized_line, rejected_line
 from datalake_assets.lake.spec.dataset import EventStream
 
 _LINES = 2_048
-
-
-class UnreadableObjectError(ValueError):
-    """An object whose bytes can't be read at all, such as a gzip file cut off in the middle."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """One record that is not accepted: its line (from 1), its text, and each reason as `/pointer rule: message`."""
-
-    row_number: int
-    raw: str
-    errors: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -52,7 +39,7 @@ class Records:
     """Records of one object.
 
     `accepted` holds a struct for each, with the fields `f0`, `f1`, … in the order of the dataset's columns;
-    `row_numbers` are their lines. Values are carriers: `str`, `int`, `float`, `bool`, `None`, or `msgspec.Raw` where
+    `row_numbers` are their lines. Their values are raw: `str`, `int`, `float`, `bool`, `None`, or `msgspec.Raw` where
     the column keeps JSON text or an exact number. `unknown` holds the JSON text of what the contract does not declare,
     by the position (from 0) of the accepted record that has it.
     """
@@ -63,27 +50,15 @@ class Records:
     unknown: dict[int, str] = field(default_factory=dict)
 
 
-def decompress(data: bytes) -> bytes:
-    """The text of a landed object: gzip (of any number of members) is undone, a byte order mark is taken off.
-
-    Raises `UnreadableObjectError` for gzip that is damaged or ends early.
-    """
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = igzip.decompress(data)
-        except (isal_zlib.error, EOFError, gzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub errs
-            raise UnreadableObjectError(f"gzip: {error}; land the object again") from None
-    return data.removeprefix(b"\xef\xbb\xbf")
-
-
 class Contract:
     """The compiled contract of one event stream."""
 
-    def __init__(self, dataset: EventStream) -> None:
-        """Compile the contract of `dataset`; nothing is read."""
+    def __init__(self, dataset: EventStream, *, record_bytes: int) -> None:
+        """Compile the contract of `dataset`, for records of at most `record_bytes`; nothing is read."""
         self._dataset = dataset
+        self._record_bytes = record_bytes
         self.fields = ContractFields(dataset)
-        self._authority = jsonschema_rs.Draft202012Validator(dataset.contract, validate_formats=True)
+        self._authority = jsonschema_rs.Draft202012Validator(dataset.record_schema, validate_formats=True)
         self._struct = msgspec.defstruct(
             "Event",
             self.fields.struct_fields,
@@ -105,7 +80,8 @@ class Contract:
         """
         for begin in range(0, len(lines), _LINES):
             some = lines[begin : begin + _LINES]
-            trusting = not self.fields.need_whole_record and _is_utf8(b"\n".join(some))
+            text = b"\n".join(some)
+            trusting = not self.fields.need_whole_record and len(text) <= self._record_bytes and _is_utf8(text)
             yield self._decoded(some, begin) if trusting else self._read(some, begin)
 
     def _decoded(self, lines: Sequence[bytes], number: int) -> Records:
@@ -148,9 +124,12 @@ class Contract:
         """Enter what `read` says of a line in the records; a blank line is none."""
         if not line or line.isspace():
             return
+        if len(line) > self._record_bytes:
+            records.rejected.append(oversized_line(number, line, limit=self._record_bytes))
+            return
         verdict = read(line)
         if isinstance(verdict, tuple):
-            records.rejected.append(Reject(number, line.decode(errors="backslashreplace"), verdict))
+            records.rejected.append(rejected_line(number, line, verdict))
             return
         if (unknown := getattr(verdict, "unknown", None)) is not None:
             records.unknown[len(records.accepted)] = unknown
@@ -160,10 +139,13 @@ class Contract:
     def judge(self, line: bytes) -> Any | tuple[str, ...]:
         """The authority's verdict on one line: the record's struct, or the reasons why it is rejected."""
         try:
-            document = self._document(line)
+            document = _document(line)
         except ValueError as error:
             return (f"json: {str(error)[:SHOWN]}",)
-        errors = [_reason(error) for error in self._authority.iter_errors(document)]
+        try:
+            errors = [_reason(error) for error in self._authority.iter_errors(document)]
+        except ValueError as error:  # the validator gives up, such as on its limit of recursion
+            return (f"schema: the record can't be judged: {str(error)[:SHOWN]}",)
         if not isinstance(document, dict):
             return tuple(errors) or ("type: a record is a JSON object",)
         unknown = sorted(document.keys() - self.fields.types.keys())
@@ -194,15 +176,6 @@ class Contract:
             values["unknown"] = f"{{{','.join(pairs)}}}"
         return self._judged(**values)
 
-    def _document(self, line: bytes) -> Any:
-        """The line as a JSON value. Raises `ValueError` where it is none."""
-        if not _is_utf8(line):
-            raise ValueError("the line is not UTF-8 text")
-        try:
-            return LENIENT.decode(line)
-        except RecursionError:
-            raise ValueError("nested too deeply to be read") from None
-
     def _read_line(self, line: bytes) -> Any | tuple[str, ...]:
         if not self.fields.need_whole_record and _is_utf8(line):
             try:
@@ -212,25 +185,25 @@ class Contract:
         return self.judge(line)
 
     def _plain(self, name: str, value: Any, text: msgspec.Raw | None) -> Any:
-        """A valid value in the plainest form of its carrier.
+        """A valid value in the plainest form of its raw type.
 
         Raises `ValueError` when its column can't hold it.
         """
         if value is None or text is None:
             return None
-        lake_type, carrier = self.fields.types[name], self.fields.carrier(name)
+        lake_type, raw_type = self.fields.types[name], self.fields.raw_type(name)
         bounds = self.fields.time_range(name)
         if bounds and not bounds[0] <= value <= bounds[1]:
             raise ValueError(f"{shown(value)} is no time of the years 1 to 9999")
         plain: Any = value
         if lake_type.name == "decimal":
-            plain = plain_decimal(value if carrier is str else bytes(text).decode(), lake_type)
-            return msgspec.Raw(plain.encode()) if carrier is msgspec.Raw else plain
-        if carrier is msgspec.Raw:
+            plain = plain_decimal(value if raw_type is str else bytes(text).decode(), lake_type)
+            return msgspec.Raw(plain.encode()) if raw_type is msgspec.Raw else plain
+        if raw_type is msgspec.Raw:
             return text
-        if carrier is int:
+        if raw_type is int:
             return whole_number(value if isinstance(value, int) else bytes(text).decode(), lake_type)
-        if carrier is float:
+        if raw_type is float:
             return finite_double(bytes(text).decode())
         if lake_type.name == "date":
             plain = date.fromisoformat(value).isoformat()
@@ -241,9 +214,11 @@ class Contract:
         return plain
 
 
-def rule_of(error: str) -> str:
-    """The rule that a reason names: `minimum` of `/amount minimum: -3 is less than the minimum of 0`."""
-    return error.partition(":")[0].rpartition(" ")[2]
+def _document(line: bytes) -> Any:
+    """The line as a JSON value. Raises `ValueError` where it is none."""
+    if not _is_utf8(line):
+        raise ValueError("the line is not UTF-8 text")
+    return json_value(line)
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -1,138 +1,180 @@
-"""How Polars reads landed events: bytes to typed columns under the dataset's contract.
+"""How landed events are read: bytes to typed columns under the dataset's contract.
 
 Objects pass through stages, each in a thread that runs ahead of the next: loading, parsing (Python), typing and
-hashing (Polars, which leaves Python to the others). Belongs here: the stages, and what is told of each object.
+hashing (Polars, which leaves Python to the others). Small objects share the work of a piece; where a piece can't be
+read, each of its objects is read alone, so that only the one at fault fails.
 """
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from itertools import accumulate, groupby
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import accumulate, chain, groupby
 
 import narwhals as nw
-import obstore
 import polars as pl
-from obstore.store import ObjectStore
+import polars_hash  # noqa: F401  (registers the `chash` namespace)
 
-from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.readers.columns import dtype_of, record_hash
-from datalake_assets.lake.readers.contract import Contract, Reject, UnreadableObjectError, decompress
-from datalake_assets.lake.readers.event_columns import EventColumns
+from datalake_assets.lake.readers.batch import Batch, Limits, Load
+from datalake_assets.lake.readers.contract import Contract
+from datalake_assets.lake.readers.event_columns import LINE, EventColumns
+from datalake_assets.lake.readers.event_objects import EventObject
+from datalake_assets.lake.readers.failures import failure_of
 from datalake_assets.lake.readers.read_ahead import read_ahead
+from datalake_assets.lake.readers.rejects import SCHEMA, as_frame
+from datalake_assets.lake.readers.unpack import unpack
 from datalake_assets.lake.spec.columns import (
     ETL_TIMESTAMP,
     EVENT_DATE,
     EVENT_TIME,
     RECORD_HASH,
+    ROW_NUMBER,
     SOURCE_FILENAME,
-    UNKNOWN,
 )
 from datalake_assets.lake.spec.dataset import EventStream
-from datalake_assets.lake.store import quarantine
 from datalake_assets.lake.store.landing import LandedObject
-from datalake_assets.lake.store.step import ObjectOutcome
 
-_PIECE_BYTES = 16 * 1024 * 1024
+_PIECE_BYTES = 8 * 1024 * 1024
 _BATCH_BYTES = 192 * 1024 * 1024
+_JSON_SPACE = " \t\r\n"
 _OBJECT = "_object"
 
 
 @dataclass(slots=True)
-class _Object:
-    """A landed object as far as it was read; `size` is that of its text, `error` tells why it could not be read."""
+class _Parsed:
+    """Some objects with the values of their records, in their order; None where they can't be parsed together."""
 
-    landed: LandedObject
-    size: int = 0
-    lines: list[bytes] = field(default_factory=list)
-    error: str | None = None
-    row_numbers: list[int] = field(default_factory=list)
-    rejected: list[Reject] = field(default_factory=list)
-    accepted: int = 0
-    dates: list[date] = field(default_factory=list)
+    objects: list[EventObject]
+    values: pl.DataFrame | None
 
 
 @dataclass(slots=True)
 class _Piece:
-    """Some objects and the accepted records of all, in their order, with `_object` for where each came from."""
+    """Some objects and the accepted records of all."""
 
-    objects: list[_Object]
+    objects: list[EventObject]
     frame: pl.DataFrame
 
 
 class EventReader:
     """Reads the objects of one event stream."""
 
-    def __init__(self, dataset: EventStream) -> None:
-        """Compile the dataset's contract."""
+    def __init__(self, dataset: EventStream, limits: Limits) -> None:
+        """Compile the dataset's contract; nothing is read."""
         self._dataset = dataset
-        self._contract = Contract(dataset)
+        self._limits = limits
+        self._contract = Contract(dataset, record_bytes=limits.record_bytes)
         self._columns = EventColumns(self._contract.fields, event_time=dataset.event_time)
+        self._no_rows = self._typed([], self._values([])).frame
 
-    def batches(self, store: ObjectStore, objects: Sequence[LandedObject]) -> Iterator[Batch]:
-        """The objects in batches of about 192 MiB of text, read ahead of their use."""
-        loaded = read_ahead((_load(store, o) for o in objects), depth=2)
-        parsed = read_ahead(self._parsed(loaded), depth=2)
-        typed = read_ahead((self._typed(piece) for piece in parsed), depth=2)
-        return read_ahead(self._batches(typed), depth=1)
+    def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
+        """The objects in batches of about 192 MiB of text, read ahead of their use; a failing object stops no other."""
+        loaded = read_ahead(self._together(self._loaded(load, landed) for landed in objects), depth=1)
+        parsed = read_ahead(map(self._parsed, loaded), depth=2)
+        pieces = read_ahead((piece for some in parsed for piece in self._pieces(some)), depth=2)
+        return read_ahead(self._batches(pieces), depth=1)
 
-    def _parsed(self, loaded: Iterator[_Object]) -> Iterator[_Piece]:
-        """The objects' records as parsed, in pieces of about 16 MiB of text, so that small objects share work."""
-        objects: list[_Object] = []
-        carriers = self._columns.carriers()
+    def _loaded(self, load: Load, landed: LandedObject) -> EventObject:
+        """An object with its lines, or with the reason why it can't be read."""
+        item = EventObject(landed)
+        try:
+            text = unpack(load(landed), limit=self._limits.object_bytes)
+            item.size, item.lines = len(text), text.split(b"\n")
+        except BaseException as error:  # noqa: BLE001  (a Rust panic too is the object's; `failure_of` raises others)
+            item.fail(failure_of(error))
+        return item
+
+    def _together(self, loaded: Iterable[EventObject]) -> Iterator[list[EventObject]]:
+        """Objects of about 8 MiB of text together."""
+        objects: list[EventObject] = []
         size = 0
         for item in loaded:
-            for records in self._contract.parse(item.lines):
-                item.row_numbers.extend(records.row_numbers)
-                item.rejected.extend(records.rejected)
-                carriers.add(records)
             objects.append(item)
             size += item.size
             if size >= _PIECE_BYTES:
-                yield _Piece(objects, carriers.frame().with_columns(_origins(len(o.row_numbers) for o in objects)))
-                objects, carriers, size = [], self._columns.carriers(), 0
+                yield objects
+                objects, size = [], 0
         if objects:
-            yield _Piece(objects, carriers.frame().with_columns(_origins(len(o.row_numbers) for o in objects)))
+            yield objects
 
-    def _typed(self, piece: _Piece) -> _Piece:
-        """The piece with its columns typed and its records hashed, without those that the authority rejects."""
-        frame, doubtful = self._columns.typed(piece.frame)
+    def _parsed(self, objects: list[EventObject]) -> _Parsed:
+        try:
+            return _Parsed(objects, self._values(objects))
+        except BaseException as error:  # noqa: BLE001  (as in `_loaded`)
+            failure_of(error)
+            return _Parsed(objects, None)
+
+    def _values(self, objects: Sequence[EventObject]) -> pl.DataFrame:
+        """The values of the objects' records, as parsed; rejects are noted with their object."""
+        raw = self._columns.raw_columns()
+        for item in objects:
+            for records in self._contract.parse(item.lines):
+                item.row_numbers.extend(records.row_numbers)
+                item.rejected.extend(records.rejected)
+                raw.add(records)
+        return raw.frame()
+
+    def _pieces(self, parsed: _Parsed) -> Iterator[_Piece]:
+        """The objects as one piece; where something in them can't be read, as one piece for each."""
+        piece = None
+        if parsed.values is not None:
+            try:
+                piece = self._typed(parsed.objects, parsed.values)
+            except BaseException as error:  # noqa: BLE001  (as in `_loaded`)
+                failure_of(error)
+        if piece is not None:
+            yield piece
+        else:
+            yield from map(self._alone, parsed.objects)
+
+    def _alone(self, item: EventObject) -> _Piece:
+        """An object as a piece of its own, without records where it can't be read."""
+        if item.failure:
+            return _Piece([item], self._no_rows)
+        item.begin_again()
+        try:
+            return self._typed([item], self._values([item]))
+        except BaseException as error:  # noqa: BLE001  (as in `_loaded`)
+            item.fail(failure_of(error))
+            return _Piece([item], self._no_rows)
+
+    def _typed(self, objects: list[EventObject], values: pl.DataFrame) -> _Piece:
+        """The records typed and hashed, without those that the authority rejects."""
+        origins = _origins([(item.lines, item.row_numbers) for item in objects])
+        frame, doubtful = self._columns.typed(values.hstack(origins))
         if doubtful:
-            judged, _ = self._columns.typed(self._judged(piece.objects, doubtful))
+            judged, _ = self._columns.typed(self._judged(objects, doubtful))
             trusted = ~pl.int_range(pl.len()).is_in(doubtful)
             frame = pl.concat([frame.filter(trusted), judged])
         if frame[EVENT_TIME].null_count():
             frame = self._columns.with_odd_times(frame)
-        frame = self._hashed(frame)
+        line = pl.col(LINE).str.strip_chars(_JSON_SPACE)
+        frame = frame.with_columns(
+            line.chash.sha2_256().alias(RECORD_HASH),  # type: ignore[attr-defined]  # polars_hash registers `chash`
+            pl.col(EVENT_TIME).dt.date().alias(EVENT_DATE),
+        )
         counted = frame.group_by(_OBJECT).agg(pl.len(), pl.col(EVENT_DATE).unique().alias("dates"))
         for n, accepted, dates in counted.iter_rows():
-            piece.objects[n].accepted, piece.objects[n].dates = accepted, dates
-        for item in piece.objects:
-            item.lines, item.row_numbers = [], []
-        keys = pl.Series(SOURCE_FILENAME, [item.landed.key for item in piece.objects], dtype=pl.String)
-        return _Piece(piece.objects, frame.drop(_OBJECT).with_columns(keys.gather(frame[_OBJECT])))
+            objects[n].accepted, objects[n].dates = accepted, dates
+        keys = pl.Series(SOURCE_FILENAME, [item.landed.key for item in objects], dtype=pl.String)
+        frame = frame.drop(_OBJECT, LINE).with_columns(keys.gather(frame[_OBJECT]))
+        for item in objects:
+            item.release()
+        return _Piece(objects, frame)
 
-    def _judged(self, objects: list[_Object], positions: Sequence[int]) -> pl.DataFrame:
+    def _judged(self, objects: Sequence[EventObject], positions: Sequence[int]) -> pl.DataFrame:
         """The records of a piece that the authority accepts after all; its rejects are noted with their object."""
         ends = list(accumulate(len(item.row_numbers) for item in objects))
-        carriers = self._columns.carriers()
-        heights = [0] * len(objects)
+        raw = self._columns.raw_columns()
+        origins: list[tuple[list[bytes], list[int]]] = [(item.lines, []) for item in objects]
         for n, own in groupby(positions, key=lambda position: bisect_right(ends, position)):
             item = objects[n]
             begin = ends[n] - len(item.row_numbers)
             judged = self._contract.judge_lines(item.lines, [item.row_numbers[p - begin] for p in own])
-            heights[n] = len(judged.accepted)
+            origins[n][1].extend(judged.row_numbers)
             item.rejected = sorted([*item.rejected, *judged.rejected], key=lambda reject: reject.row_number)
-            carriers.add(judged)
-        return carriers.frame().with_columns(_origins(heights))
-
-    def _hashed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        typed = {name: dtype_of(t) for name, t in self._contract.fields.types.items()} | {UNKNOWN: pl.String()}
-        with_nulls = [name for name in typed if frame[name].null_count()]
-        return frame.with_columns(
-            record_hash(typed, with_nulls=with_nulls).alias(RECORD_HASH), pl.col(EVENT_TIME).dt.date().alias(EVENT_DATE)
-        )
+            raw.add(judged)
+        return raw.frame().hstack(_origins(origins))
 
     def _batches(self, pieces: Iterator[_Piece]) -> Iterator[Batch]:
         waiting: list[_Piece] = []
@@ -150,59 +192,32 @@ class EventReader:
         now = datetime.now(UTC)
         objects = [item for piece in pieces for item in piece.objects]
         accepted = pl.concat([piece.frame for piece in pieces])
-        rejected = [self._quarantined(item, at=now) for item in objects if item.rejected]
+        rejected = [
+            as_frame(item.rejected, dataset=self._dataset.name, landed=item.landed, at=now)
+            for item in objects
+            if item.rejected
+        ]
         stamped = accepted.lazy().with_columns(pl.lit(now, dtype=pl.Datetime("us", "UTC")).alias(ETL_TIMESTAMP))
-        dates: defaultdict[str, set[date]] = defaultdict(set)
-        for item in objects:
-            if item.dates:
-                dates[item.landed.partition].update(item.dates)
         return Batch(
             accepted=nw.from_native(stamped),
-            rejected=nw.from_native(pl.concat([quarantine.SCHEMA.to_frame(), *rejected]).lazy()),
-            outcomes=tuple(_outcome(item) for item in objects),
-            event_dates={partition: tuple(sorted(days)) for partition, days in dates.items()},
-            bytes_in=sum(item.landed.size for item in objects),
-        )
-
-    def _quarantined(self, item: _Object, *, at: datetime) -> pl.DataFrame:
-        return quarantine.as_frame(
-            item.rejected,
-            dataset=self._dataset.name,
-            partition=item.landed.partition,
-            source_filename=item.landed.key,
-            at=at,
+            rejected=nw.from_native(pl.concat([SCHEMA.to_frame(), *rejected]).lazy()),
+            outcomes=tuple(item.outcome for item in objects),
+            bytes_in=sum(item.landed.size for item in objects if item.failure is None or item.failure.final),
         )
 
 
-def _load(store: ObjectStore, landed: LandedObject) -> _Object:
-    """An object with its text, or with the reason why it can't be read as its one reject."""
-    try:
-        text = decompress(bytes(obstore.get(store, landed.key).bytes()))
-    except FileNotFoundError:
-        error = "not found any more; it was deleted after it was admitted"
-    except UnreadableObjectError as fault:
-        error = str(fault)
-    else:
-        return _Object(landed, len(text), text.split(b"\n"))
-    return _Object(landed, error=error, rejected=[Reject(0, "", (f"object: {error}",))])
+def _origins(parts: Sequence[tuple[Sequence[bytes], Sequence[int]]]) -> pl.DataFrame:
+    """Where records come from: the number (from 0) of their object, their line's number (from 1), and the line.
 
-
-def _outcome(item: _Object) -> ObjectOutcome:
-    landed = item.landed
-    lost = 0 if item.error else len(item.rejected)
-    return ObjectOutcome(
-        key=landed.key,
-        etag=landed.etag,
-        size=landed.size,
-        partition=landed.partition,
-        rows_in=item.accepted + lost,
-        rows_out=item.accepted,
-        rows_rejected=lost,
-        error=item.error,
+    A part is an object's lines and the numbers of those that are records.
+    """
+    records = [lines[number - 1] for lines, numbers in parts for number in numbers]
+    heights = pl.DataFrame({"height": [len(numbers) for _, numbers in parts]}, {"height": pl.UInt32})
+    parents = heights.with_row_index("n").filter(pl.col("height") > 0).select(pl.col("n").repeat_by("height").explode())
+    return pl.DataFrame(
+        [
+            parents["n"].alias(_OBJECT),
+            pl.Series(ROW_NUMBER, list(chain.from_iterable(numbers for _, numbers in parts)), dtype=pl.Int64),
+            pl.Series(LINE, records, dtype=pl.Binary).cast(pl.String),
+        ]
     )
-
-
-def _origins(heights: Iterable[int]) -> pl.Series:
-    """For each record the number (from 0) of its object in the piece; `heights` are the objects' records."""
-    frame = pl.DataFrame({"height": list(heights)}, {"height": pl.UInt32}).with_row_index("n")
-    return frame.filter(pl.col("height") > 0).select(pl.col("n").repeat_by("height").explode().alias(_OBJECT))[_OBJECT]

@@ -16,3 +16,15 @@ ADDED_COLUMNS = frozenset(
 
 HISTORY_COLUMNS = frozenset({"operation", "valid_from", "valid_to", "is_current"})
 """The columns that it adds to histories besides; a replicated table may not declare one of these."""
+
+ROW_NUMBER = "_row_number"
+OPERATION = "operation"
+COMMITTED_AT = "_committed_at"
+CONTENT_HASH = "_content_hash"
+VALID_FROM, VALID_TO, IS_CURRENT = "valid_from", "valid_to", "is_current"
+
+IS_LOAD, PATH = "_is_load", "_path"
+"""What orders a change besides: whether it comes from a full load, and its file by the file's time."""
+
+LOAD, INSERT, UPDATE, DELETE = "L", "I", "U", "D"
+"""The operations: a row of a full load, and the three of AWS DMS."""

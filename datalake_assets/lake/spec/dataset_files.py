@@ -4,23 +4,16 @@ Belongs here: YAML, line numbers, and the rules between datasets. The rules of o
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from datalake_assets.lake.spec.dataset import (
-    CdcTable,
-    Column,
-    Dataset,
-    EventStream,
-    EventTime,
-    FaultError,
-    Landing,
-    OnDrift,
-)
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.spec.fault import FaultError
+from datalake_assets.lake.spec.parts import Column, EventTime, Landing, OnDrift
 
 _KINDS: dict[str, type[EventStream | CdcTable]] = {"event_stream": EventStream, "cdc_table": CdcTable}
 _PARTS: dict[str, type[BaseModel]] = {
@@ -29,7 +22,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "on_drift": OnDrift,
     "columns": Column,
 }
-_NAMES_IN_USE = ("ledger", "steps")
+_NAMES_IN_USE = ("ledger", "pending", "steps", "verdicts")
 _FORMS = {
     "name": "lower-case letters, digits and underscores, beginning with a letter, such as web_events",
     "owner": "team:NAME or an e-mail address",
@@ -42,11 +35,12 @@ class DatasetError(ValueError):
     """A dataset file that can't be used; one line for each fault: file, line, what is wrong, what to write."""
 
 
-def load_datasets(folder: Path) -> dict[str, Dataset]:
+def load_datasets(folder: Path, *, check: Callable[[Dataset], None] | None = None) -> dict[str, Dataset]:
     """Read every `*.yaml` and `*.yml` of a folder.
 
-    Returns the datasets by name, in the order of their names. Raises `DatasetError` that lists the faults of all
-    files together; a folder that is missing or holds no dataset file is such a fault.
+    Returns the datasets by name, in the order of their names. `check` may refuse a dataset for what the rules here
+    do not know, by raising `FaultError`. Raises `DatasetError` that lists the faults of all files together; a folder
+    that is missing or holds no dataset file is such a fault.
     """
     suffixes = {".yaml", ".yml"}
     files = sorted(p for p in folder.iterdir() if p.suffix in suffixes and p.is_file()) if folder.is_dir() else []
@@ -58,7 +52,7 @@ def load_datasets(folder: Path) -> dict[str, Dataset]:
     loaded: list[tuple[Path, Dataset]] = []
     for file in files:
         try:
-            loaded.append((file, load_dataset(file)))
+            loaded.append((file, load_dataset(file, check=check)))
         except DatasetError as error:
             faults.append(str(error))
     faults.extend(_faults_between(loaded))
@@ -67,43 +61,55 @@ def load_datasets(folder: Path) -> dict[str, Dataset]:
     return {dataset.name: dataset for _, dataset in sorted(loaded, key=lambda pair: pair[1].name)}
 
 
-def load_dataset(file: Path) -> Dataset:
-    """Read one dataset file. Raises `DatasetError` with a line for each fault."""
-    root = _compose(file)
-    faults = [f"{file}:{line}: {text}" for line, text in _faults_of_yaml(root)]
-    if faults:
-        raise DatasetError("\n".join(faults))
-    lines = _lines(root)
-    data: dict[str, Any] = yaml.SafeLoader("").construct_document(root)
+def load_dataset(file: Path, *, check: Callable[[Dataset], None] | None = None) -> Dataset:
+    """Read one dataset file; `check` as for `load_datasets`. Raises `DatasetError` with a line for each fault."""
+    try:
+        root = _compose(file)
+        faults = [f"{file}:{line}: {text}" for line, text in _faults_of_yaml(root)]
+        if faults:
+            raise DatasetError("\n".join(faults))
+        lines = _lines(root)
+        data: dict[str, Any] = yaml.SafeLoader("").construct_document(root)
+    except RecursionError:
+        raise DatasetError(f"{file}:1: nested too deeply to be read; write it flatter") from None
     model = _KINDS.get(str(data.get("kind")))
     if model is None:
         known = " or ".join(sorted(_KINDS))
         found = f"is {data['kind']!r}" if "kind" in data else "is missing"
         raise DatasetError(f"{file}:{lines.get(('kind',), 1)}: `kind` {found}; write {known}")
     try:
-        return TypeAdapter(model).validate_python(data)
+        dataset: Dataset = TypeAdapter(model).validate_python(data)
     except ValidationError as error:
         faults = [_fault(file, lines, dict(fault), model) for fault in error.errors()]
-    raise DatasetError("\n".join(faults))
+        raise DatasetError("\n".join(faults)) from None
+    try:
+        if check:
+            check(dataset)
+    except FaultError as error:
+        raise DatasetError(f"{file}:{_line(lines, error.at)}: {dataset.name}: {error}") from None
+    return dataset
 
 
 def _compose(file: Path) -> yaml.MappingNode:
+    data = file.read_bytes()
     try:
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = yaml.compose(data.decode(), Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DatasetError(f"{file}:{line}: not UTF-8 text ({error.reason}); save the file as UTF-8") from None
     except yaml.YAMLError as error:
-        raise _not_yaml(file, error) from None
+        raise _not_yaml(file, data.decode(), error) from None
     if not isinstance(root, yaml.MappingNode):
         raise DatasetError(f"{file}:1: a dataset file is a mapping of keys; begin it with `name:` and `kind:`")
     return root
 
 
-def _not_yaml(file: Path, error: yaml.YAMLError) -> DatasetError:
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return DatasetError(f"{file}: not YAML: {str(error).splitlines()[0]}; take the character out")
-    line = error.problem_mark.line + 1 if error.problem_mark else 1
-    return DatasetError(f"{file}:{line}: not YAML: {error.problem or error.context}; mend the line")
+def _not_yaml(file: Path, text: str, error: yaml.YAMLError) -> DatasetError:
+    if isinstance(error, yaml.MarkedYAMLError):
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        return DatasetError(f"{file}:{line}: not YAML: {error.problem or error.context}; mend the line")
+    line = text.count("\n", 0, getattr(error, "position", 0)) + 1
+    return DatasetError(f"{file}:{line}: not YAML: {str(error).splitlines()[0]}; take the character out")
 
 
 def _fault(file: Path, lines: Mapping[tuple[str, ...], int], fault: dict[str, Any], model: type[BaseModel]) -> str:
@@ -111,8 +117,12 @@ def _fault(file: Path, lines: Mapping[tuple[str, ...], int], fault: dict[str, An
     path = tuple(str(part) for part in fault["loc"])
     error = fault.get("ctx", {}).get("error")
     exact = error.at if isinstance(error, FaultError) else path
-    line = next((lines[exact[:n]] for n in range(len(exact), 0, -1) if exact[:n] in lines), 1)
-    return f"{file}:{line}: {_words(path, fault, model)}"
+    return f"{file}:{_line(lines, exact)}: {_words(path, fault, model)}"
+
+
+def _line(lines: Mapping[tuple[str, ...], int], path: tuple[str, ...]) -> int:
+    """The line of the key at a path, or of the nearest one above it that stands in the file."""
+    return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 1)
 
 
 def _words(path: tuple[str, ...], fault: dict[str, Any], model: type[BaseModel]) -> str:
@@ -157,13 +167,11 @@ def _faults_between(loaded: list[tuple[Path, Dataset]]) -> Iterator[str]:
     names = dict.fromkeys(_NAMES_IN_USE, "the lake itself")
     prefixes: dict[str, Path] = {}
     for file, dataset in loaded:
-        taken = [dataset.name]
-        if isinstance(dataset, CdcTable):
-            taken += [f"{dataset.name}_tombstones", *([f"{dataset.name}_history"] if dataset.history else [])]
-        for name in taken:
+        for name in _tables(dataset):
             if name in names:
                 line = _line_of(file, "name")
-                yield f"{file}:{line}: the name {name!r} is taken by {names[name]}; choose another `name`"
+                table = "" if name == dataset.name else f" (a table of {dataset.name})"
+                yield f"{file}:{line}: the name {name!r}{table} is taken by {names[name]}; choose another `name`"
             names[name] = str(file)
         prefix = dataset.landing.prefix + "/"
         for other, owner in prefixes.items():
@@ -171,6 +179,17 @@ def _faults_between(loaded: list[tuple[Path, Dataset]]) -> Iterator[str]:
                 line = _line_of(file, "landing", "prefix")
                 yield f"{file}:{line}: `landing.prefix` {prefix[:-1]!r} overlaps that of {owner}; give each its own"
         prefixes[prefix] = file
+
+
+def _tables(dataset: Dataset) -> Iterator[str]:
+    """The names of a dataset's tables."""
+    yield dataset.name
+    if isinstance(dataset, EventStream):
+        yield f"{dataset.name}_duplicates"
+        return
+    yield f"{dataset.name}_tombstones"
+    if dataset.history:
+        yield f"{dataset.name}_history"
 
 
 def _line_of(file: Path, *path: str) -> int:

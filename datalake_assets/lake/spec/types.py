@@ -15,7 +15,16 @@ _SIMPLE = frozenset(
 _INTEGER_BITS = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
 _DECIMAL = re.compile(r"decimal\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\)")
 _MAX_PRECISION = 38
+_FITTING_TYPES = {
+    "string": frozenset({"string", "decimal", "date", "timestamp"}),
+    "integer": frozenset({"int8", "int16", "int32", "int64", "decimal", "json"}),
+    "number": frozenset({"double", "decimal", "json"}),
+    "boolean": frozenset({"boolean", "json"}),
+}
 _JSON_TYPES = {"string": "string", "integer": "int64", "number": "double", "boolean": "boolean"}
+
+JsonRule = Mapping[str, Any] | bool
+"""The schema of one JSON value: keywords, or true (anything) or false (nothing)."""
 
 
 class TypeNameError(ValueError):
@@ -62,22 +71,28 @@ class LakeType:
         return f"decimal({self.precision},{self.scale})" if self.name == "decimal" else self.name
 
 
-def json_property_types(rule: Mapping[str, Any]) -> frozenset[str]:
+def json_property_types(rule: JsonRule) -> frozenset[str]:
     """The JSON types that a property's schema names; empty when it names none."""
-    declared = rule.get("type", ())
+    declared = rule.get("type", ()) if isinstance(rule, Mapping) else ()
     return frozenset((declared,) if isinstance(declared, str) else declared)
 
 
-def type_of_json_property(rule: Mapping[str, Any]) -> LakeType:
+def type_of_json_property(rule: JsonRule) -> LakeType:
     """The column type of a JSON Schema property.
 
     `x-lake-type` decides where it is given; else a property of one scalar type (`null` beside it is fine) gets that
     type's column, and everything else (objects, arrays, unions, no type) is kept as JSON text.
-    Raises `TypeNameError` for an unknown `x-lake-type`.
+    Raises `TypeNameError` for an unknown `x-lake-type`, and for one that can't hold what the property allows.
     """
-    if "x-lake-type" in rule:
-        return LakeType.parse(str(rule["x-lake-type"]))
     scalar = json_property_types(rule) - {"null"}
-    if len(scalar) == 1:
-        return LakeType(_JSON_TYPES.get(next(iter(scalar)), "json"))
-    return LakeType("json")
+    json_type = next(iter(scalar)) if len(scalar) == 1 else None
+    if not isinstance(rule, Mapping) or "x-lake-type" not in rule:
+        return LakeType(_JSON_TYPES.get(json_type or "", "json"))
+    found = LakeType.parse(str(rule["x-lake-type"]))
+    fitting = _FITTING_TYPES.get(json_type or "", frozenset({"json"}))
+    if found.name not in fitting:
+        raise TypeNameError(
+            f"x-lake-type {found} does not fit JSON type {' or '.join(sorted(scalar)) or 'any'}; "
+            f"write one of {', '.join(sorted(fitting))}"
+        )
+    return found

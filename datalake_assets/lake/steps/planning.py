@@ -1,123 +1,155 @@
-"""What there is to do: landed objects that are not in silver yet, and event dates that gold owes.
+"""What there is to do: landed objects that are not in silver, and what gold owes.
 
-Belongs here: finding work from the lake's own memory. Who asks (a sensor, a schedule, the command line) and how it is
-run is told elsewhere.
+Belongs here: finding work from the lake's own memory. Sensors, schedules, the command line and the computing step ask
+the same functions, so what is asked for is what is computed. Who asks, and how it is run, is told elsewhere.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from datalake_assets.lake.engines.base import Engine
-from datalake_assets.lake.gold.registry import gold_tables
-from datalake_assets.lake.gold.table import GoldTable
+import polars as pl
+
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.store import delta
-from datalake_assets.lake.store.landing import LandedObject, parse_partition
-from datalake_assets.lake.store.step_log import Owed, is_stale, owed_dates
+from datalake_assets.lake.steps.silver import ShapeChangedError, require_shape
+from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.pending import Debt
+
+_EVERYTHING = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class LandingWork:
-    """Objects of a dataset that wait, by partition, and where its sweep goes on (None: it has come round)."""
+    """Objects of a dataset that wait.
 
-    waiting: Mapping[str, tuple[LandedObject, ...]]
-    position: str | None
+    `waiting` counts those to be read now, by partition; `later` tells, one line each, what waits for a later try or
+    could not be looked at; `position` is where a sweep goes on (None: it has come round).
+    """
+
+    waiting: Mapping[str, int]
+    later: tuple[str, ...] = ()
+    position: str | None = None
 
 
-def find_landed(
+@dataclass(frozen=True, slots=True)
+class GoldWork:
+    """What a gold table owes: dates to compute now (or the `whole` table), dates held back, tries that come later."""
+
+    dates: frozenset[date] = frozenset()
+    whole: bool = False
+    withheld: Mapping[date, str] = field(default_factory=dict)
+    later: Mapping[str, datetime] = field(default_factory=dict)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is anything to compute now."""
+        return self.whole or bool(self.dates)
+
+
+def landing_work(
     lake: Lake, dataset: Dataset, *, after: str | None, lookback: timedelta, limit: int, now: datetime
 ) -> LandingWork:
     """Look for landed objects that are not in silver yet.
 
     Looks at the folders of the last hours, where news is likely, and at the next `limit` objects of a sweep through
-    everything, which finds what landed anywhere else. So a look costs the same however much the lake holds.
+    everything, which finds what landed anywhere else. So a look costs the same however much the lake holds. A dataset
+    that must be rebuilt first has nothing to read: its objects wait.
     """
     page = lake.landing.sweep(dataset, after=after, limit=limit, now=now)
     recent = lake.landing.recent(dataset, since=now - lookback, now=now)
-    seen = {o.identity: o for o in (*page.objects, *recent)}
-    waiting: dict[str, list[LandedObject]] = {}
-    for landed in lake.ledger.waiting(dataset.name, sorted(seen.values())):
-        waiting.setdefault(landed.partition, []).append(landed)
-    return LandingWork({p: tuple(objects) for p, objects in sorted(waiting.items())}, page.position)
+    listed = [*page.objects, *recent.objects]
+    found = lake.ledger.waiting(dataset, listed, identify=lake.landing.identified, now=now)
+    if found.known:
+        lake.ledger.admit(dataset, found.known, identify=lake.landing.identified, now=now)
+    later = [*page.unlisted, *recent.unlisted, *found.later]
+    if found.now:
+        try:
+            require_shape(lake, dataset)
+        except ShapeChangedError as error:
+            return LandingWork({}, (*later, str(error)), page.position)
+    waiting: dict[str, int] = {}
+    for landed in found.now:
+        waiting[landed.partition] = waiting.get(landed.partition, 0) + 1
+    return LandingWork(dict(sorted(waiting.items())), tuple(later), page.position)
 
 
-def consecutive(partitions: Sequence[str], *, step: timedelta, most: int) -> Iterator[tuple[str, ...]]:
-    """Partition keys in runs without a gap, of at most `most` each: each can be one range of one Dagster run."""
-    run: list[str] = []
-    for key in sorted(partitions):
-        if run and (len(run) == most or parse_partition(key) - parse_partition(run[-1]) != step):
-            yield tuple(run)
-            run = []
-        run.append(key)
-    if run:
-        yield tuple(run)
+def gold_work(lake: Lake, *, now: datetime) -> dict[str, GoldWork]:
+    """What each gold table owes, by its name; tables that owe nothing are left out."""
+    consumers = [lake.consumer(gold) for gold in lake.gold_tables.values()]
+    debts = lake.pending.look(consumers, lake.sources())
+    held = lake.verdicts.held()
+    work = {name: _work(lake, name, debt, held, now) for name, debt in debts.items()}
+    return {name: w for name, w in work.items() if w.is_due or w.withheld or w.later}
 
 
-def owed_by_gold(lake: Lake, engine: Engine, *, now: datetime) -> dict[str, Owed]:
-    """What each daily gold table has to compute, by its name; tables that owe nothing are left out."""
-    rows = lake.step_log.recent_rows(now=now)
-    owed: dict[str, Owed] = {}
-    for name, table in gold_tables(lake.datasets).items():
-        if not table.daily:
+def _work(lake: Lake, name: str, debt: Debt, held: Mapping[str, Mapping[date, str]], now: datetime) -> GoldWork:
+    gold = lake.gold_tables[name]
+    later: dict[str, datetime] = {}
+    withheld: dict[date, str] = {}
+    dates: set[date] = set()
+    whole = False
+    for day, sources in sorted(debt.due.items(), key=lambda item: item[0] or date.min):
+        if day in debt.retries and debt.retries[day][0] > now:
+            label = f"gold/{name} {day or ''}".strip()
+            later[f"{label}: {debt.retries[day][1]}"] = debt.retries[day][0]
             continue
-        debt = owed_dates(rows, table=name, sources=table.sources)
-        stale = _stale_dates(lake, table, engine, now=now) - debt.withheld
-        if debt.dates or debt.withheld or stale:
-            lookups = {source: delta.position(lake.uri(source)) for source in table.lookups} if stale else {}
-            owed[name] = Owed(debt.dates | stale, debt.withheld, {**debt.upto, **lookups})
-    return owed
+        if day is None:
+            whole = True
+            continue
+        changed = {source.partition("/")[2] for source in sources}
+        names = changed if gold.by_source else set(gold.datasets)
+        reasons = {n: held[n][day] for n in sorted(names) if day in held.get(n, {})}
+        if reasons and (not gold.by_source or reasons.keys() >= changed):
+            withheld[day] = next(iter(reasons.values()))
+        else:
+            dates.add(day)
+    if debt.lookups:
+        dates.add(now.date())  # any run of the table finds the dates that show what changed
+    return GoldWork(frozenset(dates), whole, withheld, later)
 
 
-def clamp_date(day: date, *, first: date, today: date) -> date:
-    """The gold partition that computes an event date: its own, or the first or the current one for dates outside."""
-    return min(max(day, first), today)
+def landing_undone(work: Mapping[str, LandingWork]) -> list[str]:
+    """What a look for landed objects (by dataset) left undone, one line each, with the reason."""
+    lines: list[str] = []
+    for name, found in work.items():
+        lines += [f"{name} {partition}: {n} objects wait" for partition, n in found.waiting.items()]
+        lines += [line if line.startswith(name) else f"{name}: {line}" for line in found.later]
+    return lines
 
 
-def dates_of_partitions(lake: Lake, table: GoldTable, partitions: Sequence[str], *, now: datetime) -> set[date]:
-    """The event dates that a run of gold partitions computes.
+def gold_undone(work: Mapping[str, GoldWork]) -> list[str]:
+    """What gold tables (by name) still owe, one line each, with the reason."""
+    lines: list[str] = []
+    for name, gold in work.items():
+        lines += [f"gold/{name} {day}: not computed" for day in sorted(gold.dates)]
+        lines += [f"gold/{name}: not computed"] if gold.whole else []
+        lines += [f"gold/{name} {day}: held back by {reason}" for day, reason in sorted(gold.withheld.items())]
+        lines += [f"{reason}; next try {at:%Y-%m-%d %H:%M} UTC" for reason, at in gold.later.items()]
+    return lines
 
-    They are the partitions' own dates; the first and the current partition take in the owed dates before and after.
+
+def undone(lake: Lake, *, now: datetime) -> list[str]:
+    """What is left to do, one line each, with the reason; lists everything that ever landed."""
+    seen = {
+        name: landing_work(lake, dataset, after=None, lookback=timedelta(0), limit=_EVERYTHING, now=now)
+        for name, dataset in lake.datasets.items()
+    }
+    return landing_undone(seen) + gold_undone(gold_work(lake, now=now))
+
+
+def outdated_partitions(lake: Lake, dataset: Dataset) -> dict[str, int]:
+    """The partitions with objects that were read under an older contract, and how many they are."""
+    rows = lake.ledger.rows(dataset.name)
+    older = rows.filter(pl.col("status") == "processed", pl.col("contract") != dataset.contract)
+    counted = older.group_by("partition").len().sort("partition")
+    return dict(counted.iter_rows())
+
+
+def admit(lake: Lake, dataset: Dataset, partitions: Sequence[str], *, now: datetime) -> tuple[list[LandedObject], int]:
+    """Enter the landed objects of some partitions in the ledger.
+
+    Returns the objects that lie there now, and how many of them the ledger did not know.
     """
-    dates = {date.fromisoformat(key) for key in partitions}
-    edges = {lake.first_event_date, now.date()}
-    if dates & edges:
-        owed = owed_dates(lake.step_log.recent_rows(now=now), table=table.name, sources=table.sources)
-        dates |= {
-            d for d in owed.dates if clamp_date(d, first=lake.first_event_date, today=now.date()) in dates & edges
-        }
-    return dates
-
-
-def stale_totals(lake: Lake, *, now: datetime) -> dict[str, dict[str, int]]:
-    """The gold tables that are computed whole and whose sources have moved on, and how far these have come."""
-    rows = lake.step_log.recent_rows(now=now)
-    return {
-        table.name: {source: delta.position(lake.uri(source)) for source in table.sources}
-        for table in gold_tables(lake.datasets).values()
-        if not table.daily
-        and any(is_stale(rows, table=table.name, source=source.partition("/")[2]) for source in table.sources)
-    }
-
-
-def _stale_dates(lake: Lake, table: GoldTable, engine: Engine, *, now: datetime) -> frozenset[date]:
-    """The dates whose rows show an older state of a lookup; looked for only when a lookup has moved on."""
-    if table.stale is None:
-        return frozenset()
-    positions = {source: delta.position(lake.uri(source)) for source in table.lookups}
-    if positions == lake.step_log.lookup_positions(table.name, sources=table.lookups, now=now):
-        return frozenset()
-    frames = {
-        source: engine.scan(lake.uri(source), columns=lake.datasets[source.partition("/")[2]].columns)
-        for source in table.lookups
-    }
-    frames[f"gold/{table.name}"] = engine.scan(lake.layout.gold_table(table.name), columns=table.columns)
-    known = {source: frame for source, frame in frames.items() if frame is not None}
-    if len(known) < len(frames):
-        return frozenset()
-    days = frozenset(row[EVENT_DATE] for row in engine.rows(table.stale(known)))
-    if not days:
-        lake.step_log.note_lookups(table.name, positions, engine=engine.name)
-    return days
+    found = lake.landing.objects_of(dataset, partitions, now=now)
+    return found.objects, lake.ledger.admit(dataset, found.objects, identify=lake.landing.identified, now=now)

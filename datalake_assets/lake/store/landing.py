@@ -1,37 +1,29 @@
 """Landed objects: what lies in bronze, found at a cost that follows what is new.
 
-Belongs here: listing objects and telling the partition of each. What the lake already knows of them is the
-ledger's affair.
+Belongs here: which objects are data, and the partition of each. How a place is listed and read is told in `objects`;
+what the lake already knows of an object is the ledger's affair.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
-from obstore import list_with_delimiter
+from obstore.exceptions import InvalidPathError, PermissionDeniedError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.store.key_times import FIRST, LAST, folder_dates, named_time
+from datalake_assets.lake.store.objects import Listed, MissingObjectError, Objects, stamped
 
-if TYPE_CHECKING:
-    from obstore import ObjectMeta  # exists for type checkers alone
-
-_FIRST = datetime(1970, 1, 1, tzinfo=UTC)  # a folder named for a year outside these bounds is no date
-_LAST = datetime(2200, 1, 1, tzinfo=UTC)
 _DAY_LENGTH = len("2026-01-31")
-# The year comes first: DMS's DDMMYYYY and MMYYYYDD folders tell no date, as half of one would be taken for a year.
-_DATE_FOLDER = re.compile(
-    r"(?:year=)?(\d{4})(?:[/_-]?(?:month=)?(\d{2})(?:[/_-]?(?:day=)?(\d{2})(?:[/_-]?(?:hour=)?(\d{2}))?)?)?", re.ASCII
-)
-_DATE_FORMATS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H"}
-_NAME_TIMES = (
-    re.compile(r"^(?:.*[-_])?(?P<day>\d{8})-(?P<hour>\d{2})\d{7,8}\b"),  # DMS: yyyymmdd-hhmmssfff
-    re.compile(r"-(?P<day>\d{4}-\d{2}-\d{2})-(?P<hour>\d{2})-\d{2}-\d{2}-"),  # Firehose: YYYY-MM-DD-HH-MM-SS
-)
 _LOAD_NAME = re.compile(r"(?:^|_)LOAD[0-9A-F]{8}\b")
-_NOT_DATA = re.compile(r"(?:^|/)(?:[._]|awsdms_|attrep_)")
+_OTHER_FOLDER = re.compile(r"(?:^|/)(?:(?:awsdms|attrep)_[^/]*|_temporary)/")
+_DROPPING = re.compile(
+    r"_SUCCESS|_(?:committed|started)_(?:vacuum)?\d+|\.DS_Store|\.[^/]*\.crc|[^/]*_\$folder\$"
+)  # of Spark, Databricks, macOS, and Hadoop twice
+_STAGED = re.compile(r"#\d+\Z", re.ASCII)
+_STAGED_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,7 +31,9 @@ class LandedObject:
     """One immutable object in bronze.
 
     `key` is its path relative to bronze; `etag` (or version) and `size` in bytes make it this object and no later
-    one of the same key: a reload of a DMS table writes the same names again. `partition` is the landing hour or day.
+    one of the same key: a reload of a DMS table writes the same names again. `etag` is empty while only reading the
+    bytes could tell it; `stamp` is by what a listing recognises the object without that. `partition` is the landing
+    hour or day.
     """
 
     key: str
@@ -47,6 +41,7 @@ class LandedObject:
     size: int
     last_modified: datetime
     partition: str
+    stamp: str = ""
 
     @property
     def identity(self) -> tuple[str, str, int]:
@@ -56,14 +51,19 @@ class LandedObject:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A piece of a sweep: its objects, and the folder to go on after (None: the sweep has come round)."""
+    """What a look at bronze found, in the order of the folders.
+
+    `position` is the folder to go on after where the look was a piece of a sweep (None: it has come round), `unlisted`
+    one line for each folder that could not be listed, with its reason.
+    """
 
     objects: list[LandedObject]
-    position: str | None
+    position: str | None = None
+    unlisted: tuple[str, ...] = ()
 
 
 def open_store(place: str) -> ObjectStore:
-    """The object store rooted at a zone: a local folder (made when missing) or `s3://bucket/prefix`."""
+    """The store into which producers put: a local folder (made when missing) or `s3://bucket/prefix`."""
     return from_url(place) if "://" in place else LocalStore(prefix=place, mkdir=True)
 
 
@@ -75,23 +75,25 @@ class LandingZone:
     now to the current one, so that an object with an odd date is processed all the same.
     """
 
-    store: ObjectStore
+    objects: Objects
     start: datetime
 
-    def objects_of(self, dataset: Dataset, partitions: Sequence[str], *, now: datetime) -> list[LandedObject]:
+    def objects_of(self, dataset: Dataset, partitions: Sequence[str], *, now: datetime) -> Page:
         """The landed objects of these partitions; lists only the folders where they can be."""
         wanted = set(partitions)
+        if not wanted:
+            return Page([])
         since, until = parse_partition(min(wanted)), parse_partition(max(wanted)) + _step(dataset)
         if since <= self.start:
-            since = _FIRST
+            since = FIRST
         if until > now:
-            until = _LAST
-        found = (o for _, objects in self._walk(dataset, since=since, until=until, now=now) for o in objects)
-        return sorted(o for o in found if o.partition in wanted)
+            until = LAST
+        found = _page(self._walk(dataset, since=since, until=until, now=now))
+        return replace(found, objects=sorted(o for o in found.objects if o.partition in wanted))
 
-    def recent(self, dataset: Dataset, *, since: datetime, now: datetime) -> list[LandedObject]:
+    def recent(self, dataset: Dataset, *, since: datetime, now: datetime) -> Page:
         """The objects in folders dated `since` or later, and those in folders without a date."""
-        return [o for _, objects in self._walk(dataset, since=since, until=_LAST, now=now) for o in objects]
+        return _page(self._walk(dataset, since=since, until=LAST, now=now))
 
     def sweep(self, dataset: Dataset, *, after: str | None, limit: int, now: datetime) -> Page:
         """The next objects of a walk through all that a dataset ever landed.
@@ -99,54 +101,109 @@ class LandingZone:
         Goes on behind the folder `after` and ends with the folder that makes it `limit` objects or more, so that one
         piece costs the same however much has landed before.
         """
-        found: list[LandedObject] = []
-        for folder, objects in self._walk(dataset, since=_FIRST, until=_LAST, now=now, after=after):
-            found.extend(objects)
-            if len(found) >= limit:
-                return Page(found, folder)
-        return Page(found, None)
+        return _page(self._walk(dataset, since=FIRST, until=LAST, now=now, after=after), limit=limit)
+
+    def identified(self, landed: LandedObject) -> LandedObject | None:
+        """A listed object with its etag, for which a local file is read; None when it is there no more.
+
+        The etag of a file that can't be read is made of its stamp: so it is known, and fails by itself when it is read.
+        """
+        if landed.etag:
+            return landed
+        try:
+            return replace(landed, etag=self.objects.etag(landed.key))
+        except MissingObjectError:
+            return None
+        except OSError:
+            return replace(landed, etag=stamped(landed.stamp))
 
     def _walk(
         self, dataset: Dataset, *, since: datetime, until: datetime, now: datetime, after: str | None = None
-    ) -> Iterator[tuple[str, list[LandedObject]]]:
-        """Folders in the order of their paths, each with its own objects, without those dated outside the bounds."""
-        root = dataset.landing.prefix
+    ) -> Iterator["_Folder"]:
+        """Folders in the order of their paths, without those dated outside the bounds."""
         waiting = [""]
         while waiting:
-            folder = waiting.pop()
-            listing = list_with_delimiter(self.store, f"{root}/{folder}")
-            inner = sorted(f"{prefix.rstrip('/')}/".removeprefix(f"{root}/") for prefix in listing["common_prefixes"])
+            path = waiting.pop()
+            prefix = f"{dataset.landing.prefix}/{path}".rstrip("/")
+            try:
+                names, listed = self.objects.folder(prefix)
+            except (OSError, PermissionDeniedError, InvalidPathError) as fault:  # other faults are not of this folder
+                reason = str(fault).partition("\n")[0]
+                yield _Folder(path, [], f"{prefix} can't be listed: {reason}")
+                continue
+            inner = [f for f in sorted(f"{path}{name}/" for name in names) if not _OTHER_FOLDER.search(f)]
             waiting.extend(
                 f for f in reversed(inner) if _may_hold(f, since, until) and (after is None or _comes_after(f, after))
             )
-            if after is None or folder > after:
-                landed = [self._landed(dataset, meta, now) for meta in listing["objects"] if _is_data(meta, root)]
-                yield folder, sorted(landed)
+            if after is None or path > after:
+                yield _Folder(path, list(self._landed(dataset, path, listed, now)))
 
-    def _landed(self, dataset: Dataset, meta: "ObjectMeta", now: datetime) -> LandedObject:
-        moment = landing_time(meta["path"].removeprefix(f"{dataset.landing.prefix}/"), meta["last_modified"])
-        return LandedObject(
-            key=meta["path"],
-            etag=meta.get("version") or meta["e_tag"] or "",
-            size=meta["size"],
-            last_modified=meta["last_modified"],
-            partition=partition_key(dataset, min(max(moment, self.start), now)),
-        )
+    def _landed(self, dataset: Dataset, folder: str, listed: Iterable[Listed], now: datetime) -> Iterator[LandedObject]:
+        dates = folder_dates(folder.rstrip("/"))
+        start = len(dataset.landing.prefix) + 1
+        for o in listed:
+            if is_data(o.key[start:], size=o.size) and not is_staged(o, now=now):
+                moment = _landing_time(o.key[start + len(folder) :], o.last_modified, dates=dates)
+                partition = partition_key(dataset, min(max(moment, self.start), now))
+                yield LandedObject(o.key, o.etag or "", o.size, o.last_modified, partition, o.stamp)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: str
+    objects: list[LandedObject]
+    unlisted: str | None = None
+
+
+def _page(folders: Iterable[_Folder], *, limit: int | None = None) -> Page:
+    objects: list[LandedObject] = []
+    unlisted: list[str] = []
+    for folder in folders:
+        objects.extend(folder.objects)
+        if folder.unlisted is not None:
+            unlisted.append(folder.unlisted)
+        if limit is not None and len(objects) >= limit:
+            return Page(objects, folder.path, tuple(unlisted))
+    return Page(objects, None, tuple(unlisted))
+
+
+def is_data(path: str, *, size: int) -> bool:
+    """Whether an object is a dataset's data; `path` is relative to the dataset's prefix, `size` in bytes.
+
+    It is, whatever its name, unless it is known to be something else: DMS's own tables (`awsdms_…`, `attrep_…`), a
+    folder's marker, or what Spark, Databricks, Hadoop and macOS leave behind. Hidden names (`.a`, `_a/b`) are data too:
+    a parallel load's folders bear the names of segments, and what can't be read is quarantined rather than overlooked.
+    """
+    if _OTHER_FOLDER.search(path) or _DROPPING.fullmatch(path.rpartition("/")[2]):
+        return False
+    return size > 0 or not (path == "" or path.endswith("/"))
+
+
+def is_staged(listed: Listed, *, now: datetime) -> bool:
+    """Whether a local file may still be on its way: producers that use obstore write `a#1`, then name it `a`.
+
+    After an hour it is data like any other, be it what a killed producer left or the file's real name. An object store
+    shows an object only when it is whole, so the rule is for files alone.
+    """
+    return listed.etag is None and _STAGED.search(listed.key) is not None and listed.last_modified > now - _STAGED_FOR
 
 
 def landing_time(path: str, last_modified: datetime) -> datetime:
-    """When an object landed, to the hour or the day, in UTC.
+    """When an object landed, to the hour or the day, in UTC; `path` is relative to the dataset's prefix.
 
-    `path` is relative to the dataset's prefix. The date folders decide, made precise by the hour in the name where
-    they tell the day alone; without such folders the time in the name; without that, when it was last modified.
+    The date folders decide, made precise by the hour in the name where that lies within them; without such folders the
+    hour in the name; without that, when it was last modified. `key_times.named_time` tells the name's time in full.
     """
     folder, _, name = path.rpartition("/")
-    match = next((m for m in (pattern.search(name) for pattern in _NAME_TIMES) if m), None)
-    named = _moment(match["day"].replace("-", "") + match["hour"]) if match else None
-    begin, end = _folder_dates(folder) or (None, None)
-    if begin is None or end is None:
-        return named or last_modified.astimezone(UTC)
-    return named if named and begin <= named < end else begin
+    return _landing_time(name, last_modified, dates=folder_dates(folder))
+
+
+def _landing_time(name: str, last_modified: datetime, *, dates: tuple[datetime, datetime] | None) -> datetime:
+    named = named_time(name)
+    hour = named and named.replace(minute=0, second=0, microsecond=0)
+    if dates is None:
+        return hour or last_modified.astimezone(UTC)
+    return hour if hour and dates[0] <= hour < dates[1] else dates[0]
 
 
 def is_full_load(path: str) -> bool:
@@ -168,42 +225,10 @@ def _step(dataset: Dataset) -> timedelta:
     return timedelta(days=1) if dataset.landing.cadence == "daily" else timedelta(hours=1)
 
 
-def _is_data(meta: "ObjectMeta", root: str) -> bool:
-    return not _NOT_DATA.search(meta["path"].removeprefix(f"{root}/"))
-
-
 def _comes_after(folder: str, after: str) -> bool:
     return folder > after or after.startswith(folder)
 
 
 def _may_hold(folder: str, since: datetime, until: datetime) -> bool:
-    dates = _folder_dates(folder.rstrip("/"))
+    dates = folder_dates(folder.rstrip("/"))
     return dates is None or (dates[0] < until and dates[1] > since)
-
-
-def _folder_dates(folder: str) -> tuple[datetime, datetime] | None:
-    """The time that a folder stands for, as [begin, end); None when its path is not a date from end to end."""
-    match = _DATE_FOLDER.fullmatch(folder)
-    digits = "".join(part for part in match.groups() if part) if match else ""
-    begin = _moment(digits)
-    if begin is None:
-        return None
-    match len(digits):
-        case 4:
-            return begin, begin.replace(year=begin.year + 1)
-        case 6:
-            return begin, (begin + timedelta(days=31)).replace(day=1)
-        case 8:
-            return begin, begin + timedelta(days=1)
-        case _:
-            return begin, begin + timedelta(hours=1)
-
-
-def _moment(digits: str) -> datetime | None:
-    if len(digits) not in _DATE_FORMATS:
-        return None
-    try:
-        moment = datetime.strptime(digits, _DATE_FORMATS[len(digits)]).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return moment if _FIRST <= moment < _LAST else None

@@ -1,164 +1,402 @@
-"""The ledger: which landed objects were admitted to which partition, and what became of them.
+"""The ledger: every landed object once, by its identity, and what became of it.
 
-One row per landed object. The ledger is the memory of the lake: sensors ask it what is new, and silver takes from it
-what to read. It is partitioned by dataset and landing month, so that asking about a partition reads one month's file.
+The ledger is the memory of the lake. Planners ask it what is new, steps take from it what to read, and write down in it
+what they are about to write and what they have written, so that whatever is left over by a killed step can be found.
+An object's row is found by key and identity, whatever the clock says; its partition is fixed when it is admitted.
+
+States: `admitted` -> `processed` | `failed` | `missing`; `superseded` once other bytes lie under its key. A replay puts
+objects back to `admitted` and keeps what is known of their last reading.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
-from datalake_assets.lake.store import delta
-from datalake_assets.lake.store.landing import LandedObject, parse_partition
-from datalake_assets.lake.store.step import ObjectOutcome
+from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.store.landing import LandedObject, landing_time
+from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED, ObjectOutcome
+from datalake_assets.lake.store.table import Snapshot, Table
 
-ADMITTED, PROCESSED, FAILED = "admitted", "processed", "failed"
-_MOST_FILES = 50
-_SCHEMA = pl.Schema(
-    {
-        "dataset": pl.String(),
-        "month": pl.String(),
-        "partition": pl.String(),
-        "key": pl.String(),
-        "etag": pl.String(),
-        "size": pl.Int64(),
-        "last_modified": pl.Datetime("us", "UTC"),
-        "status": pl.String(),
-        "rows_in": pl.Int64(),
-        "rows_out": pl.Int64(),
-        "rows_rejected": pl.Int64(),
-        "error": pl.String(),
-        "contract": pl.String(),
-        "admitted_at": pl.Datetime("us", "UTC"),
-        "processed_at": pl.Datetime("us", "UTC"),
-    }
-)
-_IDENTITY = ("key", "etag", "size")
+ADMITTED = "admitted"
+_IDENTITY = ["key", "etag", "size"]
+_NO_DATE = datetime(1, 1, 1, tzinfo=UTC)
+_UNDATED = "undated"
+_FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=24)
+Identity = tuple[str, str, int]
+Row = dict[str, Any]
+Identify = Callable[[LandedObject], LandedObject | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An object as the ledger has it.
+
+    `dates` are the event dates on which silver may hold records of it or of what lay under its key before; `begun`
+    tells whether it may hold any. `contract` is the one it was read under last, `was_processed` whether silver holds it
+    as it was read then. `overwrites`: silver may hold records of what lay there before, in the partitions `before`.
+    """
+
+    landed: LandedObject
+    status: str
+    begun: bool
+    dates: frozenset[date]
+    contract: str | None
+    was_processed: bool
+    overwrites: bool
+    before: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a listing shows that is to be read now, and what has to wait: one line for each object, with the reason.
+
+    `known` are those that the ledger has by another look or as away: to be admitted at once, as their partition is
+    fixed already.
+    """
+
+    now: list[LandedObject]
+    known: list[LandedObject]
+    later: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The ledger at a place."""
+    """The ledger in its table."""
 
-    uri: str
+    table: Table
 
-    def rows(self, dataset: str, partitions: Collection[str]) -> pl.DataFrame:
-        """The ledger's rows of some partitions of a dataset, in the order of their keys."""
-        table = delta.scan(self.uri)
-        if table is None or not partitions:
-            return _SCHEMA.to_frame()
-        return (
-            table.filter(
-                pl.col("dataset") == dataset,
-                pl.col("month").is_in(sorted({_month(p) for p in partitions})),
-                pl.col("partition").is_in(sorted(partitions)),
-            )
-            .sort(_IDENTITY)
-            .collect()
-        )
+    def rows(self, dataset: str, partitions: Collection[str] | None = None) -> pl.DataFrame:
+        """The rows of a dataset (of some partitions), in the order of their keys."""
+        rows = self.table.open().scan({"dataset": [dataset]})
+        if partitions is not None:
+            rows = rows.filter(pl.col("partition").is_in(sorted(partitions)))
+        return rows.sort(_IDENTITY).collect()
 
     def all_rows(self) -> pl.LazyFrame:
         """Every row of every dataset, lazily."""
-        table = delta.scan(self.uri)
-        return _SCHEMA.to_frame().lazy() if table is None else table
+        return self.table.open().scan()
 
-    def waiting(self, dataset: str, objects: Sequence[LandedObject]) -> list[LandedObject]:
-        """Those of the landed objects that are not processed yet: unknown to the ledger, or admitted only.
+    def waiting(
+        self, dataset: Dataset, listed: Sequence[LandedObject], *, identify: Identify, now: datetime
+    ) -> Waiting:
+        """Which of the objects that a listing shows are to be read; nothing is written.
 
         An object that the ledger knows is returned with the partition it was admitted to.
         """
-        known = self._known(dataset, objects)
-        found = ((o, *known.get(o.identity, (o.partition, ADMITTED))) for o in objects)
-        return [replace(o, partition=partition) for o, partition, status in found if status == ADMITTED]
+        found = _match(self.table.open(), dataset, listed, identify)
+        due, known, later = [], [], []
+        for landed, row in found:
+            if row is not None and (row["status"] in {MISSING, SUPERSEDED} or row["stamp"] != landed.stamp):
+                known.append(landed)
+            if row is None or row["status"] in {ADMITTED, MISSING, SUPERSEDED}:
+                due.append(landed)
+            elif row["status"] == FAILED and row["retry_at"] is not None:
+                if row["retry_at"] <= now:
+                    due.append(landed)
+                else:
+                    later.append(f"{landed.key}: {row['reason']}; next try {row['retry_at']:%Y-%m-%d %H:%M} UTC")
+        return Waiting(due, known, later)
 
-    def admit(self, dataset: str, objects: Sequence[LandedObject]) -> int:
-        """Enter the objects that the ledger does not know yet; returns how many those were."""
-        known = self._known(dataset, objects)
-        now = datetime.now(UTC)
-        new = [
-            {
-                "dataset": dataset,
-                "month": _month(o.partition),
-                "partition": o.partition,
-                "key": o.key,
-                "etag": o.etag,
-                "size": o.size,
-                "last_modified": o.last_modified,
-                "status": ADMITTED,
-                "admitted_at": now,
-            }
-            for o in objects
-            if o.identity not in known
-        ]
-        if new:
-            frame = pl.DataFrame(new, schema=_SCHEMA)
-            delta.retry_conflicts(lambda: delta.append(self.uri, frame, partition_by=("dataset", "month")))
-            for month in frame["month"].unique():
-                delta.compact(self.uri, {"dataset": dataset, "month": month}, most_files=_MOST_FILES)
+    def admit(self, dataset: Dataset, listed: Sequence[LandedObject], *, identify: Identify, now: datetime) -> int:
+        """Enter the objects of a listing that the ledger does not know; returns how many those were.
+
+        Another object under the same key is superseded from then on; one that is there again is admitted again.
+        """
+        found = [landed for landed, _ in _match(self.table.open(), dataset, listed, identify)]
+        return self.table.transact(lambda seen: self._admit(seen, dataset, found, identify, now)) if found else 0
+
+    def _admit(
+        self, seen: Snapshot, dataset: Dataset, listed: Sequence[LandedObject], identify: Identify, now: datetime
+    ) -> int:
+        within = _within(dataset, [o.key for o in listed])
+        rows = _rows_of_keys(seen, within, [o.key for o in listed])
+        new: list[LandedObject] = []
+        back: list[LandedObject] = []
+        stamped: list[LandedObject] = []
+        for landed, row in _match(seen, dataset, listed, identify):
+            if row is None:
+                new.append(landed)
+            elif row["status"] in {MISSING, SUPERSEDED}:
+                back.append(landed)
+            elif row["stamp"] != landed.stamp:
+                stamped.append(landed)
+        present = _identities([*new, *back, *stamped]).with_columns(
+            stamp=pl.Series([o.stamp for o in [*new, *back, *stamped]], dtype=pl.String)
+        )
+        again = _identities(back)
+        here = rows.join(present, on=_IDENTITY, how="inner", suffix="_now")
+        returned = here.with_columns(
+            stamp=pl.col("stamp_now"),
+            status=pl.when(pl.struct(_IDENTITY).is_in(again.select(pl.struct(_IDENTITY)).to_series().implode()))
+            .then(pl.lit(ADMITTED))
+            .otherwise(pl.col("status")),
+        ).drop("stamp_now")
+        overwritten = (
+            rows.join(_identities([*new, *back]).select("key").unique(), on="key", how="semi")
+            .join(present, on=_IDENTITY, how="anti")
+            .filter(pl.col("status") != SUPERSEDED)
+            .with_columns(status=pl.lit(SUPERSEDED), retry_at=pl.lit(None, rows.schema["retry_at"]))
+        )
+        changed = pl.concat([returned, overwritten])
+        if not new and changed.is_empty():
+            return 0
+        entered = pl.DataFrame([_new_row(dataset, o, now) for o in new], schema=self.table.dtypes)
+        seen.change(add=pl.concat([changed, entered]), remove=changed.select(_IDENTITY), on=_IDENTITY, within=within)
         return len(new)
 
-    def _known(self, dataset: str, objects: Sequence[LandedObject]) -> dict[tuple[str, str, int], tuple[str, str]]:
-        """The partition and the status of those objects that the ledger has, by their identity.
+    def reopen(self, dataset: str, partitions: Collection[str]) -> int:
+        """Put the objects of some partitions back to `admitted`, so that they are read again; returns how many."""
+        return self._reopen(dataset, pl.col("partition").is_in(sorted(partitions)))
 
-        An object that is older than its partition bears a date to come, so its partition moves with the clock; it
-        may have been admitted to any, and is looked for in all.
+    def reopen_dates(self, dataset: str, first: date | None, last: date | None) -> list[str]:
+        """Put the objects that have events of some dates back to `admitted`; returns the partitions they belong to."""
+        day = pl.element()
+        in_range = (day >= (first or date.min)) & (day <= (last or date.max))
+        within = pl.col("event_dates").list.eval(in_range).list.any()
+        self._reopen(dataset, within)
+        rows = self.rows(dataset).filter(within, pl.col("status") == ADMITTED)
+        return rows["partition"].unique().sort().to_list()
+
+    def _reopen(self, dataset: str, which: pl.Expr) -> int:
+        def decide(seen: Snapshot) -> int:
+            within = {"dataset": [dataset]}
+            settled = pl.col("status").is_in([PROCESSED, FAILED, MISSING])
+            rows = seen.scan(within).filter(which, settled).collect()
+            if rows.height:
+                again = rows.with_columns(status=pl.lit(ADMITTED), retry_at=pl.lit(None, rows.schema["retry_at"]))
+                seen.change(add=again, remove=rows.select(_IDENTITY), on=_IDENTITY, within=_narrowed(within, rows))
+            return rows.height
+
+        return self.table.transact(decide)
+
+    def to_read(self, dataset: str, partitions: Collection[str] | None, *, now: datetime) -> list[Known]:
+        """The objects of some partitions (None: all) that are to be read now, with what silver may hold of them."""
+        seen = self.table.open()
+        rows = seen.scan({"dataset": [dataset]})
+        if partitions is not None:
+            rows = rows.filter(pl.col("partition").is_in(sorted(partitions)))
+        due = (pl.col("status") == ADMITTED) | ((pl.col("status") == FAILED) & (pl.col("retry_at") <= now))
+        return _known(seen, dataset, rows.filter(due).collect())
+
+    def everything(self, dataset: str) -> list[Known]:
+        """All objects of a dataset but those whose key belongs to another object now."""
+        seen = self.table.open()
+        rows = seen.scan({"dataset": [dataset]}).filter(pl.col("status") != SUPERSEDED)
+        return _known(seen, dataset, rows.collect())
+
+    def note(
+        self,
+        dataset: Dataset,
+        *,
+        begun: Mapping[Identity, Iterable[date]],
+        completed: Sequence[ObjectOutcome],
+        now: datetime,
+        overwriting: Collection[Identity] = (),
+    ) -> frozenset[Identity]:
+        """Write down, in one commit, the objects whose records are about to be written, and what became of others.
+
+        `begun` maps an object to the event dates that its records have: they are added to those that silver may hold
+        already. Of what was read, the records are where they belong by now.
+
+        Returns those of `begun` whose key changed hands since the caller asked for them, and which must not be written:
+        superseded ones, and ones that overwrite something although they are not in `overwriting`. Where an object was
+        superseded while it was being written, the one that has its key now is admitted again, to take it back.
         """
-        rows = self.rows(dataset, {o.partition for o in objects})
-        early = [o.key for o in objects if parse_partition(o.partition) > o.last_modified]
-        table = delta.scan(self.uri) if early else None
-        if table is not None:
-            others = table.filter(pl.col("dataset") == dataset, pl.col("key").is_in(early)).collect()
-            rows = pl.concat([rows, others])
-        columns = [*_IDENTITY, "partition", "status"]
-        return {(key, etag, size): (at, status) for key, etag, size, at, status in rows.select(columns).iter_rows()}
-
-    def admitted(self, dataset: str, partitions: Collection[str], *, only_waiting: bool = False) -> list[LandedObject]:
-        """The objects admitted to some partitions, one per key (the newest); or only those not processed yet."""
-        rows = self.rows(dataset, partitions).sort("last_modified").unique("key", keep="last", maintain_order=True)
-        if only_waiting:
-            rows = rows.filter(pl.col("status") == ADMITTED)
-        return sorted(
-            LandedObject(r["key"], r["etag"], r["size"], r["last_modified"], r["partition"])
-            for r in rows.iter_rows(named=True)
+        keys = [key for key, _, _ in begun] + [o.key for o in completed]
+        if not keys:
+            return frozenset()
+        within = _within(dataset, keys)
+        return self.table.transact(
+            lambda seen: self._note(seen, dataset, within, begun, completed, now, frozenset(overwriting))
         )
 
-    def complete(self, dataset: str, outcomes: Sequence[ObjectOutcome], *, contract: str) -> None:
-        """Note what became of admitted objects; those with an `error` are failed, the others processed."""
-        if not outcomes:
-            return
-        months = sorted({_month(o.partition) for o in outcomes})
-        done = pl.DataFrame(
-            [
-                o.model_dump(include=set(ObjectOutcome.model_fields) - {"partition"})
-                | {
-                    "status": FAILED if o.error else PROCESSED,
-                    "contract": contract,
-                    "processed_at": datetime.now(UTC),
-                }
-                for o in outcomes
-            ],
-            schema_overrides=_SCHEMA,
-        )
-        known = self.rows(dataset, {o.partition for o in outcomes})
-        keep = [name for name in _SCHEMA if name in _IDENTITY or name not in done.columns]
-        # An older object of a key that a later one replaced counts as processed: its bytes are gone.
-        superseded = (
-            known.filter(pl.col("status") == ADMITTED)
-            .join(done.select("key"), on="key", how="semi")
-            .join(done, on=_IDENTITY, how="anti")
-            .with_columns(status=pl.lit(PROCESSED), contract=pl.lit(contract), processed_at=datetime.now(UTC))
-        )
-        rows = known.select(keep).join(done, on=_IDENTITY, how="inner").select(*_SCHEMA)
-        within = f"t.dataset = '{dataset}' AND ({delta.one_of('t.month', months)})"
-        delta.merge(
-            self.uri,
-            pl.concat([rows, superseded.select(*_SCHEMA)]).cast(_SCHEMA),
-            key=("dataset", "month", *_IDENTITY),
-            within=within,
-        )
+    def _note(
+        self,
+        seen: Snapshot,
+        dataset: Dataset,
+        within: Mapping[str, Collection[str]],
+        begun: Mapping[Identity, Iterable[date]],
+        completed: Sequence[ObjectOutcome],
+        now: datetime,
+        overwriting: frozenset[Identity],
+    ) -> frozenset[Identity]:
+        outcomes = {(o.key, o.etag, o.size): o for o in completed}
+        rows = _rows_of_keys(seen, within, [*(k for k, _, _ in begun), *(o.key for o in completed)])
+        ours = {_identity(row): row for row in rows.iter_rows(named=True)}
+        gone = {i for i, row in ours.items() if row["status"] == SUPERSEDED}
+        held = {i[0] for i in gone if ours[i]["begun_at"] is not None}
+        refused = {i for i in begun if i in gone or (i[0] in held and i not in overwriting)}
+        written = {o.key for o in completed if o.is_read}
+        late = {i[0] for i in gone if i in outcomes and outcomes[i].is_read}
+        changed = []
+        for identity, row in ours.items():
+            if identity in outcomes:
+                result = row | _completed(row, outcomes[identity], contract=dataset.contract, now=now)
+                changed.append(result | ({"status": SUPERSEDED, "retry_at": None} if identity in gone else {}))
+            elif identity in begun and identity not in refused:
+                changed.append(row | _begun(row, begun[identity], contract=dataset.contract, now=now))
+            elif identity[0] in late:  # whoever has the key now takes back what was written late
+                if identity not in gone:
+                    changed.append(row | {"status": ADMITTED, "retry_at": None})
+            elif identity[0] in written and row["begun_at"] is not None:  # what lay there before is taken back by now
+                changed.append(row | {"begun_at": None, "processed_at": None, "event_dates": []})
+        if changed:
+            frame = pl.DataFrame(changed, schema=self.table.dtypes)
+            seen.change(add=frame, remove=frame.select(_IDENTITY), on=_IDENTITY, within=within)
+        return frozenset(refused)
 
 
-def _month(partition: str) -> str:
-    return partition[: len("2026-01")]
+def _identity(row: Row) -> Identity:
+    return row["key"], row["etag"], row["size"]
+
+
+def _begun(row: Row, dates: Iterable[date], *, contract: str, now: datetime) -> Row:
+    """What changes in an object's row when its records are about to be written."""
+    return {
+        "status": ADMITTED,
+        "retry_at": None,
+        "begun_at": row["begun_at"] or now,
+        "event_dates": sorted({*(row["event_dates"] or ()), *dates}),
+        "contract": contract,
+    }
+
+
+def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime) -> Row:
+    """What changes in an object's row by what became of it."""
+    if outcome.state == MISSING:
+        kept = row["processed_at"] is not None  # not so where it was taken back since
+        return {
+            "status": PROCESSED if kept else MISSING,
+            "reason": "gone from bronze; what it said is kept" if kept else "not there when it was to be read",
+            "retry_at": None,
+        }
+    if outcome.state == SUPERSEDED:
+        return {"status": SUPERSEDED, "reason": outcome.error, "retry_at": None}
+    if outcome.state == FAILED and not outcome.final:
+        attempts = (row["attempts"] or 0) + 1
+        wait = min(_FIRST_WAIT * 2 ** min(attempts - 1, 20), _LONGEST_WAIT)
+        return {"status": FAILED, "attempts": attempts, "reason": outcome.error, "retry_at": now + wait}
+    return {
+        "status": outcome.state,
+        "attempts": 0 if outcome.state == PROCESSED else 1,
+        "reason": outcome.error,
+        "retry_at": None,
+        "rows_in": outcome.rows_in,
+        "rows_out": outcome.rows_out,
+        "rows_rejected": outcome.rows_rejected,
+        "bytes_rejected": outcome.unusable_bytes,
+        "event_dates": list(outcome.event_dates),
+        "contract": contract,
+        "begun_at": row["begun_at"] or now,
+        "processed_at": now,
+    }
+
+
+def _match(
+    seen: Snapshot, dataset: Dataset, listed: Sequence[LandedObject], identify: Identify
+) -> list[tuple[LandedObject, Row | None]]:
+    """The objects of a listing, each beside its row (None: unknown), with its partition as the ledger has it.
+
+    An object is recognised by what the listing shows of it; only where that is new must its bytes be looked at.
+    """
+    rows = _rows_of_keys(seen, _within(dataset, [o.key for o in listed]), [o.key for o in listed])
+    by_key: dict[str, list[Row]] = {}
+    for entry in rows.iter_rows(named=True):
+        by_key.setdefault(entry["key"], []).append(entry)
+    found: list[tuple[LandedObject, Row | None]] = []
+    for landed in {o.key: o for o in listed}.values():  # a key that was listed twice has its later object
+        own = by_key.get(landed.key, [])
+        row: Row | None = next((r for r in own if landed.stamp and r["stamp"] == landed.stamp), None)
+        known = landed if row is None else replace(landed, etag=str(row["etag"]))
+        if row is None:
+            identified = identify(landed) if not landed.etag else landed
+            if identified is None:
+                continue
+            known = identified
+            row = next((r for r in own if (r["key"], r["etag"], r["size"]) == known.identity), None)
+        partition = known.partition if row is None else str(row["partition"])
+        found.append((replace(known, partition=partition), row))
+    return found
+
+
+def _known(seen: Snapshot, dataset: str, rows: pl.DataFrame) -> list[Known]:
+    """Rows as objects, with what the ledger tells of others under the same keys."""
+    before: dict[str, set[date]] = {}
+    overwrites: dict[str, set[str]] = {}
+    if rows.height:
+        buckets = rows["bucket"].unique().to_list()
+        siblings = (
+            seen.scan({"dataset": [dataset], "bucket": buckets})
+            .filter(pl.col("status") == SUPERSEDED, pl.col("begun_at").is_not_null())
+            .select("key", "event_dates", "partition")
+            .join(rows.lazy().select("key"), on="key", how="semi")
+            .collect()
+        )
+        for key, dates, partition in siblings.iter_rows():
+            overwrites.setdefault(key, set()).add(partition)
+            before.setdefault(key, set()).update(dates or ())
+    return [
+        Known(
+            landed=LandedObject(
+                key=r["key"],
+                etag=r["etag"],
+                size=r["size"],
+                last_modified=r["last_modified"],
+                partition=r["partition"],
+                stamp=r["stamp"],
+            ),
+            status=r["status"],
+            begun=r["begun_at"] is not None or r["key"] in overwrites,
+            dates=frozenset({*(r["event_dates"] or ()), *before.get(r["key"], ())}),
+            contract=r["contract"],
+            was_processed=r["processed_at"] is not None,
+            overwrites=r["key"] in overwrites,
+            before=frozenset(overwrites.get(r["key"], ())),
+        )
+        for r in rows.sort(_IDENTITY).iter_rows(named=True)
+    ]
+
+
+def _new_row(dataset: Dataset, landed: LandedObject, now: datetime) -> Row:
+    return {
+        "dataset": dataset.name,
+        "bucket": _bucket(dataset, landed.key),
+        "key": landed.key,
+        "etag": landed.etag,
+        "size": landed.size,
+        "stamp": landed.stamp,
+        "last_modified": landed.last_modified,
+        "partition": landed.partition,
+        "status": ADMITTED,
+        "attempts": 0,
+        "event_dates": [],
+        "admitted_at": now,
+    }
+
+
+def _bucket(dataset: Dataset, key: str) -> str:
+    """Where a key's rows are kept: told by the name alone, so that no clock moves it."""
+    moment = landing_time(key.removeprefix(f"{dataset.landing.prefix}/"), _NO_DATE)
+    return _UNDATED if moment == _NO_DATE else moment.strftime("%Y-%m")
+
+
+def _within(dataset: Dataset, keys: Iterable[str]) -> dict[str, list[str]]:
+    return {"dataset": [dataset.name], "bucket": sorted({_bucket(dataset, key) for key in keys})}
+
+
+def _narrowed(within: Mapping[str, Collection[str]], rows: pl.DataFrame) -> dict[str, Collection[str]]:
+    return {**within, "bucket": rows["bucket"].unique().sort().to_list()}
+
+
+def _rows_of_keys(seen: Snapshot, within: Mapping[str, Collection[str]], keys: Collection[str]) -> pl.DataFrame:
+    wanted = pl.LazyFrame({"key": sorted(set(keys))}, schema={"key": pl.String})
+    return seen.scan(within).join(wanted, on="key", how="semi").collect()
+
+
+def _identities(objects: Iterable[LandedObject]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [o.identity for o in objects], schema={"key": pl.String, "etag": pl.String, "size": pl.Int64}, orient="row"
+    )

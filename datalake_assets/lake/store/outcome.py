@@ -33,3 +33,15 @@ class ObjectOutcome(BaseModel):
     event_dates: tuple[date, ...] = ()
     error: str | None = None
     final: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether this is the object's last word: its records, or the reason why it has none, take their place."""
+        return self.state == PROCESSED or (self.state == FAILED and self.final)
+
+    @property
+    def unusable_bytes(self) -> int:
+        """How many of the object's bytes could not be used: all of one that is unreadable, else the rejects' share."""
+        if self.state != PROCESSED:
+            return self.size
+        return round(self.size * self.bytes_rejected / self.bytes_read) if self.bytes_read else 0

@@ -1,75 +1,80 @@
 """Quarantine: the rejected records of a dataset, with the reasons, as they landed.
 
-The rejects of an object are replaced whenever it is read again, so a mended contract and another run of the
-partition are the replay: what is accepted now is gone from here.
+The rejects of an object take the place of those that its name had before, whichever object lay there.
 """
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Collection, Sequence
+from datetime import date
 
 import polars as pl
 
-from datalake_assets.lake.readers.contract import Reject
-from datalake_assets.lake.store import delta
+from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.store.landing import parse_partition
-from datalake_assets.lake.store.step import ObjectOutcome
+from datalake_assets.lake.store.outcome import ObjectOutcome
+from datalake_assets.lake.store.table import CommitNotes, Snapshot, Table
 
-SCHEMA = pl.Schema(
-    {
-        "dataset": pl.String(),
-        "partition": pl.String(),
-        "source_filename": pl.String(),
-        "row_number": pl.Int64(),
-        "raw": pl.String(),
-        "errors": pl.List(pl.String()),
-        "etl_timestamp": pl.Datetime("us", "UTC"),
-    }
-)
+_CONTENT = ["partition", SOURCE_FILENAME, "etag", "row_number", "raw", "raw_bytes", "errors"]
 
 
-def as_frame(
-    rejects: Sequence[Reject], *, dataset: str, partition: str, source_filename: str, at: datetime
-) -> pl.DataFrame:
-    """The rejects of one object as rows of the quarantine table."""
-    return pl.DataFrame(
-        {
-            "dataset": [dataset] * len(rejects),
-            "partition": [partition] * len(rejects),
-            "source_filename": [source_filename] * len(rejects),
-            "row_number": [r.row_number for r in rejects],
-            "raw": [r.raw for r in rejects],
-            "errors": [list(r.errors) for r in rejects],
-            "etl_timestamp": [at] * len(rejects),
-        },
-        schema=SCHEMA,
+def replace_rejects(
+    table: Table,
+    rejected: pl.DataFrame,
+    outcomes: Sequence[ObjectOutcome],
+    *,
+    fresh: Collection[str] = (),
+    fresh_at: int = -1,
+) -> int:
+    """Put the rejects of the objects just read in the place of those that their keys had; no commit without a change.
+
+    `fresh` are the keys of which the table held nothing at its version `fresh_at`: they are not looked for while
+    nobody has changed it since. Returns the version up to which that is known now. The landing dates whose rejects
+    changed are noted in the commit as touched.
+    """
+    read = {o.key for o in outcomes if o.is_read}
+
+    def decide(seen: Snapshot) -> int:
+        nothing_new = seen.version == fresh_at
+        old = _rejects_of(seen, sorted(read - set(fresh) if nothing_new else read))
+        same = _same_rejects(old, rejected)
+        added = rejected.join(same, on=SOURCE_FILENAME, how="anti")
+        gone = old.join(same, on=SOURCE_FILENAME, how="anti")
+        if added.is_empty() and gone.is_empty():
+            return fresh_at
+        version = seen.change(
+            add=added,
+            remove=gone.select(SOURCE_FILENAME).unique() if gone.height else None,
+            on=[SOURCE_FILENAME],
+            notes=CommitNotes(landing_dates([*added["partition"].unique(), *gone["partition"].unique()])),
+            exactly_here=True,
+        )
+        return version if nothing_new else fresh_at
+
+    return table.transact(decide)
+
+
+def _same_rejects(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """The keys whose rejects are the same before and after."""
+    keys = old.select(SOURCE_FILENAME).unique()
+    if keys.is_empty():
+        return keys
+    order = [SOURCE_FILENAME, "row_number"]
+    before = old.select(_CONTENT).sort(order).partition_by(SOURCE_FILENAME, as_dict=True)
+    after = new.join(keys, on=SOURCE_FILENAME, how="semi").select(_CONTENT).sort(order)
+    now = after.partition_by(SOURCE_FILENAME, as_dict=True)
+    return keys.filter(
+        pl.Series([key in now and now[key].equals(before[key]) for key in ((k,) for k in keys[SOURCE_FILENAME])])
     )
 
 
-def replace_rejects(uri: str, rejected: pl.DataFrame, outcomes: Sequence[ObjectOutcome]) -> None:
-    """Put the rejects of the objects just read in the place of those they had; no commit when nothing changes.
-
-    The landing dates whose rejects changed are noted in the commit as touched.
-    """
-    table = delta.scan(uri)
-    content = ["partition", "source_filename", "row_number", "raw", "errors"]
-    new = rejected.select(content).sort(content[:3])
-    old = new.clear()
-    if table is not None:
-        read = pl.col("source_filename").is_in([o.key for o in outcomes])
-        near = pl.col("partition").is_in(sorted({o.partition for o in outcomes}))
-        old = table.filter(near, read).select(content).sort(content[:3]).collect()
-    if new.equals(old):
-        return
-    touched = landing_dates([*new["partition"].unique(), *old["partition"].unique()])
-    if old.is_empty():
-        delta.append(uri, rejected, touched=touched)
-        return
-    names = {*new["source_filename"].unique(), *old["source_filename"].unique()}
-    partitions = {*new["partition"].unique(), *old["partition"].unique()}
-    picked = f"({delta.one_of('partition', sorted(partitions))}) AND ({delta.one_of('source_filename', sorted(names))})"
-    delta.replace(uri, rejected, predicate=picked, touched=touched)
+def _rejects_of(seen: Snapshot, keys: Sequence[str]) -> pl.DataFrame:
+    """The rejects that the table has of some keys."""
+    if not keys:
+        return seen.table.dtypes.to_frame()
+    wanted = pl.LazyFrame({SOURCE_FILENAME: keys}, schema={SOURCE_FILENAME: pl.String})
+    near = seen.scan().filter(pl.col(SOURCE_FILENAME).is_between(pl.lit(keys[0]), pl.lit(keys[-1])))
+    return near.join(wanted, on=SOURCE_FILENAME, how="semi").collect()
 
 
-def landing_dates(partitions: Sequence[str]) -> set[date]:
+def landing_dates(partitions: Collection[str]) -> set[date]:
     """The days on which partitions landed: rejects have no event date, so they are counted on these."""
     return {parse_partition(p).date() for p in partitions}

@@ -9,22 +9,29 @@ from typing import Any
 
 import narwhals as nw
 
-from datalake_assets.lake.spec.columns import CHANGE_ORDER, EVENT_DATE, EVENT_TIME, RECORD_HASH
+from datalake_assets.lake.spec.columns import (
+    CHANGE_ORDER,
+    COMMITTED_AT,
+    CONTENT_HASH,
+    DELETE,
+    EVENT_DATE,
+    EVENT_TIME,
+    IS_CURRENT,
+    IS_LOAD,
+    OPERATION,
+    PATH,
+    ROW_NUMBER,
+    VALID_FROM,
+    VALID_TO,
+)
 
-OPERATION = "operation"
-COMMITTED_AT = "_committed_at"
-ROW_NUMBER = "_row_number"
-IS_LOAD = "_is_load"
-PATH = "_path"
 DELETED = "_deleted"
-LOAD, DELETE = "L", "D"
-VALID_FROM, VALID_TO, IS_CURRENT = "valid_from", "valid_to", "is_current"
 
 _SEQUENCE_WIDTH = 40
 _MICROSECOND_WIDTH = 6
 _ROW_WIDTH = 10
 OLD_DATE, REPLACES = "_old_date", "_replaces"
-_OLD_ORDER, _OLD_HASH, _GRAVE_ORDER = "_old_order", "_old_hash", "_grave_order"
+_OLD_ORDER, _BURIED_ORDER = "_old_order", "_buried_order"
 
 
 def with_change_order(changes: nw.LazyFrame[Any], *, order_by: Sequence[str]) -> nw.LazyFrame[Any]:
@@ -52,31 +59,28 @@ def decide(
     changes: nw.LazyFrame[Any],
     *,
     key: Sequence[str],
-    live: nw.LazyFrame[Any] | None,
-    tombstones: nw.LazyFrame[Any] | None,
+    live: nw.LazyFrame[Any],
+    tombstones: nw.LazyFrame[Any],
 ) -> nw.LazyFrame[Any]:
     """What the newest changes do to the live rows.
 
     `changes` has one row per key; `live` and `tombstones` are the rows that the tables have for these keys. Returns
     the changes that are newer than both, with `_deleted` (the row goes), `_replaces` (there is a row that is replaced
     or goes) and `_old_date` (the event date of that row). A delete asks the live row alone, not its own tombstone, so
-    that a run that died between writing the two is made good by the next. The record that the table has already is
-    written when a mended contract reads it otherwise.
+    that a run that died between writing the two is made good by the next.
     """
-    beside_live = {CHANGE_ORDER: _OLD_ORDER, RECORD_HASH: _OLD_HASH, EVENT_DATE: OLD_DATE}
-    frame = _beside(changes, live, key=key, columns=beside_live)
-    frame = _beside(frame, tombstones, key=key, columns={CHANGE_ORDER: _GRAVE_ORDER})
-    order, old, grave = nw.col(CHANGE_ORDER), nw.col(_OLD_ORDER), nw.col(_GRAVE_ORDER)
-    reads_otherwise = (order == old) & (nw.col(RECORD_HASH) != nw.col(_OLD_HASH))
+    frame = _beside(changes, live, key=key, columns={CHANGE_ORDER: _OLD_ORDER, EVENT_DATE: OLD_DATE})
+    frame = _beside(frame, tombstones, key=key, columns={CHANGE_ORDER: _BURIED_ORDER})
+    order, old, buried = nw.col(CHANGE_ORDER), nw.col(_OLD_ORDER), nw.col(_BURIED_ORDER)
     deletes = nw.col(OPERATION) == DELETE
     removes = deletes & ~old.is_null() & (order > old)
-    writes = ~deletes & (old.is_null() | (order > old) | reads_otherwise) & (grave.is_null() | (order > grave))
+    writes = ~deletes & (old.is_null() | (order > old)) & (buried.is_null() | (order > buried))
     marked = frame.filter(removes | writes).with_columns(deletes.alias(DELETED), (~old.is_null()).alias(REPLACES))
-    return marked.drop(_OLD_ORDER, _OLD_HASH, _GRAVE_ORDER)
+    return marked.drop(_OLD_ORDER, _BURIED_ORDER)
 
 
-def graves(
-    changes: nw.LazyFrame[Any], *, key: Sequence[str], tombstones: nw.LazyFrame[Any] | None
+def new_tombstones(
+    changes: nw.LazyFrame[Any], *, key: Sequence[str], tombstones: nw.LazyFrame[Any]
 ) -> nw.LazyFrame[Any]:
     """The tombstones to write: key and order of the newest delete of each key, where it is newer than the known one.
 
@@ -84,31 +88,26 @@ def graves(
     does not depend on which changes were processed together.
     """
     deletes = newest(changes.filter(nw.col(OPERATION) == DELETE).select(*key, CHANGE_ORDER), key=key)
-    frame = _beside(deletes, tombstones, key=key, columns={CHANGE_ORDER: _GRAVE_ORDER})
-    grave = nw.col(_GRAVE_ORDER)
-    return frame.filter(grave.is_null() | (nw.col(CHANGE_ORDER) > grave)).select(*key, CHANGE_ORDER)
+    frame = _beside(deletes, tombstones, key=key, columns={CHANGE_ORDER: _BURIED_ORDER})
+    buried = nw.col(_BURIED_ORDER)
+    return frame.filter(buried.is_null() | (nw.col(CHANGE_ORDER) > buried)).select(*key, CHANGE_ORDER)
 
 
 def history_identity(key: Sequence[str]) -> list[str]:
     """What makes two landed changes the same change: file and sequence are left out, as DMS may send it again."""
-    return [*key, OPERATION, COMMITTED_AT, RECORD_HASH]
+    return [*key, OPERATION, COMMITTED_AT, CONTENT_HASH]
 
 
 def known_changes(
-    changes: nw.LazyFrame[Any], existing: nw.LazyFrame[Any] | None, *, key: Sequence[str], columns: Sequence[str]
+    changes: nw.LazyFrame[Any], existing: nw.LazyFrame[Any], *, key: Sequence[str], columns: Sequence[str]
 ) -> nw.LazyFrame[Any]:
     """All that is known of the keys of some changes: what the history has of them, and what was read now.
 
-    A landed record that is read again stands for itself, so that a mended contract shows in the history too; a column
-    that the history lacks is null there.
+    A change that is read again stands once.
     """
-    read = changes.select(*columns)
-    if existing is None:
-        return read
-    record = [*key, CHANGE_ORDER]
-    before = existing.join(read.select(*record), on=record, how="anti")
-    has = before.collect_schema().names()
-    return nw.concat([before.select(c for c in columns if c in has), read], how="diagonal")
+    place = [*key, CHANGE_ORDER]
+    others = existing.select(*columns).join(changes.select(*place), on=place, how="anti")
+    return nw.concat([others, changes.select(*columns)], how="vertical")
 
 
 def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Sequence[str]) -> nw.LazyFrame[Any]:
@@ -136,17 +135,9 @@ def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Se
 
 
 def changed_history(
-    history: nw.LazyFrame[Any], existing: nw.LazyFrame[Any] | None, *, key: Sequence[str]
+    history: nw.LazyFrame[Any], existing: nw.LazyFrame[Any], *, key: Sequence[str]
 ) -> nw.LazyFrame[Any]:
-    """The rows of a recomputed history that the table lacks or has otherwise, and those that it has no more.
-
-    `_replaces` tells whether the table has the row, `_old_date` on which event date, `_deleted` that it goes: a mended
-    contract reads the change otherwise.
-    """
-    stays = nw.lit(value=False).alias(DELETED)
-    if existing is None:
-        nothing = nw.lit(None).cast(nw.Date).alias(OLD_DATE)
-        return history.with_columns(nothing, nw.lit(value=False).alias(REPLACES), stays)
+    """The rows of a recomputed history that the table lacks or has otherwise; `_replaces` tells which it has."""
     compared = {c: f"_was_{c}" for c in (VALID_FROM, VALID_TO, IS_CURRENT, CHANGE_ORDER, EVENT_DATE)}
     identity = history_identity(key)
     was = existing.select(*identity, *(nw.col(c).alias(old) for c, old in compared.items()))
@@ -157,20 +148,12 @@ def changed_history(
         for c, old in compared.items()
     ]
     changed = ~known | ~nw.all_horizontal(*same, ignore_nulls=False)
-    marked = beside.with_columns(known.alias(REPLACES), nw.col(compared[EVENT_DATE]).alias(OLD_DATE), stays)
-    gone = existing.join(history.select(*identity), on=identity, how="anti").with_columns(
-        nw.lit(value=True).alias(REPLACES), nw.col(EVENT_DATE).alias(OLD_DATE), nw.lit(value=True).alias(DELETED)
-    )
-    return nw.concat([marked.filter(changed).drop(*compared.values()), gone], how="diagonal")
+    return beside.with_columns(known.alias(REPLACES)).filter(changed).drop(*compared.values())
 
 
 def _beside(
-    frame: nw.LazyFrame[Any], table: nw.LazyFrame[Any] | None, *, key: Sequence[str], columns: dict[str, str]
+    frame: nw.LazyFrame[Any], table: nw.LazyFrame[Any], *, key: Sequence[str], columns: dict[str, str]
 ) -> nw.LazyFrame[Any]:
     """The frame with some of a table's columns beside each key, under other names; null where the table lacks it."""
-    if table is None:
-        return frame.with_columns(
-            nw.lit(None).cast(nw.Date if c == EVENT_DATE else nw.String).alias(name) for c, name in columns.items()
-        )
     picked = table.select(*key, *(nw.col(c).alias(name) for c, name in columns.items()))
     return frame.join(picked, on=list(key), how="left")

@@ -1,8 +1,8 @@
 """Events: each one once, and the copy that stays is chosen by the data.
 
-An event is its identity within its event date, because copies of one event carry one event time; so a merge stays
-inside the dates that new data touch. Of several copies the one with the latest event time stays, then the one with
-the greatest record hash; copies equal in both are equal in content, and any may stay.
+An event is its identity within its event date, because copies of one event carry one event time; so a change stays
+inside the dates that new data touch. Of several copies the one with the latest event time wins, then the one with the
+greatest record hash; copies equal in both are the same bytes, and the lineage only decides which of them is shown.
 """
 
 from collections.abc import Sequence
@@ -10,42 +10,51 @@ from typing import Any
 
 import narwhals as nw
 
-from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_TIME, RECORD_HASH
+from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_TIME, RECORD_HASH, ROW_NUMBER, SOURCE_FILENAME
 
-REPLACES = "_replaces"
-_COUNT = "_copies"
-_RANK = [EVENT_TIME, RECORD_HASH]
+RECORD = [EVENT_DATE, SOURCE_FILENAME, ROW_NUMBER]
+"""What tells one landed record from another."""
+
+SAME_RECORD = [*RECORD, RECORD_HASH]
+"""What tells one reading of a landed record from another: other bytes under its key are another record."""
+
+_COPIES = "_copies"
+_RANK = [EVENT_TIME, RECORD_HASH, SOURCE_FILENAME, ROW_NUMBER]
+_TIME, _HASH = "_existing_time", "_existing_hash"
+Frame = nw.LazyFrame[Any]
 
 
-def choose_copies(events: nw.LazyFrame[Any], *, identity: Sequence[str]) -> nw.LazyFrame[Any]:
-    """One row per event of a batch: the copy that stays.
+def winners(events: Frame, *, identity: Sequence[str]) -> Frame:
+    """One row per event: the copy that wins. Only events that occur more than once are sorted."""
+    key = [EVENT_DATE, *identity]
+    counted = events.with_columns(nw.len().over(*key).alias(_COPIES))
+    alone = counted.filter(nw.col(_COPIES) == 1)
+    best = counted.filter(nw.col(_COPIES) > 1).unique(key, keep="last", order_by=_RANK)
+    return nw.concat([alone, best], how="vertical").drop(_COPIES)
 
-    Only events that occur more than once are sorted; the others pass by.
+
+def without(events: Frame, others: Frame, *, on: Sequence[str] = SAME_RECORD) -> Frame:
+    """The rows that have no equal, in the columns `on`, among others."""
+    return events.join(others.select(*on), on=list(on), how="anti")
+
+
+def beside_existing(events: Frame, existing: Frame, *, identity: Sequence[str]) -> Frame:
+    """One row per event with `_is_new` (the table lacks the event) and `_outranks` (the copy it has is weaker).
+
+    `existing` are rows of the table, one per event. A copy equal to the table's in time and bytes does not outrank it.
     """
     key = [EVENT_DATE, *identity]
-    counted = events.with_columns(nw.len().over(*key).alias(_COUNT))
-    alone = counted.filter(nw.col(_COUNT) == 1)
-    # Copies with equal rank are equal in content: which of them stays does not show.
-    best = counted.filter(nw.col(_COUNT) > 1).unique(key, keep="last", order_by=_RANK)
-    return nw.concat([alone, best], how="vertical").drop(_COUNT)
-
-
-def news(
-    events: nw.LazyFrame[Any], existing: nw.LazyFrame[Any] | None, *, identity: Sequence[str]
-) -> nw.LazyFrame[Any]:
-    """The events that a table lacks, and those that outrank the copy it has.
-
-    `events` has one row per event. The boolean column `_replaces` tells the latter from the former.
-    """
-    if existing is None:
-        return events.with_columns(nw.lit(value=False).alias(REPLACES))
-    key = [EVENT_DATE, *identity]
-    time, content = "_existing_time", "_existing_hash"
-    known = existing.select(*key, nw.col(EVENT_TIME).alias(time), nw.col(RECORD_HASH).alias(content))
+    content = nw.col(RECORD_HASH)
+    known = existing.select(*key, nw.col(EVENT_TIME).alias(_TIME), content.alias(_HASH))
     if RECORD_HASH in identity:
-        return events.join(known.select(key), on=key, how="anti").with_columns(nw.lit(value=False).alias(REPLACES))
-    outranks = (nw.col(EVENT_TIME) > nw.col(time)) | (
-        (nw.col(EVENT_TIME) == nw.col(time)) & (nw.col(RECORD_HASH) > nw.col(content))
-    )
-    compared = events.join(known, on=key, how="left").with_columns((~nw.col(content).is_null()).alias(REPLACES))
-    return compared.filter(~nw.col(REPLACES) | outranks).drop(time, content)
+        known = existing.select(*key, nw.col(EVENT_TIME).alias(_TIME)).with_columns(nw.col(RECORD_HASH).alias(_HASH))
+    compared = events.join(known, on=key, how="left")
+    later = nw.col(EVENT_TIME) > nw.col(_TIME)
+    greater = (nw.col(EVENT_TIME) == nw.col(_TIME)) & (nw.col(RECORD_HASH) > nw.col(_HASH))
+    is_new = nw.col(_TIME).is_null()
+    return compared.with_columns(
+        is_new.alias(IS_NEW), (~is_new & (later | greater).fill_null(value=False)).alias(OUTRANKS)
+    ).drop(_TIME, _HASH)
+
+
+IS_NEW, OUTRANKS = "_is_new", "_outranks"

@@ -1,0 +1,87 @@
+"""Rejects: what is not accepted, with the reasons, as rows of the quarantine table.
+
+Belongs here: the form of a reject. Which records are rejected is told by the readers, how quarantine is written by
+the store.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from datalake_assets.lake.store.landing import LandedObject
+
+SCHEMA = pl.Schema(
+    {
+        "dataset": pl.String(),
+        "partition": pl.String(),
+        "source_filename": pl.String(),
+        "etag": pl.String(),
+        "row_number": pl.Int64(),
+        "raw": pl.String(),
+        "raw_bytes": pl.Binary(),
+        "errors": pl.List(pl.String()),
+        "etl_timestamp": pl.Datetime("us", "UTC"),
+    }
+)
+"""The columns of quarantine."""
+
+_SHOWN = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One record that is not accepted, or a whole object.
+
+    `row_number` is its line or row from 1, and 0 for an object; `raw` its text, and `raw_bytes` its exact bytes where
+    these are no text; each of `errors` reads `/pointer rule: message`. `size` is how many bytes of the object it is.
+    """
+
+    row_number: int
+    raw: str
+    errors: tuple[str, ...]
+    raw_bytes: bytes | None = None
+    size: int = 0
+
+
+def rejected_line(number: int, line: bytes, errors: tuple[str, ...]) -> Reject:
+    """A rejected line of text; one that is not UTF-8 is shown with escapes, and its bytes are kept too."""
+    try:
+        return Reject(number, line.decode(), errors, size=len(line))
+    except UnicodeDecodeError:
+        return Reject(number, line.decode(errors="backslashreplace"), errors, raw_bytes=line, size=len(line))
+
+
+def oversized_line(number: int, line: bytes, *, limit: int) -> Reject:
+    """A line that is too long to be read: its first characters stand for it, the object has the rest."""
+    beginning = line[: 4 * _SHOWN].decode(errors="backslashreplace")[:_SHOWN]  # a character has at most 4 bytes
+    error = (
+        f"record_bytes: the record has {len(line):,} bytes, the limit is {limit:,}; send it in smaller records, or "
+        "raise the limit and process its object again"
+    )
+    return Reject(number, f"{beginning}…", (error,), size=len(line))
+
+
+def as_frame(rejects: Sequence[Reject], *, dataset: str, landed: LandedObject, at: datetime) -> pl.DataFrame:
+    """The rejects of one object as rows of the quarantine table; `at` (UTC) is when they were found."""
+    rows = len(rejects)
+    return pl.DataFrame(
+        {
+            "dataset": [dataset] * rows,
+            "partition": [landed.partition] * rows,
+            "source_filename": [landed.key] * rows,
+            "etag": [landed.etag] * rows,
+            "row_number": [r.row_number for r in rejects],
+            "raw": [r.raw for r in rejects],
+            "raw_bytes": [r.raw_bytes for r in rejects],
+            "errors": [list(r.errors) for r in rejects],
+            "etl_timestamp": [at] * rows,
+        },
+        schema=SCHEMA,
+    )
+
+
+def rule_of(error: str) -> str:
+    """The rule that a reason names: `minimum` of `/amount minimum: -3 is less than the minimum of 0`."""
+    return error.partition(":")[0].rpartition(" ")[2]

@@ -1,0 +1,279 @@
+"""What every table of the lake is declared to be: zone, name, columns, key, partitioning.
+
+One registry: SQL names, Dagster's schemas, status, statistics in the log and the dtypes that are written all come from
+here, and so will catalogues and templates. Where a table lies is told by the store's layout.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from datalake_assets.lake.spec.columns import (
+    CHANGE_ORDER,
+    COMMITTED_AT,
+    CONTENT_HASH,
+    ETL_TIMESTAMP,
+    EVENT_DATE,
+    EVENT_TIME,
+    IS_CURRENT,
+    OPERATION,
+    QUALITY_SCORE,
+    RECORD_HASH,
+    ROW_NUMBER,
+    SOURCE_FILENAME,
+    UNKNOWN,
+    VALID_FROM,
+    VALID_TO,
+)
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.spec.parts import Column
+from datalake_assets.lake.spec.types import LakeType
+
+Zone = Literal["silver", "gold", "quarantine", "lake"]
+_PRUNING = frozenset({"date", "timestamp", "string", "int8", "int16", "int32", "int64"})
+_EXACT_DIGITS = 15  # delta-rs writes a decimal's bounds as doubles: with more digits they would hide rows
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column: its type as dataset files write it (or `list<type>`), what it holds, whether it always has a value."""
+
+    type: str
+    description: str = ""
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """A table: `name` within its zone (`lake`: the lake's own memory), its columns in order, what makes rows distinct.
+
+    `partition_by` are the columns whose values become folders: dates and the lake's own words, never free text.
+    """
+
+    zone: Zone
+    name: str
+    description: str
+    columns: Mapping[str, TableColumn]
+    key: tuple[str, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    pruned_by: tuple[str, ...] = field(default=())
+
+    @property
+    def sql_name(self) -> str:
+        """The table's name in SQL, such as `silver.web_events` or `ledger`."""
+        return self.name if self.zone == "lake" else f"{self.zone}.{self.name}"
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """The columns whose bounds stand in the table's log: keys, dates and times, where bounds never misstate.
+
+        None for free text and JSON, which would bloat every commit, nor for decimals whose bounds would be rounded.
+        """
+        wanted = (*self.pruned_by, *self.key, *(n for n, c in self.columns.items() if c.type in {"date", "timestamp"}))
+        return tuple(
+            name
+            for name in dict.fromkeys(wanted)
+            if name not in self.partition_by and name.isidentifier() and name.isascii() and _prunes(self.columns[name])
+        )
+
+
+def _prunes(column: TableColumn) -> bool:
+    if column.type.startswith("list<"):
+        return False
+    kind = LakeType.parse(column.type)
+    return kind.name in _PRUNING or (kind.name == "decimal" and kind.precision <= _EXACT_DIGITS)
+
+
+_LINEAGE = {
+    EVENT_TIME: TableColumn("timestamp", "When it happened, UTC"),
+    EVENT_DATE: TableColumn("date", "The day it happened, UTC"),
+    SOURCE_FILENAME: TableColumn("string", "The landed object it came with, relative to bronze", required=True),
+    QUALITY_SCORE: TableColumn("double", "The share of declared columns that have a value, 0 to 1", required=True),
+    ETL_TIMESTAMP: TableColumn("timestamp", "When the lake wrote the row, UTC", required=True),
+}
+_UNKNOWN = {UNKNOWN: TableColumn("string", "What the dataset file does not declare, as JSON text")}
+_RECORD = {
+    RECORD_HASH: TableColumn("string", "SHA-256 (hex) of the record's bytes as landed", required=True),
+    ROW_NUMBER: TableColumn("int64", "The record's line in its object, from 1", required=True),
+}
+_ORDER = {CHANGE_ORDER: TableColumn("string", "The place of the row's newest change in the total order of changes")}
+_VALIDITY = {
+    OPERATION: TableColumn("string", "L (load), I, U or D", required=True),
+    COMMITTED_AT: TableColumn("timestamp", "When the change was committed at the source, UTC", required=True),
+    CONTENT_HASH: TableColumn("string", "SHA-256 (hex) of the row's values, to tell changes apart", required=True),
+    VALID_FROM: TableColumn("timestamp", "From when the row was so, UTC", required=True),
+    VALID_TO: TableColumn("timestamp", "When the next change was committed; null for the newest"),
+    IS_CURRENT: TableColumn("boolean", "Whether this is the live row", required=True),
+}
+
+
+def silver_table(dataset: Dataset) -> TableSpec:
+    """A dataset's cleaned rows: each event once, or a replicated table's live rows."""
+    stream = isinstance(dataset, EventStream)
+    own = _RECORD if stream else _ORDER
+    return TableSpec(
+        zone="silver",
+        name=dataset.name,
+        description=dataset.description,
+        columns=_declared(dataset) | _unknown(dataset) | _LINEAGE | own,
+        key=dataset.key or (RECORD_HASH,),
+        partition_by=(EVENT_DATE,) if stream else (),
+    )
+
+
+def duplicates_table(dataset: EventStream) -> TableSpec:
+    """Accepted records that another copy of the same event outranks: what silver falls back on when that goes."""
+    silver = silver_table(dataset)
+    return TableSpec(
+        zone="silver",
+        name=f"{dataset.name}_duplicates",
+        description=f"Accepted records of {dataset.name} whose event silver shows by another copy.",
+        columns=silver.columns,
+        key=(SOURCE_FILENAME, ROW_NUMBER),
+        partition_by=silver.partition_by,
+    )
+
+
+def history_table(dataset: CdcTable) -> TableSpec:
+    """Every change of a replicated table with the time it was valid."""
+    live = silver_table(dataset)
+    return TableSpec(
+        zone="silver",
+        name=f"{dataset.name}_history",
+        description=f"Every change of {dataset.name} with the time it was valid (type 2).",
+        columns={**live.columns, **_VALIDITY},
+        key=(*dataset.key, VALID_FROM),
+        pruned_by=dataset.key,
+    )
+
+
+def tombstones_table(dataset: CdcTable) -> TableSpec:
+    """The keys that a replicated table deleted, so that an older change arriving later revives nothing."""
+    declared = _declared(dataset)
+    return TableSpec(
+        zone="silver",
+        name=f"{dataset.name}_tombstones",
+        description=f"The newest delete of each key of {dataset.name}.",
+        columns={name: declared[name] for name in dataset.key} | _ORDER,
+        key=dataset.key,
+    )
+
+
+def quarantine_table(dataset: Dataset) -> TableSpec:
+    """A dataset's rejected records, as they landed, with the reasons."""
+    return TableSpec(
+        zone="quarantine",
+        name=dataset.name,
+        description=f"Rejected records of {dataset.name} with the reasons.",
+        columns={
+            "dataset": TableColumn("string", "The dataset", required=True),
+            "partition": TableColumn("string", "The partition in which it landed", required=True),
+            SOURCE_FILENAME: TableColumn("string", "The landed object, relative to bronze", required=True),
+            "etag": TableColumn("string", "Which object of that name", required=True),
+            ROW_NUMBER.removeprefix("_"): TableColumn("int64", "The line or row, from 1; 0: the whole object"),
+            "raw": TableColumn("string", "The record as it landed, readable"),
+            "raw_bytes": TableColumn("binary", "The record's exact bytes, where text can't hold them"),
+            "errors": TableColumn("list<string>", "Each reason as `/pointer rule: message`"),
+            ETL_TIMESTAMP: TableColumn("timestamp", "When the lake wrote the row, UTC", required=True),
+        },
+        key=(SOURCE_FILENAME, "row_number"),
+        pruned_by=("partition",),
+    )
+
+
+LEDGER = TableSpec(
+    zone="lake",
+    name="ledger",
+    description="Every landed object, once: the partition it was admitted to, and what became of it.",
+    columns={
+        "dataset": TableColumn("string", "The dataset", required=True),
+        "bucket": TableColumn("string", "The month that the object's name tells; `undated` where it tells none"),
+        "key": TableColumn("string", "The object's path, relative to bronze", required=True),
+        "etag": TableColumn("string", "Its etag, or version, or the hash of its bytes", required=True),
+        "size": TableColumn("int64", "Bytes", required=True),
+        "stamp": TableColumn("string", "What a listing shows of the object, so that it is recognised unread"),
+        "last_modified": TableColumn("timestamp", "When it was last modified, UTC", required=True),
+        "partition": TableColumn("string", "The landing partition, fixed at admission", required=True),
+        "status": TableColumn("string", "admitted, processed, failed, missing or superseded", required=True),
+        "attempts": TableColumn("int64", "Tries that failed since it was admitted"),
+        "reason": TableColumn("string", "Why it failed or is missing"),
+        "retry_at": TableColumn("timestamp", "When it is tried again; null: not by itself"),
+        "rows_in": TableColumn("int64", "Records read"),
+        "rows_out": TableColumn("int64", "Records accepted"),
+        "rows_rejected": TableColumn("int64", "Records sent to quarantine"),
+        "bytes_rejected": TableColumn("int64", "How many of its bytes could not be used"),
+        "event_dates": TableColumn("list<date>", "The event dates on which silver may hold records of it"),
+        "contract": TableColumn("string", "The contract under which it was read last"),
+        "admitted_at": TableColumn("timestamp", "When the lake first saw it, UTC"),
+        "begun_at": TableColumn("timestamp", "When a step first wrote records of it, UTC"),
+        "processed_at": TableColumn("timestamp", "When its records were last in place, UTC"),
+    },
+    key=("key", "etag", "size"),
+    partition_by=("dataset", "bucket"),
+    pruned_by=("partition",),
+)
+
+VERDICTS = TableSpec(
+    zone="lake",
+    name="verdicts",
+    description="What steps found about a dataset's partitions; a blocking one holds back gold for its dates.",
+    columns={
+        "dataset": TableColumn("string", "The dataset", required=True),
+        "rule": TableColumn("string", "The check", required=True),
+        "partition": TableColumn("string", "The landing partition it is about", required=True),
+        "passed": TableColumn("boolean", "Whether it holds", required=True),
+        "blocking": TableColumn("boolean", "Whether gold waits while it does not", required=True),
+        "dates": TableColumn("list<date>", "The event dates that the partition's records have"),
+        "detail": TableColumn("string", "The figures, and what to do", required=True),
+        "decided_at": TableColumn("timestamp", "When, UTC", required=True),
+    },
+    key=("dataset", "rule", "partition"),
+    partition_by=("dataset",),
+)
+
+PENDING = TableSpec(
+    zone="lake",
+    name="pending",
+    description="What gold owes: event dates to compute, and how far each source has been read.",
+    columns={
+        "table": TableColumn("string", "The gold table", required=True),
+        "source": TableColumn("string", "The source that changed, such as silver/orders; empty: a failed try"),
+        "kind": TableColumn(
+            "string", "due (to be computed), watermark (read so far), retry (failed tries)", required=True
+        ),
+        "event_date": TableColumn("date", "The date; null: the table as a whole"),
+        "version": TableColumn("int64", "The source's version at which it became due, or has been read"),
+        "since": TableColumn("int64", "The version of a lookup that its rows in gold show; null where none is known"),
+        "table_id": TableColumn("string", "The identity of the source's table that the version belongs to"),
+        "stamp": TableColumn("string", "What the log's newest commit looked like, so that it is recognised unread"),
+        "attempts": TableColumn("int64", "Tries that failed"),
+        "retry_at": TableColumn("timestamp", "When it is tried again"),
+        "reason": TableColumn("string", "Why the last try failed"),
+    },
+    key=("table", "source", "kind", "event_date"),
+)
+
+
+def dataset_tables(dataset: Dataset) -> Iterator[TableSpec]:
+    """The tables of one dataset: silver's and quarantine's."""
+    yield silver_table(dataset)
+    if isinstance(dataset, EventStream):
+        yield duplicates_table(dataset)
+    else:
+        yield tombstones_table(dataset)
+        if dataset.history:
+            yield history_table(dataset)
+    yield quarantine_table(dataset)
+
+
+def of_columns(columns: Mapping[str, Column], key: tuple[str, ...]) -> dict[str, TableColumn]:
+    """Declared columns as a table's."""
+    return {n: TableColumn(c.type, c.description, required=c.required or n in key) for n, c in columns.items()}
+
+
+def _declared(dataset: Dataset) -> dict[str, TableColumn]:
+    return of_columns(dataset.columns, dataset.key)
+
+
+def _unknown(dataset: Dataset) -> dict[str, TableColumn]:
+    return _UNKNOWN if dataset.unknown_fields == "keep" else {}

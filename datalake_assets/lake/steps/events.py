@@ -1,0 +1,212 @@
+"""Writing events: each one once in silver, whatever came before, twice, or is taken back.
+
+Two ways lead to the same rows. The quick way adds what objects bring that the lake has not seen: an append, or a
+change of the few files that hold a weaker copy. The exact way takes an object's earlier reading back and puts the new
+one in its place: for a replay, an overwritten object, or one that a step died over.
+
+Accepted records that lose against another copy of their event are kept beside silver (`<dataset>_duplicates`), so that
+what is taken back uncovers the copy below it without reading anybody else's object again. They are written before
+silver, and every step that writes them commits on silver too: silver's version is what concurrent steps meet on.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import narwhals as nw
+
+from datalake_assets.lake.engines.base import Engine, Frame
+from datalake_assets.lake.lake import StreamTables
+from datalake_assets.lake.readers.batch import Batch
+from datalake_assets.lake.readers.read_ahead import read_ahead
+from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH, SOURCE_FILENAME
+from datalake_assets.lake.spec.dataset import EventStream
+from datalake_assets.lake.spec.tables import silver_table
+from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.store.table import CommitNotes, Snapshot, until_undisturbed
+from datalake_assets.lake.transforms import quality
+from datalake_assets.lake.transforms.events import (
+    IS_NEW,
+    OUTRANKS,
+    RECORD,
+    SAME_RECORD,
+    beside_existing,
+    winners,
+    without,
+)
+
+
+def chosen(dataset: EventStream, batches: Iterator[Batch], engine: Engine) -> Iterator[Batch]:
+    """Batches in silver's columns, scored, made ready while the batch before is written."""
+    columns = list(silver_table(dataset).columns)
+
+    def ready(batch: Batch) -> Batch:
+        scored = quality.score(batch.accepted, columns=list(dataset.columns))
+        return replace(batch, accepted=engine.compute(scored.select(*columns)))
+
+    return read_ahead((ready(batch) for batch in batches), depth=1)
+
+
+class EventWriter:
+    """Writes the batches of one step over an event stream."""
+
+    def __init__(self, step: Step, dataset: EventStream, tables: StreamTables, known: Mapping[Identity, Known]) -> None:
+        """Prepare to write into some tables; `known` are the objects of the step as the ledger has them."""
+        self._step = step
+        self._tables = tables
+        self._known = known
+        self._identity = list(dataset.key) or [RECORD_HASH]
+        self._shape = dataset.shape_text
+
+    def write(self, batch: Batch) -> None:
+        """Bring a batch to silver, the quick way or the exact way."""
+        read = [o for o in batch.outcomes if o.is_read]
+        known = {o.key: self._known.get((o.key, o.etag, o.size)) for o in read}
+        again = {key: k.dates for key, k in known.items() if k is not None and k.begun}
+        dates = {day for o in read for day in o.event_dates}
+        if not dates and not any(again.values()):
+            return
+        if again:
+            dates |= {day for days in again.values() for day in days}
+            what = self._tables.silver.uri
+            until_undisturbed(lambda: self._exactly(batch.accepted, sorted(again), dates), what=what)
+        else:
+            self.add(batch.accepted, dates)
+
+    def add(self, accepted: Frame, dates: set[date]) -> None:
+        """Bring records of some event dates to silver the quick way: nothing is taken back for them."""
+        best = self._step.engine.compute(winners(accepted, identity=self._identity))
+        until_undisturbed(lambda: self._quickly(accepted, best, dates), what=self._tables.silver.uri)
+
+    def _quickly(self, accepted: Frame, best: Frame, dates: set[date]) -> None:
+        """Add what silver lacks, and put what outranks its copies in their place."""
+        engine = self._step.engine
+        seen = self._tables.silver.open()
+        with self._step.stage("transform"):
+            repeated = self._count(accepted) > self._count(best)
+            losing = engine.compute(without(accepted, best)) if repeated else None
+            existing = self._existing(seen, best, dates)
+            displaced = None
+            fresh = best
+            if existing is not None:
+                marked = engine.compute(beside_existing(best, existing, identity=self._identity))
+                fresh = engine.compute(marked.filter(nw.col(IS_NEW) | nw.col(OUTRANKS)).drop(IS_NEW, OUTRANKS))
+                weaker = marked.filter(~nw.col(IS_NEW) & ~nw.col(OUTRANKS)).drop(IS_NEW, OUTRANKS)
+                weaker = without(weaker, existing)  # another step has brought the same records already
+                stronger = marked.filter(nw.col(OUTRANKS))
+                displaced = engine.compute(
+                    existing.join(stronger.select(EVENT_DATE, *self._identity), on=self._key, how="semi")
+                )
+                parts = [weaker, displaced, *([losing] if losing is not None else [])]
+                losing = engine.compute(nw.concat(parts, how="vertical"))
+                if not self._count(displaced):
+                    displaced = None
+        duplicates = losing is not None and self._keep_duplicates(losing, dates)
+        counts = engine.rows(fresh.group_by(EVENT_DATE).agg(nw.len().alias("rows")))
+        touched = {row[EVENT_DATE] for row in counts}
+        if touched or duplicates:
+            self._change(seen, add=fresh, remove=displaced, dates=dates, touched=touched, exactly_here=False)
+        self._step.rows_written += sum(row["rows"] for row in counts)
+
+    def _exactly(self, accepted: Frame, keys: list[str], dates: set[date]) -> None:
+        """Take back what silver has of some keys, and put the reading at hand in its place.
+
+        Of the events concerned, the best copy among all that are left wins: those at hand, those that silver shows of
+        other objects, and those kept beside it.
+        """
+        engine = self._step.engine
+        seen = self._tables.silver.open()
+        with self._step.stage("transform"):
+            kept = self._tables.duplicates.open()
+            shown = engine.compute(engine.scan(seen, dates=dates))
+            beside = engine.compute(engine.scan(kept, dates=dates))
+            taken = nw.col(SOURCE_FILENAME).is_in(keys)
+            concerned = nw.concat(
+                [frame.select(*self._key) for frame in (accepted, shown.filter(taken), beside.filter(taken))],
+                how="vertical",
+            ).unique()
+            concerned = engine.compute(concerned)
+            ours = shown.join(concerned, on=self._key, how="semi")
+            below = beside.join(concerned, on=self._key, how="semi")
+            others = without(below.filter(~taken), shown)  # a copy that silver shows may lie here still
+            others = others.unique(SAME_RECORD, keep="any")
+            copies = engine.compute(nw.concat([accepted, ours.filter(~taken), others], how="vertical"))
+            copies = engine.compute(copies.unique(SAME_RECORD, keep="any"))
+            best = engine.compute(winners(copies, identity=self._identity))
+            losing = engine.compute(without(copies, best))
+            removed = engine.compute(without(ours, best))
+            added = engine.compute(without(best, ours))
+            stale = engine.compute(without(below, losing))
+            beaten = engine.compute(without(losing, below))
+            counts = [engine.rows(frame.group_by(EVENT_DATE).agg(nw.len().alias("rows"))) for frame in (removed, added)]
+        touched = {row[EVENT_DATE] for part in counts for row in part}
+        moved = bool(self._count(stale) or self._count(beaten))
+        if moved:
+            with self._step.stage("write"):
+                engine.change(
+                    kept, add=beaten, remove=stale, on=SAME_RECORD, dates=dates, notes=self._notes(), exactly_here=True
+                )
+        if touched or moved:
+            self._change(seen, add=added, remove=removed, dates=dates, touched=touched, exactly_here=True)
+        self._step.rows_written += sum(row["rows"] for part in counts for row in part)
+
+    def _existing(self, seen: Snapshot, best: Frame, dates: set[date]) -> Frame | None:
+        """The rows that silver has of a batch's events; None where there are none. Keys are looked at first."""
+        if seen.files_within({EVENT_DATE: sorted(dates)}).is_empty():
+            return None
+        engine = self._step.engine
+        table = engine.scan(seen, dates=dates)
+        met = engine.compute(table.select(*self._key).join(best.select(*self._key), on=self._key, how="semi"))
+        if not self._count(met):
+            return None
+        return engine.compute(table.join(met.unique(), on=self._key, how="semi"))
+
+    def _keep_duplicates(self, losing: Frame, dates: set[date]) -> bool:
+        """Keep copies that lose, unless they are kept already; whether there were any."""
+        if not self._count(losing):
+            return False
+        engine = self._step.engine
+
+        def decide(seen: Snapshot) -> None:
+            new = engine.compute(without(losing, engine.scan(seen, dates=dates)))
+            if self._count(new):
+                engine.change(seen, add=new, dates=dates, notes=self._notes())
+
+        with self._step.stage("write"):
+            self._tables.duplicates.transact(decide)
+        return True
+
+    def _change(
+        self,
+        seen: Snapshot,
+        *,
+        add: Frame,
+        remove: Frame | None,
+        dates: set[date],
+        touched: set[date],
+        exactly_here: bool,
+    ) -> None:
+        with self._step.stage("write"):
+            self._step.engine.change(
+                seen,
+                add=add,
+                remove=remove,
+                on=RECORD,
+                dates=dates,
+                notes=CommitNotes(touched, self._shape),
+                exactly_here=exactly_here,
+            )
+        self._step.touched |= touched
+
+    @property
+    def _key(self) -> list[str]:
+        return [EVENT_DATE, *self._identity]
+
+    def _notes(self) -> CommitNotes:
+        return CommitNotes(shape=self._shape)
+
+    def _count(self, frame: Frame) -> int:
+        rows: list[dict[str, Any]] = self._step.engine.rows(frame.select(nw.len().alias("rows")))
+        return int(rows[0]["rows"])

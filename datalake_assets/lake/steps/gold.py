@@ -1,0 +1,227 @@
+"""A gold step: some event dates of a gold table computed from silver as it is, and taken out of what gold owes.
+
+Dates that a blocking verdict holds back are left as they are, and so are, in a table by source, the held source's rows.
+A date that can't be computed stops no other: a range that fails is cut in two until the date is found, and that one is
+tried again later. A commit rests on the rows of its dates as they were before anything was read, so that a step that
+read older sources never writes over one that read newer ones.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+from deltalake.exceptions import DeltaError
+
+from datalake_assets.lake.engines.base import Frame
+from datalake_assets.lake.gold.table import GoldTable, Lookup
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.spec.columns import ETL_TIMESTAMP, EVENT_DATE
+from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
+from datalake_assets.lake.store.pending import Debt, Version
+from datalake_assets.lake.store.table import CommitNotes, ConflictError, Snapshot, until_undisturbed
+
+_STORAGE_FAULTS = (ConflictError, OSError, DeltaError, MemoryError)  # not of a date's making: they fail the step
+_SHOWN = 300
+
+
+@dataclass(slots=True)
+class _Done:
+    """What a step has computed: rows by date, and why dates failed."""
+
+    rows: dict[date | None, int] = field(default_factory=dict)
+    failed: dict[date | None, str] = field(default_factory=dict)
+    withheld: dict[date, str] = field(default_factory=dict)
+
+
+def compute_gold(step: Step, gold: GoldTable, dates: Collection[date]) -> StepReport:
+    """Compute some event dates of a gold table (all of a table that is not daily).
+
+    The first and the current partition take in what is due before and after them.
+    """
+    lake = step.lake
+    debt = lake.pending.look([lake.consumer(gold)], lake.sources())[gold.name]
+    done = _Done()
+    if debt.lookups:
+        with step.stage("lookups"):
+            _find_dates_of_lookups(step, gold, debt)
+        debt = lake.pending.look([lake.consumer(gold)], lake.sources())[gold.name]
+    if not gold.daily:
+        _attempt(step, gold, None, frozenset(), done)
+    elif not lake.table(gold.spec).open().fits:
+        _attempt(step, gold, None, frozenset(), done, settles=set(debt.due) | set(debt.retries))
+    else:
+        wanted = dates_to_compute(lake, dates, debt, today=step.started_at.date())
+        for held, days in _groups(lake, gold, wanted, done).items():
+            _attempt(step, gold, days, held, done)
+    if done.failed:
+        lake.pending.postpone(gold.name, done.failed, now=datetime.now(UTC))
+    return _report(step, gold, done)
+
+
+def clamp_date(day: date, *, first: date, today: date) -> date:
+    """The gold partition that computes an event date: its own, or the first or the current one for dates outside."""
+    return min(max(day, first), today)
+
+
+def dates_to_compute(lake: Lake, partitions: Collection[date], debt: Debt, *, today: date) -> set[date]:
+    """The event dates that gold partitions stand for: their own, and the due ones that belong to an outermost one."""
+    due = {d for d in debt.due if d is not None}
+    return set(partitions) | {d for d in due if clamp_date(d, first=lake.first_event_date, today=today) in partitions}
+
+
+def _groups(lake: Lake, gold: GoldTable, dates: Collection[date], done: _Done) -> dict[frozenset[str], set[date]]:
+    """Dates by the datasets that are held back on them; those on which nothing can be computed are withheld."""
+    held = {name: days for name, days in lake.verdicts.held().items() if name in gold.datasets}
+    groups: defaultdict[frozenset[str], set[date]] = defaultdict(set)
+    for day in sorted(dates):
+        names = frozenset(name for name, days in held.items() if day in days)
+        if names and (not gold.by_source or names >= set(gold.datasets)):
+            done.withheld[day] = held[min(names)][day]
+        else:
+            done.withheld.update({day: held[name][day] for name in sorted(names)})
+            groups[names].add(day)
+    return groups
+
+
+def _attempt(
+    step: Step,
+    gold: GoldTable,
+    dates: set[date] | None,
+    held: frozenset[str],
+    done: _Done,
+    *,
+    settles: Collection[date | None] | None = None,
+) -> None:
+    """Compute dates (None: the whole table) and settle them; a range that fails is cut in two."""
+    try:
+        read = until_undisturbed(lambda: _compute(step, gold, dates, held, done), what=f"gold/{gold.name}")
+    except _STORAGE_FAULTS:
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:  # whatever a value may provoke in a library
+        if dates is None or len(dates) == 1:
+            reason = f"{type(error).__name__}: {error}"[:_SHOWN]
+            done.failed[next(iter(dates)) if dates else None] = reason
+            return
+        ordered = sorted(dates)
+        half = len(ordered) // 2
+        for part in (ordered[:half], ordered[half:]):
+            _attempt(step, gold, set(part), held, done)
+        return
+    settled: Collection[date | None] = settles if settles is not None else (dates if dates is not None else {None})
+    with step.stage("settle"):
+        step.lake.pending.settle(gold.name, settled, read)
+
+
+def _compute(
+    step: Step, gold: GoldTable, dates: set[date] | None, held: frozenset[str], done: _Done
+) -> dict[str, Version]:
+    """Compute and commit; returns how far the sources were read."""
+    lake, engine = step.lake, step.engine
+    places = lake.sources()
+    seen = lake.table(gold.spec).open()
+    with step.stage("read"):
+        lookups = [lookup.table for lookup in gold.lookups]
+        opened = {s: places[s].open() for s in (*gold.sources, *lookups) if s.partition("/")[2] not in held}
+        frames = {
+            source: _frame(step, snapshot, None if source in lookups else dates)
+            for source, snapshot in opened.items()
+            if snapshot.exists
+        }
+    counts: dict[date | None, int] = {None: 0} if dates is None else dict.fromkeys(sorted(dates), 0)
+    with step.stage("compute"):
+        rows = None
+        if frames.keys() & set(gold.sources):
+            rows = engine.conform(gold.compute(frames), gold.columns)
+            if dates is not None:
+                rows = rows.filter(nw.col(EVENT_DATE).is_in(sorted(dates)))
+            rows = rows.with_columns(nw.lit(step.started_at).cast(nw.Datetime("us", "UTC")).alias(ETL_TIMESTAMP))
+            if held and seen.exists:
+                kept = engine.scan(seen, dates=dates).filter(nw.col("source").is_in(sorted(held)))
+                rows = nw.concat([rows, kept], how="vertical")
+            rows = engine.compute(rows.sort(*gold.ordered_by) if gold.ordered_by else rows)
+            by = [EVENT_DATE] if gold.daily else []
+            height = nw.len().alias("rows")
+            for row in engine.rows(rows.group_by(*by).agg(height) if by else rows.select(height)):
+                counts[row.get(EVENT_DATE)] = row["rows"]
+    if rows is not None:
+        days = {day for day in counts if day is not None}
+        with step.stage("write"):
+            engine.replace(seen, rows, dates=dates, notes=CommitNotes(days))
+        step.touched |= days
+        step.rows_written += sum(counts.values())
+    done.rows |= counts
+    return {source: Version(snapshot.table_id, snapshot.version) for source, snapshot in opened.items()}
+
+
+def _frame(step: Step, seen: Snapshot, dates: Collection[date] | None) -> Frame:
+    if dates is None:
+        return step.engine.scan(seen)
+    if seen.table.spec.zone != "quarantine":
+        return step.engine.scan(seen, dates=dates)
+    # Rejects have no event date: they count on the day they landed, with which the partition's text begins.
+    after_last = f"{max(dates).isoformat()}~"
+    return step.engine.scan(seen).filter(
+        nw.col("partition") >= min(dates).isoformat(), nw.col("partition") <= after_last
+    )
+
+
+def _find_dates_of_lookups(step: Step, gold: GoldTable, debt: Debt) -> None:
+    """Enter the dates whose rows show something of a lookup that has changed, in the place of the change itself."""
+    places = step.lake.sources()
+    for lookup in gold.lookups:
+        if lookup.table not in debt.lookups:
+            continue
+        now = places[lookup.table].open()
+        dates: set[date] = set()
+        for source in gold.sources:
+            dates |= _dates_showing(step, places[source].open(), lookup, now, debt.lookups[lookup.table])
+        version = Version(now.table_id, now.version)
+        step.lake.pending.add(gold.name, dates, lookup.table, version)
+
+
+def _dates_showing(step: Step, source: Snapshot, lookup: Lookup, now: Snapshot, since: Version | None) -> set[date]:
+    engine = step.engine
+    if not source.exists:
+        return set()
+    rows = engine.scan(source).select(EVENT_DATE, lookup.column)
+    older = None
+    if since is not None and since.table_id == now.table_id:
+        try:
+            older = now.table.open(since.version)
+        except DeltaError:  # the log does not reach back that far
+            older = None
+    if older is not None:
+        try:
+            changed = engine.compute(engine.changed_since(now, older, [lookup.key, *lookup.shows]))
+        except (FileNotFoundError, pl.exceptions.ComputeError):  # files of then are vacuumed
+            pass
+        else:
+            keys = changed.select(nw.col(lookup.key).alias(lookup.column)).unique()
+            rows = rows.join(keys, on=lookup.column, how="semi")
+    found: list[dict[str, Any]] = engine.rows(rows.select(EVENT_DATE).unique())
+    return {row[EVENT_DATE] for row in found if row[EVENT_DATE] is not None}
+
+
+def _report(step: Step, gold: GoldTable, done: _Done) -> StepReport:
+    def name(day: date | None) -> str:
+        return "" if day is None else day.isoformat()
+
+    rows: Mapping[date | None, int] = dict(sorted(done.rows.items(), key=lambda item: item[0] or date.min))
+    return StepReport(
+        zone="gold",
+        name=gold.name,
+        engine=step.engine.name,
+        started_at=step.started_at,
+        partitions=tuple(PartitionCounts(partition=name(day), rows_out=n) for day, n in rows.items()),
+        rows_written=step.rows_written,
+        touched_dates=tuple(sorted(step.touched)),
+        table_version=step.lake.table(gold.spec).open().version,
+        seconds=dict(step.seconds),
+        failed=tuple(f"gold/{gold.name} {name(day)}: {reason}".strip() for day, reason in done.failed.items()),
+        withheld=done.withheld,
+    )

@@ -1,0 +1,60 @@
+"""What silver steps and rebuilds share: reading a dataset's objects in batches, and telling what was done."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from datalake_assets.lake.readers.batch import Batch
+from datalake_assets.lake.spec.dataset import Dataset, EventStream
+from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.events import chosen
+from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
+from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.outcome import ObjectOutcome
+
+
+def read(step: Step, dataset: Dataset, objects: Sequence[LandedObject]) -> Iterator[Batch]:
+    """The objects in batches, each object checked to be the one that the ledger has."""
+    lake, engine = step.lake, step.engine
+
+    def load(landed: LandedObject) -> bytes:
+        limit = lake.limits.object_bytes
+        return lake.landing.objects.read(landed.key, etag=landed.etag, size=landed.size, limit=limit)
+
+    if isinstance(dataset, EventStream):
+        return chosen(dataset, engine.read_events(dataset, load, objects, limits=lake.limits), engine)
+    return engine.read_changes(dataset, load, objects, limits=lake.limits)
+
+
+def report(
+    step: Step,
+    dataset: Dataset,
+    outcomes: Sequence[ObjectOutcome],
+    partitions: Sequence[str],
+    rejects: Counter[str],
+) -> StepReport:
+    """What a silver step did, told of some partitions."""
+    return StepReport(
+        zone="silver",
+        name=dataset.name,
+        engine=step.engine.name,
+        started_at=step.started_at,
+        partitions=tuple(_count(partition, outcomes) for partition in partitions),
+        objects=tuple(outcomes),
+        rows_written=step.rows_written,
+        bytes_in=sum(o.size for o in outcomes),
+        rejects=dict(rejects),
+        touched_dates=tuple(sorted(step.touched)),
+        table_version=step.lake.silver(dataset).open().version,
+        seconds=dict(step.seconds),
+        failed=tuple(f"{o.key}: {o.error}" for o in outcomes if o.state == "failed" and not o.final),
+    )
+
+
+def _count(partition: str, outcomes: Sequence[ObjectOutcome]) -> PartitionCounts:
+    own = [o for o in outcomes if o.partition == partition]
+    return PartitionCounts(
+        partition=partition,
+        rows_in=sum(o.rows_in for o in own),
+        rows_out=sum(o.rows_out for o in own),
+        rows_rejected=sum(o.rows_rejected for o in own),
+    )

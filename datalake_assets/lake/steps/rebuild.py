@@ -1,0 +1,211 @@
+"""Silver made anew from bronze: built beside the old tables, swapped in while readers go on.
+
+For a dataset file that asks for other tables, and for replicated tables from which something is taken back. All objects
+that the ledger has are read under the dataset file as it is, the quick way, into tables of their own; then those take
+the place of the old ones, silver last and in one commit. What other steps bring meanwhile is caught up with: the old
+silver is opened before the ledger is asked, and the swap holds only if nobody has changed it since.
+
+Objects that are gone can't be read again. A stream keeps their rows and rejects as they are; a replicated table can't
+be made without them, and the rebuild refuses with their list.
+"""
+
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import narwhals as nw
+import polars as pl
+from deltalake.transaction import AddAction
+
+from datalake_assets.lake.engines.base import Frame
+from datalake_assets.lake.lake import ReplicaTables, StreamTables
+from datalake_assets.lake.readers.batch import Batch
+from datalake_assets.lake.readers.rejects import rule_of
+from datalake_assets.lake.spec.columns import EVENT_DATE, SOURCE_FILENAME
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.steps.changes import ChangeWriter
+from datalake_assets.lake.steps.checks import PartitionChecks, store_verdicts
+from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.events import EventWriter
+from datalake_assets.lake.steps.messages import StepReport
+from datalake_assets.lake.steps.reading import read, report
+from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
+from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.store.outcome import ObjectOutcome
+from datalake_assets.lake.store.table import CommitNotes, ConflictError, Snapshot, Table, until_undisturbed
+
+_SHOWN = 20
+Seen = dict[str, Snapshot]
+
+
+class RebuildRefusedError(RuntimeError):
+    """A rebuild that would lose what can't be read again."""
+
+
+def rebuild_table(step: Step, dataset: Dataset, partitions: Sequence[str] = ()) -> StepReport:
+    """Make a dataset's silver anew from all objects that the ledger has.
+
+    The report is about `partitions` (none: all). Raises `RebuildRefusedError`, with the list of objects, where it
+    would lose something; the old tables are as they were then.
+    """
+    rebuild = _Rebuild(step, dataset)
+    try:
+        until_undisturbed(rebuild.build_and_swap, what=f"rebuild of {dataset.name}")
+    finally:
+        rebuild.clear()
+    outcomes = list(rebuild.outcomes.values())
+    return report(step, dataset, outcomes, partitions or sorted({o.partition for o in outcomes}), rebuild.rejects)
+
+
+class _Rebuild:
+    def __init__(self, step: Step, dataset: Dataset) -> None:
+        self._step = step
+        self._dataset = dataset
+        self._lake = step.lake
+        self._real: StreamTables | ReplicaTables = (
+            self._lake.stream_tables(dataset)
+            if isinstance(dataset, EventStream)
+            else self._lake.replica_tables(dataset)
+        )
+        self._begin()
+
+    def _begin(self) -> None:
+        self._folder = f"{self._lake.layout.silver}/_rebuild/{self._dataset.name}-{uuid.uuid4().hex[:12]}"
+        self._beside = self._real.beside(self._folder)
+        self._kept: set[str] = set()
+        self._rejected: list[tuple[Frame, tuple[ObjectOutcome, ...]]] = []
+        self.outcomes: dict[Identity, ObjectOutcome] = {}
+        self.rejects: Counter[str] = Counter()
+
+    def clear(self) -> None:
+        """Take away the tables beside."""
+        if "://" not in self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            with suppress(OSError):  # another rebuild is at work beside it
+                Path(self._folder).parent.rmdir()
+
+    def build_and_swap(self) -> None:
+        """Read what is not read yet, and swap. Raises `ConflictError` when another step came between."""
+        seen = {table.uri: table.open() for table in self._real.all}
+        objects = self._lake.ledger.everything(self._dataset.name)
+        if not self.outcomes.keys() <= {known.landed.identity for known in objects}:  # one was overwritten meanwhile
+            self.clear()
+            self._begin()
+        self._build([known for known in objects if known.landed.identity not in self.outcomes])
+        unread = [known for known in objects if not self.outcomes[known.landed.identity].is_read]
+        if isinstance(self._dataset, CdcTable):
+            self._refuse_without([known for known in unread if known.was_processed or known.begun])
+        else:
+            self._keep({known.landed.key for known in unread if known.begun}, seen)
+        self._swap(seen)
+
+    def _build(self, objects: Sequence[Known]) -> None:
+        """Read objects into the tables beside."""
+        write = self._writer()
+        for batch in read(self._step, self._dataset, [known.landed for known in objects]) if objects else ():
+            write(batch)
+            self.outcomes |= {(o.key, o.etag, o.size): o for o in batch.outcomes}
+            self._rejected.append((batch.rejected, batch.outcomes))
+            errors = self._step.engine.rows(batch.rejected.select("errors"))
+            self.rejects.update(rule_of(error) for row in errors for error in row["errors"])
+
+    def _writer(self) -> Callable[[Batch], None]:
+        beside = Step(self._lake, self._step.engine, started_at=self._step.started_at, seconds=self._step.seconds)
+        if isinstance(self._beside, StreamTables) and isinstance(self._dataset, EventStream):
+            return EventWriter(beside, self._dataset, self._beside, {}).write
+        assert isinstance(self._beside, ReplicaTables)  # noqa: S101 (the tables are the dataset's)
+        assert isinstance(self._dataset, CdcTable)  # noqa: S101
+        return ChangeWriter(beside, self._dataset, self._beside).write
+
+    def _refuse_without(self, lost: Sequence[Known]) -> None:
+        """Raise where something that silver holds, or should hold, can't be read now."""
+        if lost:
+            outcomes = [self.outcomes[known.landed.identity] for known in lost]
+            shown = "; ".join(f"{o.key} ({o.error or o.state})" for o in outcomes[:_SHOWN])
+            more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+            raise RebuildRefusedError(
+                f"{self._dataset.name}: silver can't be made anew without {len(lost)} objects that can't be read: "
+                f"{shown}{more}. Put them back into bronze, or reload the table"
+            )
+
+    def _keep(self, gone: set[str], seen: Seen) -> None:
+        """Take over the rows of a stream's objects that can't be read again."""
+        gone -= self._kept
+        if not gone or not isinstance(self._beside, StreamTables) or not isinstance(self._dataset, EventStream):
+            return
+        rows = pl.concat([_rows_of(seen[table.uri], gone) for table in self._real.all])
+        if rows.height:
+            step = Step(self._lake, self._step.engine, started_at=self._step.started_at)
+            writer = EventWriter(step, self._dataset, self._beside, {})
+            writer.add(nw.from_native(rows.lazy()), set(rows[EVENT_DATE].unique().to_list()))
+        self._kept |= gone
+
+    def _swap(self, seen: Seen) -> None:
+        """Put the tables beside in the place of the real ones, then their rejects, then the ledger."""
+        lake, dataset = self._lake, self._dataset
+        checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name))
+        checks.add(self.outcomes.values())
+        touched = _dates(seen[self._real.silver.uri]) | _dates(self._beside.silver.open())
+        begun = {identity: o.event_dates for identity, o in self.outcomes.items() if o.is_read}
+        if lake.ledger.note(dataset, begun=begun, completed=(), now=datetime.now(UTC), overwriting=begun):
+            raise ConflictError(f"{dataset.name}: objects were overwritten while it was rebuilt")
+        failing = checks.failing()
+        lake.verdicts.store(dataset.name, lambda: failing, now=datetime.now(UTC))
+        written = {
+            real.uri: _written(real, beside) for real, beside in zip(self._real.all, self._beside.all, strict=True)
+        }
+        try:
+            for table in self._real.all:
+                is_silver = table.uri == self._real.silver.uri
+                notes = CommitNotes(touched if is_silver else (), dataset.shape_text)
+                seen[table.uri].swap(written.pop(table.uri), notes=notes)
+        except ConflictError:
+            for uri, actions in written.items():
+                seen[uri].discard(actions)
+            raise
+        self._step.touched |= touched
+        self._step.rows_written += self._beside.silver.open().row_count
+        for rejected, outcomes in self._rejected:
+            self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes)
+        lake.ledger.note(dataset, begun={}, completed=list(self.outcomes.values()), now=datetime.now(UTC))
+        store_verdicts(lake, dataset, set(lake.ledger.rows(dataset.name)["partition"]))
+
+
+def _written(real: Table, beside: Table) -> list[AddAction]:
+    """The rows of a table beside as files of the real one, which nobody sees yet."""
+    built = beside.open()
+    actions: list[AddAction] = []
+    order = [n for n in (EVENT_DATE, *real.spec.key) if n in real.spec.columns and n not in real.spec.partition_by]
+    for files in built.files_by_partition():
+        rows = built.scan_files(files).drop("_file").sort(order).collect()
+        actions += write_files(rows, real.uri, real.spec, rows_per_file=ROWS_PER_FILE)
+    return actions
+
+
+def _rows_of(seen: Snapshot, keys: set[str]) -> pl.DataFrame:
+    """The rows that came with some objects, in the registry's types.
+
+    Raises `RebuildRefusedError` where a value has no equal in its column's new type.
+    """
+    wanted = seen.table.dtypes
+    rows = seen.scan().filter(pl.col(SOURCE_FILENAME).is_in(sorted(keys))).collect()
+    cast = rows.select(pl.col(name).cast(dtype, strict=False) for name, dtype in wanted.items())
+    changed = [n for n in wanted if cast[n].null_count() != rows[n].null_count()]
+    if changed:
+        raise RebuildRefusedError(
+            f"{seen.table.uri}: objects that are gone from bronze have values in {', '.join(changed)} that the new type "
+            f"can't hold: {', '.join(sorted(keys)[:_SHOWN])}. Put them back into bronze, or keep the old type"
+        )
+    return cast
+
+
+def _dates(seen: Snapshot) -> set[date]:
+    """The event dates of a table's rows, whatever its other columns are."""
+    if seen.handle is None or seen.files.is_empty():
+        return set()
+    days = pl.scan_delta(seen.handle).select(pl.col(EVENT_DATE).unique()).collect()[EVENT_DATE]
+    return set(days.drop_nulls().to_list())

@@ -1,0 +1,130 @@
+"""A silver step: the waiting objects of some partitions, read and brought to silver.
+
+The order of writing, for each batch: the ledger learns which objects and dates are about to be written; verdicts that
+block; silver; quarantine. Last the ledger learns what became of the objects (with the next batch's beginning, in one
+commit), and the verdicts that pass are entered. So a record is at no moment in neither silver nor quarantine, and a
+step may die anywhere: its objects still wait, and the ledger tells where records of them may be.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import narwhals as nw
+
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.readers.batch import Batch
+from datalake_assets.lake.readers.rejects import rule_of
+from datalake_assets.lake.spec.columns import SOURCE_FILENAME
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.spec.shape import shape_difference
+from datalake_assets.lake.steps.changes import ChangeWriter
+from datalake_assets.lake.steps.checks import PartitionChecks, store_verdicts
+from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.events import EventWriter
+from datalake_assets.lake.steps.messages import StepReport
+from datalake_assets.lake.steps.reading import read, report
+from datalake_assets.lake.steps.rebuild import rebuild_table
+from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.store.outcome import ObjectOutcome
+
+
+class ShapeChangedError(RuntimeError):
+    """A dataset file whose tables would have another form: they must be rebuilt before anything is added."""
+
+
+def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, replay: bool) -> StepReport:
+    """Bring what waits of some partitions to silver; with `replay` all their objects, read again.
+
+    Raises `ShapeChangedError` before anything is written when the dataset file asks for another table than there is.
+    """
+    ledger = step.lake.ledger
+    require_shape(step.lake, dataset)
+    if replay:
+        ledger.reopen(dataset.name, partitions)
+    quarantined_at = step.lake.quarantine(dataset).open().version  # before the ledger is asked what is new
+    waiting = ledger.to_read(dataset.name, partitions, now=step.started_at)
+    if isinstance(dataset, CdcTable) and any(needs_rebuild(known, dataset) for known in waiting):
+        return rebuild_table(step, dataset, partitions)
+    return bring_to_silver(step, dataset, waiting, partitions, quarantined_at=quarantined_at)
+
+
+def require_shape(lake: Lake, dataset: Dataset) -> None:
+    """Raise `ShapeChangedError` when silver was written with another form of the dataset file."""
+    seen = lake.silver(dataset).open()
+    if seen.exists and seen.shape not in {None, dataset.shape_text}:
+        words = shape_difference(seen.shape or "", dataset.shape_text)
+        raise ShapeChangedError(
+            f"{dataset.name}: its dataset file has changed ({words}); new objects wait. "
+            f"Run `datalake rebuild {dataset.name}`, or undo the change"
+        )
+
+
+def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
+    """Whether an object takes something back: it lies where another lay, or is read under another contract."""
+    return known.overwrites or (known.begun and known.contract != dataset.contract)
+
+
+def bring_to_silver(
+    step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str], *, quarantined_at: int
+) -> StepReport:
+    """Read objects and write them: to silver, quarantine and the ledger, in this order.
+
+    At its version `quarantined_at` quarantine held nothing of the objects that no step has begun with.
+    """
+    lake, engine = step.lake, step.engine
+    by_identity = {known.landed.identity: known for known in waiting}
+    checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
+    write = _writer(step, dataset, by_identity)
+    fresh = {known.landed.key for known in waiting if not known.begun}
+    overwriting = {identity for identity, known in by_identity.items() if known.overwrites}
+    rejects: Counter[str] = Counter()
+    outcomes: list[ObjectOutcome] = []
+    done: tuple[ObjectOutcome, ...] = ()
+    batches = read(step, dataset, [known.landed for known in waiting])
+    while True:
+        with step.stage("read"):
+            batch = next(batches, None)
+        if batch is None:
+            break
+        with step.stage("ledger"):
+            begun = {(o.key, o.etag, o.size): o.event_dates for o in batch.outcomes if o.is_read}
+            now = datetime.now(UTC)
+            refused = lake.ledger.note(dataset, begun=begun, completed=done, now=now, overwriting=overwriting)
+            batch = _without(batch, refused)
+            checks.add(batch.outcomes)
+            if checks.failing():
+                lake.verdicts.store(dataset.name, checks.failing, now=now)
+        write(batch)
+        with step.stage("quarantine"):
+            quarantined_at = engine.replace_rejects(
+                lake.quarantine(dataset), batch.rejected, batch.outcomes, fresh=fresh, fresh_at=quarantined_at
+            )
+            rejects.update(rule_of(e) for row in engine.rows(batch.rejected.select("errors")) for e in row["errors"])
+        done = batch.outcomes
+        outcomes.extend(done)
+    with step.stage("ledger"):
+        lake.ledger.note(dataset, begun={}, completed=done, now=datetime.now(UTC))
+        judged = {p for known in waiting for p in (known.landed.partition, *known.before)}
+        store_verdicts(lake, dataset, judged)
+    return report(step, dataset, outcomes, partitions, rejects)
+
+
+def _without(batch: Batch, refused: Collection[Identity]) -> Batch:
+    """A batch without the objects whose key changed hands since they were asked for; they are looked at again."""
+    if not refused:
+        return batch
+    keys = sorted({key for key, _, _ in refused})
+    return replace(
+        batch,
+        accepted=batch.accepted.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
+        rejected=batch.rejected.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
+        outcomes=tuple(o for o in batch.outcomes if (o.key, o.etag, o.size) not in refused),
+    )
+
+
+def _writer(step: Step, dataset: Dataset, known: dict[Identity, Known]) -> Callable[[Batch], None]:
+    if isinstance(dataset, EventStream):
+        return EventWriter(step, dataset, step.lake.stream_tables(dataset), known).write
+    return ChangeWriter(step, dataset, step.lake.replica_tables(dataset)).write

@@ -1,0 +1,100 @@
+"""Parquet files of Delta tables: writing them with honest statistics, and the actions that enter them in a log.
+
+Belongs here: bytes and bounds. Which files a commit adds and removes is decided by `table.py` and its callers.
+Statistics follow the Delta protocol, "Per-file Statistics"; a bound that can't be given exactly is left out or widened,
+because a bound that is too narrow hides rows from every reader that prunes.
+"""
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import obstore
+import polars as pl
+from deltalake.transaction import AddAction
+
+from datalake_assets.lake.spec.tables import TableSpec
+
+ROWS_PER_FILE = 1_000_000
+_NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
+_BOUND_CHARACTERS = 64
+_ABOVE_ALL = "\U0010ffff"
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def write_files(frame: pl.DataFrame, uri: str, spec: TableSpec, *, rows_per_file: int) -> list[AddAction]:
+    """Write rows as Parquet under a table's place, by its partitions; nobody sees them before a commit names them."""
+    if frame.is_empty():
+        return []
+    parts: list[tuple[tuple[Any, ...], pl.DataFrame]] = [((), frame)]
+    if spec.partition_by:
+        named = frame.partition_by(spec.partition_by, as_dict=True, include_key=False)
+        parts = sorted(named.items(), key=lambda part: tuple(str(v) for v in part[0]))
+    actions = []
+    for values, rows in parts:
+        texts = {name: None if v is None else str(v) for name, v in zip(spec.partition_by, values, strict=True)}
+        folder = "".join(f"{name}={_NULL_FOLDER if text is None else text}/" for name, text in texts.items())
+        for piece in rows.iter_slices(rows_per_file):
+            actions.append(_write(piece, uri, f"{folder}{uuid.uuid4()}.parquet", texts, spec))
+    return actions
+
+
+def _write(
+    rows: pl.DataFrame, uri: str, path: str, partition_values: dict[str, str | None], spec: TableSpec
+) -> AddAction:
+    place = f"{uri}/{path}"
+    if "://" in uri:
+        rows.write_parquet(place, compression="zstd", compression_level=1)
+        size = obstore.head(obstore.store.from_url(uri), path)["size"]
+    else:
+        file = Path(place)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows.write_parquet(file, compression="zstd", compression_level=1)
+        size = file.stat().st_size
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    return AddAction(path, size, partition_values, now, True, json.dumps(statistics(rows, spec.statistics)))
+
+
+def statistics(rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, Any]:
+    """The statistics of a file's rows for some columns, in the form of the Delta log."""
+    known = [name for name in columns if name in rows.columns]
+    found: dict[str, Any] = {"numRecords": rows.height, "minValues": {}, "maxValues": {}, "nullCount": {}}
+    for name in known:
+        values = rows[name]
+        found["nullCount"][name] = values.null_count()
+        bounds = _bounds(values)
+        if bounds:
+            found["minValues"][name], found["maxValues"][name] = bounds
+    return found
+
+
+def _bounds(values: pl.Series) -> tuple[Any, Any] | None:
+    """The least and the greatest value as the log holds them, the latter rounded up where it must be cut."""
+    if values.null_count() == len(values):
+        return None
+    if isinstance(values.dtype, pl.Datetime):
+        ticks = values.to_physical()
+        least, most = int(ticks.min()), int(ticks.max())  # type: ignore[arg-type]  # whole numbers
+        zero = datetime(1970, 1, 1, tzinfo=UTC)
+        try:
+            first, last = zero + timedelta(milliseconds=least // 1000), zero + timedelta(milliseconds=-(-most // 1000))
+        except OverflowError:  # before the year 1, or after 9999
+            return None
+        return (_moment(first), _moment(last)) if last <= _LAST else None
+    low, high = values.min(), values.max()
+    if isinstance(values.dtype, pl.Date):
+        return str(low), str(high)
+    if isinstance(low, Decimal) and isinstance(high, Decimal):
+        return float(low), float(high)
+    if isinstance(low, str) and isinstance(high, str):
+        cut = high if len(high) <= _BOUND_CHARACTERS else high[:_BOUND_CHARACTERS] + _ABOVE_ALL
+        return low[:_BOUND_CHARACTERS], cut
+    return low, high
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

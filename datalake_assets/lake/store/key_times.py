@@ -1,0 +1,60 @@
+"""The time that an object's key tells: its date folders, and the time in its name.
+
+Belongs here: how DMS, Firehose and Hive write times into keys. Which of them decides is told in `landing`.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+FIRST = datetime(1970, 1, 1, tzinfo=UTC)  # what is named for a year outside these bounds is no date
+LAST = datetime(2200, 1, 1, tzinfo=UTC)
+# The year comes first: DMS's DDMMYYYY and MMYYYYDD folders tell no date, as half of one would be taken for a year.
+_DATE_FOLDER = re.compile(
+    r"(?:year=)?(\d{4})(?:[/_-]?(?:month=)?(\d{2})(?:[/_-]?(?:day=)?(\d{2})(?:[/_-]?(?:hour=)?(\d{2}))?)?)?", re.ASCII
+)
+_NAMED_TIMES = (
+    # DMS: yyyymmdd-hhmmssfff; AWS's own example has one digit more.
+    re.compile(r"^(?:.*[-_])?(\d{4})(\d{2})(\d{2})-(\d{2})(\d{2})(\d{2})(\d{3,4})\b", re.ASCII),
+    # Firehose: YYYY-MM-DD-HH-MM-SS
+    re.compile(r"-(\d{4})-(\d{2})-(\d{2})-(\d{2})-(\d{2})-(\d{2})()-", re.ASCII),
+)
+
+
+def named_time(path: str) -> datetime | None:
+    """The time (UTC) in the name of a DMS or Firehose object, to its last digit; None for a name without one.
+
+    The folder has no say: a name may tell a time that is not within its folder's.
+    """
+    name = path.rpartition("/")[2]
+    match = next((m for m in (pattern.search(name) for pattern in _NAMED_TIMES) if m), None)
+    if match is None:
+        return None
+    *parts, fraction = match.groups()
+    return _moment(*map(int, parts), int(fraction.ljust(6, "0")))
+
+
+def folder_dates(folder: str) -> tuple[datetime, datetime] | None:
+    """The time that a folder stands for, as [begin, end) in UTC; None when its path is not a date from end to end."""
+    match = _DATE_FOLDER.fullmatch(folder)
+    parts = [int(part) for part in match.groups() if part] if match else []
+    begin = _moment(*parts, *([1] * (3 - len(parts)))) if parts else None
+    if begin is None:
+        return None
+    match len(parts):
+        case 1:
+            return begin, begin.replace(year=begin.year + 1)
+        case 2:
+            return begin, (begin + timedelta(days=31)).replace(day=1)
+        case 3:
+            return begin, begin + timedelta(days=1)
+        case _:
+            return begin, begin + timedelta(hours=1)
+
+
+def _moment(*parts: int) -> datetime | None:
+    """Year, month, day, hour, minute, second and microsecond as a time; None when there is no such time."""
+    try:
+        moment = datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc] # mypy takes `tzinfo` for one of the parts
+    except ValueError:
+        return None
+    return moment if FIRST <= moment < LAST else None

@@ -1,0 +1,252 @@
+"""Objects by key: listing a folder, telling which bytes lie under a key, and reading exactly these.
+
+Belongs here: what differs between a local folder and an object store. Which objects are data, and to which partition
+they belong, is told in `landing`.
+"""
+
+import hashlib
+import os
+import re
+import stat
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BufferedReader
+from typing import TYPE_CHECKING, Protocol
+
+import obstore
+from obstore.store import ObjectStore, from_url
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta  # exists for type checkers alone
+
+_ETAG_LENGTH = 32  # hex digits: 128 bits tell the objects of any lake apart
+_SETTLED_NS = 2_000_000_000  # FAT's clock ticks every two seconds, all others faster
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_SECOND_NS = 253_402_300_799 * 10**9  # the end of the year 9999, the last that a datetime can tell
+_ESCAPED = re.compile(rb"\\(\\|x[0-9a-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a listing tells of an object without reading it.
+
+    `key` is relative to the root, `size` in bytes, `last_modified` in UTC. `stamp` stays the same while the object does
+    and changes when it is written again; a copy of the object has another one. `etag` is the same for the same
+    content; None where only the bytes can tell it.
+    """
+
+    key: str
+    size: int
+    last_modified: datetime
+    stamp: str
+    etag: str | None
+
+
+class MissingObjectError(Exception):
+    """There is no object under the key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key}: there is no such object")
+
+
+class SupersededObjectError(Exception):
+    """Another object lies under the key than the one that is asked for; `etag` and `size` are those of the other."""
+
+    def __init__(self, key: str, *, etag: str, size: int) -> None:
+        super().__init__(f"{key}: other bytes lie there now (etag {etag}, {size:,} bytes)")
+        self.etag, self.size = etag, size
+
+
+class TooLargeObjectError(Exception):
+    """The object has more bytes than may be read at once."""
+
+    def __init__(self, key: str, *, size: int, limit: int) -> None:
+        super().__init__(f"{key}: {size:,} bytes are more than the limit of {limit:,} bytes for one object")
+
+
+class Objects(Protocol):
+    """The objects below a root.
+
+    Errors other than those told here are faults of the place (forbidden, a network down) that may be gone next time.
+    """
+
+    def folder(self, path: str) -> tuple[list[str], list[Listed]]:
+        """The names of the folders in a folder ("" is the root), and its own objects, both sorted.
+
+        A folder that does not exist is empty.
+        """
+        ...
+
+    def etag(self, key: str) -> str:
+        """What tells the bytes under a key from others. Raises `MissingObjectError`."""
+        ...
+
+    def read(self, key: str, *, etag: str, size: int, limit: int) -> bytes:
+        """The bytes of the object that `etag` and `size` name.
+
+        Raises `MissingObjectError`, `SupersededObjectError` when other bytes lie there, and `TooLargeObjectError` when
+        they are more than `limit`, before anything is read.
+        """
+        ...
+
+
+def open_objects(place: str) -> Objects:
+    """The objects of a zone: those of a local folder, which need not exist yet, or of `s3://bucket/prefix`."""
+    return RemoteObjects(from_url(place)) if "://" in place else LocalObjects(place)
+
+
+def stamped(stamp: str) -> str:
+    """The etag that stands for an object whose bytes could not be read to tell it; `read` accepts it."""
+    return "stamp:" + stamp.partition("~")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalObjects:
+    r"""The files below a local folder, whatever their names.
+
+    A key is the file's path as text: a byte that is not UTF-8 is written `\xNN` and a backslash `\\`. What is neither a
+    regular file nor a link to one (a pipe, a device, a link to a folder, which could lead in circles) is not listed.
+
+    The etag is the SHA-256 of the bytes (32 hex digits), so that a copy of a lake has the same etags. The stamp is made
+    of inode, both times and size. Two writes within one tick of the file system's clock leave it as it is; therefore
+    the stamp of a file that was changed in the last two seconds is good for one listing alone.
+    """
+
+    root: str
+
+    def folder(self, path: str) -> tuple[list[str], list[Listed]]:
+        """As `Objects.folder`. Raises `OSError` for a folder that can't be listed, such as a forbidden one."""
+        start, inner, objects = f"{path}/" if path else "", [], []
+        try:
+            entries = os.scandir(self._place(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return [], []
+        now = time.time_ns()
+        with entries as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(key_of(entry.name))
+                elif (facts := _facts(entry)) is not None:
+                    objects.append(_listed(f"{start}{key_of(entry.name)}", facts, now=now))
+        return sorted(inner), sorted(objects, key=lambda o: o.key)
+
+    def etag(self, key: str) -> str:
+        """As `Objects.etag`. Raises `OSError` for a file that can't be read."""
+        with self._opened(key) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:_ETAG_LENGTH]
+
+    def read(self, key: str, *, etag: str, size: int, limit: int) -> bytes:
+        """As `Objects.read`. Raises `OSError` for a file that can't be read."""
+        with self._opened(key) as file:
+            facts = os.fstat(file.fileno())
+            if facts.st_size == size > limit:
+                raise TooLargeObjectError(key, size=size, limit=limit)
+            data = file.read(size + 1) if facts.st_size == size else b""
+        if facts.st_size == len(data) == size:
+            found = hashlib.sha256(data).hexdigest()[:_ETAG_LENGTH]
+            if etag in {found, stamped(_stamp(facts))}:
+                return data
+        else:
+            found = self.etag(key)
+        raise SupersededObjectError(key, etag=found, size=facts.st_size)
+
+    def _opened(self, key: str) -> BufferedReader:
+        try:
+            return open(self._place(key), "rb")  # noqa: PTH123 - pathlib knows no names made of bytes
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise MissingObjectError(key) from None
+
+    def _place(self, key: str) -> bytes:
+        return os.path.join(os.fsencode(self.root), name_of(key))  # noqa: PTH118 - pathlib knows no names made of bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteObjects:
+    """The objects of an object store; what its listing calls the etag is both stamp and etag.
+
+    obstore can't parse a key with an empty part (`a//b`), with `.` or `..` as a part, or with a control character: the
+    listing of the one folder that holds such a key fails with `InvalidPathError`, other folders are listed.
+    """
+
+    store: ObjectStore
+
+    def folder(self, path: str) -> tuple[list[str], list[Listed]]:
+        """As `Objects.folder`. Raises what obstore raises."""
+        listing = obstore.list_with_delimiter(self.store, path)
+        inner = sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in listing["common_prefixes"])
+        objects = (
+            Listed(
+                # A folder's own marker, `a/`, comes back as `a`.
+                key=f"{path}/" if meta["path"] == path else meta["path"],
+                size=meta["size"],
+                last_modified=meta["last_modified"],
+                stamp=_tag(meta),
+                etag=_tag(meta),
+            )
+            for meta in listing["objects"]
+        )
+        return inner, sorted(objects, key=lambda o: o.key)
+
+    def etag(self, key: str) -> str:
+        """As `Objects.etag`. Raises what obstore raises."""
+        try:
+            return _tag(obstore.head(self.store, key))
+        except FileNotFoundError:
+            raise MissingObjectError(key) from None
+
+    def read(self, key: str, *, etag: str, size: int, limit: int) -> bytes:
+        """As `Objects.read`. Raises what obstore raises."""
+        try:
+            answer = obstore.get(self.store, key)
+            found, found_size = _tag(answer.meta), answer.meta["size"]
+            if (found, found_size) != (etag, size):
+                raise SupersededObjectError(key, etag=found, size=found_size)
+            if size > limit:
+                raise TooLargeObjectError(key, size=size, limit=limit)
+            return bytes(answer.bytes())
+        except FileNotFoundError:
+            raise MissingObjectError(key) from None
+
+
+def key_of(name: bytes) -> str:
+    r"""A file's name as text that can be turned back: bytes that are no UTF-8 as `\xNN`, a backslash doubled."""
+    return name.replace(b"\\", rb"\\").decode("utf-8", "backslashreplace")
+
+
+def name_of(key: str) -> bytes:
+    """The name that `key_of` made a key of; paths too, part by part."""
+    return _ESCAPED.sub(lambda m: b"\\" if m[1] == b"\\" else bytes.fromhex(m[1][1:].decode()), key.encode())
+
+
+def _facts(entry: os.DirEntry[bytes]) -> os.stat_result | None:
+    """What the file system tells of a file; None for what is no file, and for one that was deleted meanwhile."""
+    try:
+        facts = entry.stat()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        # A link that leads into a forbidden folder, or round in a circle: listed, so that it fails by itself.
+        facts = entry.stat(follow_symlinks=False)
+    return facts if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode) else None
+
+
+def _listed(key: str, facts: os.stat_result, *, now: int) -> Listed:
+    moment = min(max(facts.st_mtime_ns, 0), _LAST_SECOND_NS)
+    is_fresh = facts.st_ctime_ns > now - _SETTLED_NS
+    return Listed(
+        key=key,
+        size=facts.st_size,
+        last_modified=_EPOCH + timedelta(microseconds=moment // 1000),
+        stamp=f"{_stamp(facts)}~{now:x}" if is_fresh else _stamp(facts),
+        etag=None,
+    )
+
+
+def _stamp(facts: os.stat_result) -> str:
+    return f"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{facts.st_ctime_ns:x}-{facts.st_size:x}"
+
+
+def _tag(meta: "ObjectMeta") -> str:
+    """The etag; a version only where there is none, as listings tell no versions."""
+    return meta["e_tag"] or meta["version"] or ""

@@ -1,0 +1,252 @@
+"""Reading DMS files: operations, times, the order of columns, and values in their exact types."""
+
+import math
+from datetime import UTC, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from datalake_assets_tests.readers.conftest import HOUR, MODIFIED, Reader
+
+TIME = "2026-01-05 09:10:11.123456"
+COMMITTED = datetime(2026, 1, 5, 9, 10, 11, 123456, tzinfo=UTC)
+SECOND = COMMITTED.replace(microsecond=0)
+LOAD = "LOAD00000001.parquet"
+
+
+def article(id_: int | None = 1, **values: Any) -> dict[str, Any]:
+    return {"Op": "I", "dms_timestamp": TIME, "ar_h_change_seq": "1", "id": id_, "title": "tea"} | values
+
+
+def test_a_full_load_is_a_load_with_or_without_the_operation(read: Reader) -> None:
+    without = {k: v for k, v in article(1).items() if k != "Op"}
+    found = read({LOAD: [without], "LOAD0000000A.parquet": [article(2)], "SEGMENT1_LOAD00000001.parquet": [article(3)]})
+    assert found.values("id", "operation", "_is_load") == [(1, "L", True), (2, "L", True), (3, "L", True)]
+    assert not found.rejected
+
+
+def test_changes_say_what_was_done_and_one_that_does_not_say_is_a_row_as_it_is(read: Reader) -> None:
+    rows = [article(n, Op=op) for n, op in enumerate(["I", "U", "D", None])]
+    found = read({HOUR: rows})
+    assert found.values("operation", "_is_load") == [("I", False), ("U", False), ("D", False), ("L", False)]
+    assert found.values("_row_number") == [1, 2, 3, 4]
+    assert found.values("source_filename") == [f"dms/public/articles/{HOUR}"] * 4
+
+
+@pytest.mark.parametrize(
+    ("value", "type_"),
+    [
+        (TIME, "string"),
+        ("2026-01-05T10:10:11.123456+01:00", "string"),
+        (COMMITTED, "timestamp"),
+        (COMMITTED.replace(tzinfo=None), pa.timestamp("us")),
+        (COMMITTED.astimezone(timezone(timedelta(hours=5))), pa.timestamp("us", "Asia/Karachi")),
+        (COMMITTED.replace(tzinfo=None), pa.timestamp("ns")),
+    ],
+)
+def test_the_commit_time_is_text_or_a_timestamp(read: Reader, value: Any, type_: Any) -> None:
+    found = read({HOUR: [article(dms_timestamp=value)]}, types={"dms_timestamp": type_})
+    assert found.values("_committed_at") == [COMMITTED]
+
+
+def test_a_commit_time_in_whole_seconds_is_read(read: Reader) -> None:
+    found = read({HOUR: [article(dms_timestamp="2026-01-05 09:10:11")]})
+    assert found.values("_committed_at") == [COMMITTED.replace(microsecond=0)]
+
+
+def test_where_the_commit_time_is_missing_it_is_the_time_of_the_file(read: Reader) -> None:
+    bare = {k: v for k, v in article().items() if k != "dms_timestamp"}
+    ten = "2026/01/05/10/20260105-100000000.parquet"
+    found = read({HOUR: [bare], ten: [article(dms_timestamp=None)], LOAD: [bare], "2026/01/05/11/odd.parquet": [bare]})
+    named = datetime(2026, 1, 5, 9, 15, 0, 123_000, tzinfo=UTC)
+    assert found.values("_committed_at") == [
+        named,
+        datetime(2026, 1, 5, 10, tzinfo=UTC),
+        MODIFIED,
+        datetime(2026, 1, 5, 11, tzinfo=UTC),
+    ]
+    assert read({HOUR: [article()]}, timestamp_column=None).values("_committed_at") == [named]
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [
+        ("20260106-000030123.parquet", datetime(2026, 1, 6, 0, 0, 30, 123_000, tzinfo=UTC)),
+        ("20260106-0000301234.parquet", datetime(2026, 1, 6, 0, 0, 30, 123_400, tzinfo=UTC)),
+        ("orders_20260106-000030123.parquet", datetime(2026, 1, 6, 0, 0, 30, 123_000, tzinfo=UTC)),
+        ("20261306-000030123.parquet", datetime(2026, 1, 5, tzinfo=UTC)),
+        ("00010101-000030123.parquet", datetime(2026, 1, 5, tzinfo=UTC)),
+    ],
+)
+def test_a_file_has_the_time_in_its_name_whatever_folder_it_lies_in(read: Reader, name: str, moment: datetime) -> None:
+    """A file named for half a minute past midnight, in the folder of the day before, lost its changes to older ones."""
+    found = read({f"2026/01/05/{name}": [article()], "2026/01/05/20260105-230000000.parquet": [article()]})
+    assert found.values("_committed_at") == [COMMITTED, COMMITTED]
+    untimed = read({f"2026/01/05/{name}": [article()]}, timestamp_column=None, order_by=[])
+    assert untimed.values("_committed_at") == [moment]
+    earlier, later = sorted(found.values("_path"))
+    assert ("230000000" in later) == (moment.day == 5)
+    assert earlier < later
+
+
+def test_files_are_ordered_by_the_time_in_their_names_before_their_folders(read: Reader) -> None:
+    late = "2026/01/05/20260106-000030123.parquet"
+    early = "2026/01/06/20260106-000010000.parquet"
+    paths = read({late: [article()], early: [article()]}).values("_path")
+    assert paths == sorted(paths, reverse=True)
+    assert all(path.endswith(name) for path, name in zip(paths, (late, early), strict=True))
+
+
+def test_the_timestamp_column_may_be_a_column_of_the_table_too(read: Reader) -> None:
+    columns = {"id": {"type": "int64"}, "title": {"type": "string"}, "dms_timestamp": {"type": "string"}}
+    found = read({HOUR: [article()]}, columns=columns, event_time=None)
+    assert found.values("_committed_at", "dms_timestamp") == [(COMMITTED, TIME)]
+
+
+def test_a_missing_sequence_is_null_and_one_of_another_type_is_text(read: Reader) -> None:
+    bare = {k: v for k, v in article(1).items() if k != "ar_h_change_seq"}
+    assert read({HOUR: [bare, article(2)]}).values("ar_h_change_seq") == [None, "1"]
+    assert read({HOUR: [bare]}).values("ar_h_change_seq") == [None]
+    assert read({HOUR: [article(ar_h_change_seq=12)]}, types={"ar_h_change_seq": "int64"}).values(
+        "ar_h_change_seq"
+    ) == ["12"]
+    declared = {"id": {"type": "int64"}, "version": {"type": "int64"}}
+    rows = {HOUR: [{"id": 1, "version": 4}, {"id": 2, "version": None}]}
+    found = read(rows, columns=declared, order_by=["version"], event_time=None)
+    assert found.values("id", "version") == [(1, 4), (2, None)]
+
+
+def test_columns_are_read_by_their_names_in_whatever_order_they_stand(read: Reader) -> None:
+    row = article(stock=3, listed=True)
+    moved = dict(reversed(row.items()))
+    found = read({HOUR: [row], "2026/01/05/09/20260105-091600000.parquet": [moved]})
+    first, second = ({k: v for k, v in r.items() if k not in {"_path", "source_filename"}} for r in found.accepted)
+    assert first | {"etl_timestamp": None} == second | {"etl_timestamp": None}
+    assert first["stock"] == 3
+
+
+def test_a_column_removed_at_the_source_is_null_and_changes_no_content(read: Reader) -> None:
+    found = read({HOUR: [article(stock=None)], "2026/01/05/09/20260105-091600000.parquet": [article()]})
+    assert found.values("stock") == [None, None]
+    assert len(set(found.values("_content_hash"))) == 1
+    assert "record_hash" not in found.accepted[0]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("type_", ["double", "float"])
+def test_a_number_that_is_not_finite_is_not_the_same_content_as_a_missing_one(
+    read: Reader, type_: str, declared: bool
+) -> None:
+    """A change from NaN to NULL was taken for a copy of the row before, and the history lost it."""
+    columns = {"id": {"type": "int64"}} | ({"ratio": {"type": type_}} if declared else {})
+    numbers = [None, math.nan, math.inf, -math.inf, 0.0, -0.0, 1.5]
+    rows = [{"id": 1, "ratio": number} for number in numbers]
+    found = read({HOUR: rows}, types={"ratio": type_}, columns=columns, event_time=None)
+    assert len(set(found.values("_content_hash"))) == len(numbers)
+    if not declared:
+        assert found.values("_unknown")[1:4] == ['{"ratio":"NaN"}', '{"ratio":"inf"}', '{"ratio":"-inf"}']
+
+
+def test_undeclared_columns_are_kept_as_json_in_the_order_of_their_names(read: Reader) -> None:
+    numbers = {"weight": "double", "b": "binary", "d": "decimal(5,1)", "day": "date"}
+    types = numbers | {"operation": "string", "partition": "string"}
+    rows = [
+        article(weight=1.5, b=b"\x00\xff", d=Decimal("1.5"), day=datetime(2026, 1, 2, tzinfo=UTC).date()),
+        article(weight=None),
+        article(operation="mow", partition="p"),
+    ]
+    found = read({HOUR: rows}, types=types)
+    assert found.values("_unknown") == [
+        '{"b":"00ff","d":"1.5","day":"2026-01-02","operation":null,"partition":null,"weight":1.5}',
+        None,
+        '{"b":null,"d":null,"day":null,"operation":"mow","partition":"p","weight":null}',
+    ]
+    assert found.values("operation") == ["I", "I", "I"]
+    assert read({HOUR: [article()]}).values("_unknown") == [None]
+
+
+ENTRIES = pa.map_(pa.string(), pa.binary())
+NESTED = pa.struct({"a": pa.binary(), "b": pa.list_(pa.struct({"c": pa.duration("ms")}))})
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "kept"),
+    [
+        (pa.list_(pa.binary()), [b"\x00\xff", None], '["00ff",null]'),
+        (pa.list_(pa.binary(), 2), [b"a", b"b"], '["61","62"]'),
+        (pa.duration("us"), timedelta(days=1, seconds=1.5), '"P1DT1.5S"'),
+        (pa.list_(pa.duration("ns")), [timedelta(seconds=1)], '["PT1S"]'),
+        (NESTED, {"a": b"\x01", "b": [{"c": timedelta(seconds=1)}]}, '{"a":"01","b":[{"c":"PT1S"}]}'),
+        (ENTRIES, [("k", b"\x01")], '[{"key":"k","value":"01"}]'),
+        (pa.list_(pa.decimal128(5, 1)), [Decimal("1.5")], '["1.5"]'),
+        (pa.time64("us"), time(1, 2, 3), '"01:02:03"'),
+        (pa.uint64(), 2**64 - 1, str(2**64 - 1)),
+        (pa.float16(), 1.5, "1.5"),
+        (pa.binary(3), b"abc", '"616263"'),
+        (pa.large_binary(), b"abc", '"616263"'),
+        (pa.dictionary(pa.int32(), pa.string()), "tea", '"tea"'),
+        (pa.json_(), '{"a":1}', '"{\\"a\\":1}"'),
+        (pa.uuid(), b"0123456789abcdef", f'"{b"0123456789abcdef".hex()}"'),
+        (pa.list_(pa.null()), [None], "[null]"),
+    ],
+    ids=str,
+)
+def test_an_undeclared_column_of_any_type_is_kept_as_json(read: Reader, type_: Any, value: Any, kept: str) -> None:
+    """Undeclared lists of bytes made Polars panic, which stopped the whole run."""
+    found = read({HOUR: [article(exotic=value), article(exotic=None)]}, types={"exotic": type_}, arrow=True)
+    assert found.values("_unknown") == [f'{{"exotic":{kept}}}', None]
+    assert not found.rejected
+    bad = read({HOUR: [article(None, exotic=value)]}, types={"exotic": type_}, arrow=True)
+    assert f'"exotic":{kept}' in bad.rejected[0]["raw"]
+
+
+def test_a_delete_needs_no_more_than_its_key(read: Reader) -> None:
+    keys = [{"Op": "D", "dms_timestamp": TIME, "ar_h_change_seq": "1", "id": 1}]
+    found = read({HOUR: [*keys, article(2, Op="D", title=None, price=Decimal(-1)), article(None, Op="D")]})
+    assert found.values("id", "operation", "title") == [(1, "D", None), (2, "D", None)]
+    assert found.reasons == {3: ["/id required: NULL in a required column"]}
+
+
+@pytest.mark.parametrize(
+    ("column", "type_", "value", "expected"),
+    [
+        ("listed", "string", "true", True),
+        ("listed", "string", "false", False),
+        ("price", "decimal(38,4)", Decimal("12.3400"), Decimal("12.34")),
+        ("price", "decimal(5,1)", Decimal("12.3"), Decimal("12.30")),
+        ("price", "string", "999.99", Decimal("999.99")),
+        ("price", "int32", 12, Decimal("12.00")),
+        ("stock", "int16", 12, 12),
+        ("stock", "int64", 2**31 - 1, 2**31 - 1),
+        ("stock", "decimal(20,0)", Decimal(7), 7),
+        ("id", "string", "12", 12),
+        ("changed", pa.timestamp("ms"), SECOND.replace(tzinfo=None), SECOND),
+        ("changed", pa.timestamp("ms", "UTC"), SECOND, SECOND),
+        ("changed", pa.timestamp("us"), COMMITTED.replace(tzinfo=None), COMMITTED),
+        ("changed", "string", TIME, COMMITTED),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_taken_where_it_is_the_same_value(
+    read: Reader, column: str, type_: Any, value: Any, expected: Any
+) -> None:
+    found = read({HOUR: [article() | {column: value}]}, types={column: type_})
+    assert found.values(column) == [expected]
+    assert not found.rejected
+
+
+@pytest.mark.parametrize(("unit", "value"), [("s", 1767605400), ("ms", 1767605400000), ("us", 1767605400000000)])
+def test_the_event_time_may_be_a_number(read: Reader, unit: str, value: int) -> None:
+    columns = {"id": {"type": "int64"}, "made": {"type": "int64"}}
+    found = read({HOUR: [{"id": 1, "made": value}]}, columns=columns, event_time={"column": "made", "unit": unit})
+    moment = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+    assert found.values("_event_time", "event_date") == [(moment, moment.date())]
+
+
+def test_the_event_time_may_be_a_date_or_be_missing(read: Reader) -> None:
+    columns = {"id": {"type": "int64"}, "made": {"type": "date"}}
+    day = datetime(2026, 1, 5, tzinfo=UTC)
+    found = read({HOUR: [{"id": 1, "made": day.date()}, {"id": 2}]}, columns=columns, event_time={"column": "made"})
+    assert found.values("_event_time", "event_date") == [(day, day.date()), (None, None)]
+    assert read({HOUR: [{"id": 1}]}, columns=columns, event_time=None).values("event_date") == [None]

@@ -1,0 +1,212 @@
+"""A step over landed events: what it writes, what it leaves alone, and what it makes good after a crash."""
+
+import gzip
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.steps.execute import execute
+from datalake_assets.lake.steps.planning import owed_by_gold
+from datalake_assets.lake.steps.refresh import admit
+from datalake_assets.lake.store import delta
+from datalake_assets.lake.store.step import StepRequest
+from datalake_assets_tests.streams import AT, FOLDER, HOUR, lake_in, land, process, runner, stream
+
+CLICKS = stream(properties={"amount": {"type": "number", "minimum": 0}})
+MENDED = stream(properties={"amount": {"type": "number"}})
+NEXT_HOUR = "2026-03-01-11:00"
+GOOD = {"id": "1", "at": AT}
+BAD = {"id": "2", "at": AT, "amount": -1}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """A lake of clicks."""
+    return lake_in(tmp_path, CLICKS)
+
+
+def key(name: str, folder: str = FOLDER) -> str:
+    return f"firehose/clicks/{folder}/{name}"
+
+
+def rows(lake: Lake, table: str, *columns: str) -> list[tuple[Any, ...]]:
+    found = delta.scan(lake.uri(table))
+    return [] if found is None else sorted(found.select(columns).collect().rows(), key=repr)
+
+
+def versions(lake: Lake) -> dict[str, int]:
+    return {table: delta.position(lake.uri(table)) for table in ("silver/clicks", "quarantine/clicks")}
+
+
+def outcomes(lake: Lake, *partitions: str) -> dict[str, tuple[str, str | None]]:
+    """Status and error of objects by their names."""
+    found = lake.ledger.rows("clicks", partitions or (HOUR,))
+    return {k.rpartition("/")[2]: (s, e) for k, s, e in found.select("key", "status", "error").iter_rows()}
+
+
+def test_good_records_go_to_silver_and_bad_ones_to_quarantine(lake: Lake) -> None:
+    land(lake, key("a"), [GOOD, BAD])
+    report = process(lake, CLICKS, HOUR)
+    assert rows(lake, "silver/clicks", "id", "source_filename") == [("1", key("a"))]
+    ((errors, number),) = rows(lake, "quarantine/clicks", "errors", "row_number")
+    assert (errors, number) == (["/amount minimum: -1 is less than the minimum of 0"], 2)
+    assert (report.rows_in, report.rows_out, report.rows_rejected, report.rows_written) == (2, 1, 1, 1)
+    assert report.rejects == {"minimum": 1}
+    assert report.touched_dates == (date(2026, 3, 1),)
+
+
+def test_reading_a_partition_again_changes_nothing_and_commits_nothing(lake: Lake) -> None:
+    land(lake, key("a"), [GOOD, BAD])
+    process(lake, CLICKS, HOUR)
+    before = versions(lake)
+    report = process(lake, CLICKS, HOUR, only_waiting=False)
+    assert versions(lake) == before
+    assert (report.rows_in, report.rows_written, report.touched_dates) == (2, 0, ())
+
+
+def test_a_mended_contract_and_another_run_bring_rejects_to_silver(lake: Lake, tmp_path: Path) -> None:
+    land(lake, key("a"), [GOOD, BAD])
+    process(lake, CLICKS, HOUR)
+    mended = lake_in(tmp_path, MENDED)
+    report = process(mended, MENDED, HOUR, only_waiting=False)
+    assert rows(mended, "silver/clicks", "id", "amount") == [("1", None), ("2", -1.0)]
+    assert rows(mended, "quarantine/clicks", "raw") == []
+    assert report.rows_rejected == 0
+
+
+def test_rejects_of_other_objects_and_partitions_stay(lake: Lake) -> None:
+    land(lake, key("a"), [BAD])
+    land(lake, key("a", "2026/03/01/11"), [BAD | {"id": "3"}])
+    process(lake, CLICKS, HOUR, NEXT_HOUR)
+    land(lake, key("b"), [BAD | {"id": "4"}])
+    process(lake, CLICKS, HOUR)
+    assert rows(lake, "quarantine/clicks", "partition", "source_filename") == [
+        (HOUR, key("a")),
+        (HOUR, key("b")),
+        (NEXT_HOUR, key("a", "2026/03/01/11")),
+    ]
+
+
+def test_an_object_that_changed_its_rejects_has_only_the_new_ones(lake: Lake) -> None:
+    land(lake, key("it's"), [BAD, BAD | {"id": "3"}])
+    process(lake, CLICKS, HOUR)
+    land(lake, key("it's"), [GOOD, BAD | {"id": "4"}, GOOD])
+    process(lake, CLICKS, HOUR)
+    ((raw,),) = rows(lake, "quarantine/clicks", "raw")
+    assert '"4"' in raw
+
+
+def test_a_damaged_object_does_not_stop_its_partition(lake: Lake) -> None:
+    land(lake, key("a"), gzip.compress(b'{"id": "9", "at": 1}')[:-5])
+    land(lake, key("b"), [GOOD])
+    report = process(lake, CLICKS, HOUR)
+    status, error = outcomes(lake)["a"]
+    assert status == "failed"
+    assert error is not None
+    assert error.startswith("gzip: ")
+    assert outcomes(lake)["b"] == ("processed", None)
+    assert rows(lake, "silver/clicks", "id") == [("1",)]
+    assert rows(lake, "quarantine/clicks", "source_filename", "row_number", "errors") == [
+        (key("a"), 0, [f"object: {error}"])
+    ]
+    assert report.rejects == {"object": 1}
+
+
+def test_a_damaged_object_that_lands_again_is_read(lake: Lake) -> None:
+    land(lake, key("a"), gzip.compress(b'{"id": "9", "at": 1}')[:-5])
+    process(lake, CLICKS, HOUR)
+    land(lake, key("a"), [GOOD])
+    process(lake, CLICKS, HOUR)
+    assert rows(lake, "silver/clicks", "id") == [("1",)]
+    assert rows(lake, "quarantine/clicks", "raw") == []
+
+
+def test_a_partition_of_nothing_but_bad_records_makes_no_silver_table(lake: Lake) -> None:
+    land(lake, key("a"), [BAD])
+    report = process(lake, CLICKS, HOUR)
+    assert versions(lake) == {"silver/clicks": 0, "quarantine/clicks": 1}
+    assert report.table_version == -1
+
+
+def test_an_empty_partition_is_a_step_too(lake: Lake) -> None:
+    report = process(lake, CLICKS, HOUR)
+    assert (report.rows_in, report.objects, report.partitions[0].partition) == (0, (), HOUR)
+
+
+def test_one_event_stands_once_with_the_copy_that_ranks_highest(lake: Lake) -> None:
+    land(lake, key("a"), [GOOD | {"amount": 1}, GOOD | {"amount": 1}])
+    process(lake, CLICKS, HOUR)
+    land(lake, key("b"), [GOOD | {"at": AT + 1, "amount": 2}])
+    process(lake, CLICKS, HOUR)
+    land(lake, key("c"), [GOOD | {"amount": 3}])
+    report = process(lake, CLICKS, HOUR)
+    assert rows(lake, "silver/clicks", "id", "amount", "source_filename") == [("1", 2.0, key("b"))]
+    assert report.rows_written == 0
+
+
+def test_events_of_one_key_on_two_dates_are_two_events(lake: Lake) -> None:
+    land(lake, key("a"), [GOOD, GOOD | {"at": AT + 86_400}])
+    process(lake, CLICKS, HOUR)
+    assert rows(lake, "silver/clicks", "id", "event_date") == [("1", date(2026, 3, 1)), ("1", date(2026, 3, 2))]
+
+
+def test_events_from_the_first_to_the_last_year_can_be_merged(lake: Lake) -> None:
+    ends = [-62_135_596_800, 253_402_300_799]
+    for amount in (1, 2, 3):
+        land(lake, key(f"{amount}"), [{"id": "1", "at": at, "amount": amount} for at in ends])
+        process(lake, CLICKS, HOUR)
+    assert rows(lake, "silver/clicks", "event_date") == [(date(1, 1, 1),), (date(9999, 12, 31),)]
+
+
+def test_late_events_touch_their_own_dates_alone(lake: Lake) -> None:
+    land(lake, key("a"), [GOOD])
+    process(lake, CLICKS, HOUR)
+    land(lake, key("b"), [GOOD | {"id": "2", "at": AT - 9 * 86_400}])
+    assert process(lake, CLICKS, HOUR).touched_dates == (date(2026, 2, 20),)
+
+
+def test_dates_touched_by_a_run_that_died_before_it_could_tell_are_told_by_the_next(lake: Lake) -> None:
+    land(lake, key("a"), [GOOD])
+    objects, _ = admit(lake, CLICKS, [HOUR])
+    request = StepRequest(zone="silver", name="clicks", partitions=(HOUR,), objects=tuple(objects))
+    execute(request, lake=lake, engine=PolarsEngine())  # and dies here: nothing is noted in ledger and step log
+    report = process(lake, CLICKS, HOUR)
+    assert report.rows_written == 0
+    assert report.touched_dates == (date(2026, 3, 1),)
+    owed = owed_by_gold(lake, PolarsEngine(), now=datetime.now(UTC) + timedelta(seconds=1))
+    assert owed["daily_summary"].dates == {date(2026, 3, 1)}
+
+
+def test_a_run_that_died_after_the_step_log_and_before_the_ledger_is_repeated_without_harm(lake: Lake) -> None:
+    land(lake, key("a"), [GOOD])
+    objects, _ = admit(lake, CLICKS, [HOUR])
+    request = StepRequest(zone="silver", name="clicks", partitions=(HOUR,), objects=tuple(objects))
+    lake.step_log.record(runner(lake)(request))
+    assert outcomes(lake) == {"a": ("admitted", None)}
+    assert process(lake, CLICKS, HOUR).touched_dates == ()
+    assert outcomes(lake) == {"a": ("processed", None)}
+    assert rows(lake, "silver/clicks", "id") == [("1",)]
+
+
+def test_a_partition_with_too_many_rejects_withholds_its_dates_from_gold(tmp_path: Path) -> None:
+    strict = stream(max_rejected_fraction=0.4, properties={"amount": {"type": "number", "minimum": 0}})
+    lake = lake_in(tmp_path, strict)
+    land(lake, key("a"), [GOOD, BAD])
+    process(lake, strict, HOUR)
+    owed = owed_by_gold(lake, PolarsEngine(), now=datetime.now(UTC) + timedelta(seconds=1))
+    assert owed["daily_summary"].withheld == {date(2026, 3, 1)}
+    assert owed["daily_summary"].dates == frozenset()
+
+
+def test_columns_with_awkward_names_can_be_written_and_merged(tmp_path: Path) -> None:
+    awkward = stream(key=["Event-ID"], properties={"Event-ID": {"type": "string"}, "a:b": {}, "it's": {}, "é/ü": {}})
+    lake = lake_in(tmp_path, awkward)
+    record = GOOD | {"Event-ID": "x", "it's": [2], "é/ü": "3"}
+    for n in range(4):
+        land(lake, key(f"{n}"), [record | {"a:b": n}])
+        process(lake, awkward, HOUR)
+    assert len(rows(lake, "silver/clicks", "Event-ID")) == 1
