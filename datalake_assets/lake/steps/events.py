@@ -138,7 +138,8 @@ class EventWriter:
             losing = engine.compute(without(copies, best))
             removed = engine.compute(without(ours, best))
             added = engine.compute(without(best, ours))
-            stale = engine.compute(without(below, losing))
+            # A copy that is shown from now on stays beside silver: a step that dies before silver's commit loses nothing.
+            stale = engine.compute(without(without(below, losing), best))
             beaten = engine.compute(without(losing, below))
             counts = [engine.rows(frame.group_by(EVENT_DATE).agg(nw.len().alias("rows"))) for frame in (removed, added)]
         touched = {row[EVENT_DATE] for part in counts for row in part}
