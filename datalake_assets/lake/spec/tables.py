@@ -220,7 +220,7 @@ VERDICTS = TableSpec(
     columns={
         "dataset": TableColumn("string", "The dataset", required=True),
         "rule": TableColumn("string", "The check", required=True),
-        "partition": TableColumn("string", "The landing partition it is about", required=True),
+        "partition": TableColumn("string", "The landing partition, or the event date, that it is about", required=True),
         "passed": TableColumn("boolean", "Whether it holds", required=True),
         "blocking": TableColumn("boolean", "Whether gold waits while it does not", required=True),
         "dates": TableColumn("list<date>", "The event dates that the partition's records have"),

@@ -28,7 +28,7 @@ from datalake_assets.lake.readers.rejects import rule_of
 from datalake_assets.lake.spec.columns import EVENT_DATE, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
-from datalake_assets.lake.steps.checks import PartitionChecks, store_verdicts
+from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
@@ -173,6 +173,7 @@ class _Rebuild:
             self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes)
         lake.ledger.note(dataset, begun={}, completed=list(self.outcomes.values()), now=datetime.now(UTC))
         store_verdicts(lake, dataset, set(lake.ledger.rows(dataset.name)["partition"]))
+        check_repeated_keys(self._step, dataset)
 
 
 def _written(real: Table, beside: Table) -> list[AddAction]:

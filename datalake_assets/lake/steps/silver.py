@@ -20,7 +20,7 @@ from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.shape import shape_difference
 from datalake_assets.lake.steps.changes import ChangeWriter
-from datalake_assets.lake.steps.checks import PartitionChecks, store_verdicts
+from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
@@ -108,6 +108,7 @@ def bring_to_silver(
         lake.ledger.note(dataset, begun={}, completed=done, now=datetime.now(UTC))
         judged = {p for known in waiting for p in (known.landed.partition, *known.before)}
         store_verdicts(lake, dataset, judged)
+        check_repeated_keys(step, dataset)
     return report(step, dataset, outcomes, partitions, rejects)
 
 

@@ -32,6 +32,7 @@ READER_VERSION, WRITER_VERSION = 1, 2
 _ATTEMPTS = 40
 _LONGEST_PAUSE = 1.0  # seconds
 _SMALL_FILE, _MOST_SMALL_FILES = 50_000, 16
+_SWEPT_EVERY = 100  # commits: each replaces a file or two of the lake's memory
 _CONFIGURATION = {
     "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
     "delta.logRetentionDuration": "interval 7 days",  # a log that is listed at every opening stays short
@@ -87,6 +88,13 @@ class Table:
             return Snapshot(self, DeltaTable(self.uri, version=version, storage_options=options))
         except TableNotFoundError:
             return Snapshot(self, None)
+
+    def sweep(self) -> None:
+        """Delete the files that the table has not needed for an hour."""
+        handle = self.open().handle
+        if handle is not None:
+            with suppress(DeltaError):  # somebody else is at it, or commits: the next sweep will do
+                handle.vacuum(retention_hours=1, dry_run=False, enforce_retention_duration=False)
 
     def moved(self, folder: str) -> "Table":
         """The same table in another folder."""
@@ -365,6 +373,8 @@ class Snapshot:
                 handle, version = now.handle, now.version
                 time.sleep(random.uniform(0, 0.005 * (attempt + 1)))  # noqa: S311 (spreads retries, is no secret)
             else:
+                if self.table.spec.zone == "lake" and version % _SWEPT_EVERY == 0:
+                    self.table.sweep()
                 return version + 1
         raise AssertionError  # the last try returns or raises
 

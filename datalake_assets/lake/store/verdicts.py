@@ -16,7 +16,7 @@ from datalake_assets.lake.store.table import Snapshot, Table
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found about a landing partition: `dates` are the event dates of its records and the day it landed."""
+    """What was found about a landing partition or an event date: `dates` are the event dates that it concerns."""
 
     rule: str
     partition: str
