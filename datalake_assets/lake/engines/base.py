@@ -87,5 +87,6 @@ class Engine(Protocol):
         *,
         fresh: Collection[str] = (),
         fresh_at: int = -1,
+        keep_old: bool = False,
     ) -> int:
         """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""

@@ -155,6 +155,8 @@ class _Rebuild:
             raise ConflictError(f"{dataset.name}: objects were overwritten while it was rebuilt")
         failing = checks.failing()
         lake.verdicts.store(dataset.name, lambda: failing, now=datetime.now(UTC))
+        for rejected, outcomes in self._rejected:
+            self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes, keep_old=True)
         written = {
             real.uri: _written(real, beside) for real, beside in zip(self._real.all, self._beside.all, strict=True)
         }

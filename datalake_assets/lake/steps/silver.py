@@ -1,9 +1,10 @@
 """A silver step: the waiting objects of some partitions, read and brought to silver.
 
 The order of writing, for each batch: the ledger learns which objects and dates are about to be written; verdicts that
-block; silver; quarantine. Last the ledger learns what became of the objects (with the next batch's beginning, in one
-commit), and the verdicts that pass are entered. So a record is at no moment in neither silver nor quarantine, and a
-step may die anywhere: its objects still wait, and the ledger tells where records of them may be.
+block; rejects enter quarantine; silver; rejects that are none any more leave quarantine. Last the ledger learns what
+became of the objects (with the next batch's beginning, in one commit), and the verdicts that pass are entered. So a
+record that moves is at no moment in neither silver nor quarantine, and a step may die anywhere: its objects still wait,
+and the ledger tells where records of them may be.
 """
 
 from collections import Counter
@@ -69,7 +70,7 @@ def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
 def bring_to_silver(
     step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str], *, quarantined_at: int
 ) -> StepReport:
-    """Read objects and write them: to silver, quarantine and the ledger, in this order.
+    """Read objects and write them: to quarantine, silver and the ledger, in this order.
 
     At its version `quarantined_at` quarantine held nothing of the objects that no step has begun with.
     """
@@ -96,11 +97,16 @@ def bring_to_silver(
             checks.add(batch.outcomes)
             if checks.failing():
                 lake.verdicts.store(dataset.name, checks.failing, now=now)
-        write(batch)
+        quarantine = lake.quarantine(dataset)
         with step.stage("quarantine"):
             quarantined_at = engine.replace_rejects(
-                lake.quarantine(dataset), batch.rejected, batch.outcomes, fresh=fresh, fresh_at=quarantined_at
+                quarantine, batch.rejected, batch.outcomes, fresh=fresh, fresh_at=quarantined_at, keep_old=True
             )
+        write(batch)
+        with step.stage("quarantine"):
+            if again := [o for o in batch.outcomes if o.key not in fresh]:
+                rejected = batch.rejected.filter(~nw.col(SOURCE_FILENAME).is_in(sorted(fresh)))
+                engine.replace_rejects(quarantine, rejected, again)
             rejects.update(rule_of(e) for row in engine.rows(batch.rejected.select("errors")) for e in row["errors"])
         done = batch.outcomes
         outcomes.extend(done)

@@ -24,6 +24,7 @@ ADMITTED = "admitted"
 _IDENTITY = ["key", "etag", "size"]
 _NO_DATE = datetime(1, 1, 1, tzinfo=UTC)
 _UNDATED = "undated"
+_SEVERAL_CONTRACTS = "several"  # what a step died over may stand in silver by more than one reading
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=24)
 Identity = tuple[str, str, int]
 Row = dict[str, Any]
@@ -255,12 +256,13 @@ def _identity(row: Row) -> Identity:
 
 def _begun(row: Row, dates: Iterable[date], *, contract: str, now: datetime) -> Row:
     """What changes in an object's row when its records are about to be written."""
+    same = row["begun_at"] is None or row["contract"] == contract
     return {
         "status": ADMITTED,
         "retry_at": None,
         "begun_at": row["begun_at"] or now,
         "event_dates": sorted({*(row["event_dates"] or ()), *dates}),
-        "contract": contract,
+        "contract": contract if same else _SEVERAL_CONTRACTS,
     }
 
 
