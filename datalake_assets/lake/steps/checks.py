@@ -6,7 +6,7 @@ because every commit sees to it; a step that meets one twice all the same says s
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -32,7 +32,7 @@ RULES: dict[str, Callable[[Dataset], str]] = {
     REJECTED_FRACTION: lambda dataset: (
         f"At most {dataset.max_rejected_fraction:.1%} of a partition's records or bytes could not be used "
         f"(from {dataset.min_records} records on)."
-    )
+    ),
 }
 """The rules that steps decide, each with its description for a dataset."""
 
@@ -114,11 +114,12 @@ class PartitionChecks:
         detail += f", {by_bytes:.1%} of {size:,} bytes unusable; the limit is {limit:.1%}"
         if not passed:
             detail += (
-                f". See `datalake rejects {self._dataset.name}`. Mend the contract, or raise max_rejected_fraction, and "
-                f"materialize silver/{self._dataset.name} for the partition again; or land the objects again"
+                f". See `datalake rejects {self._dataset.name}`. Mend the contract and materialize "
+                f"silver/{self._dataset.name} for the partition again, land the objects again, or raise "
+                "max_rejected_fraction"
             )
         dates = {day for o in objects for day in o.dates} | {parse_partition(partition).date()}
-        return Verdict(REJECTED_FRACTION, partition, passed, True, detail, tuple(sorted(dates)))
+        return _blocking(REJECTED_FRACTION, partition, sorted(dates), passed=passed, detail=detail)
 
 
 def store_verdicts(lake: Lake, dataset: Dataset, partitions: Collection[str]) -> None:
@@ -180,7 +181,11 @@ def _key_verdict(dataset: Dataset, day: date, rows: int) -> Verdict:
     detail = f"{rows:,} rows of {day} share their {', '.join(dataset.key) or 'record'} with another"
     if rows:
         detail += f". Something else than the lake wrote them: run `datalake rebuild {dataset.name}`"
-    return Verdict(KEY_UNIQUE, day.isoformat(), rows == 0, True, detail, (day,))
+    return _blocking(KEY_UNIQUE, day.isoformat(), [day], passed=rows == 0, detail=detail)
+
+
+def _blocking(rule: str, about: str, dates: Sequence[date], *, passed: bool, detail: str) -> Verdict:
+    return Verdict(rule, about, passed=passed, blocking=True, detail=detail, dates=tuple(dates))
 
 
 def _by_date(dataset: Dataset) -> bool:

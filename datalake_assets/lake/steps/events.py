@@ -139,7 +139,7 @@ class EventWriter:
             losing = engine.compute(without(copies, best))
             removed = engine.compute(without(ours, best))
             added = engine.compute(without(best, ours))
-            # A copy that is shown from now on stays beside silver: a step that dies before silver's commit loses nothing.
+            # A copy that is shown from now on stays beside silver: a step that dies before its commit loses nothing.
             stale = engine.compute(without(without(below, losing), best))
             beaten = engine.compute(without(losing, below))
             counts = [engine.rows(frame.group_by(EVENT_DATE).agg(nw.len().alias("rows"))) for frame in (removed, added)]

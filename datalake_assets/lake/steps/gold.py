@@ -83,7 +83,8 @@ def _groups(lake: Lake, gold: GoldTable, dates: Collection[date], done: _Done) -
         if names and (not gold.by_source or names >= set(gold.datasets)):
             done.withheld[day] = held[min(names)][day]
         else:
-            done.withheld.update({day: held[name][day] for name in sorted(names)})
+            if names:
+                done.withheld[day] = held[max(names)][day]
             groups[names].add(day)
     return groups
 
@@ -102,7 +103,7 @@ def _attempt(
         read = until_undisturbed(lambda: _compute(step, gold, dates, held, done), what=f"gold/{gold.name}")
     except _STORAGE_FAULTS:
         raise
-    except (Exception, pl.exceptions.PanicException) as error:  # whatever a value may provoke in a library
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 (whatever a value provokes in a library)
         if dates is None or len(dates) == 1:
             reason = f"{type(error).__name__}: {error}"[:_SHOWN]
             done.failed[next(iter(dates)) if dates else None] = reason

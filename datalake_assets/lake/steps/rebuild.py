@@ -200,8 +200,8 @@ def _rows_of(seen: Snapshot, keys: set[str]) -> pl.DataFrame:
     changed = [n for n in wanted if cast[n].null_count() != rows[n].null_count()]
     if changed:
         raise RebuildRefusedError(
-            f"{seen.table.uri}: objects that are gone from bronze have values in {', '.join(changed)} that the new type "
-            f"can't hold: {', '.join(sorted(keys)[:_SHOWN])}. Put them back into bronze, or keep the old type"
+            f"{seen.table.uri}: objects that are gone from bronze have values in {', '.join(changed)} that the new "
+            f"type can't hold: {', '.join(sorted(keys)[:_SHOWN])}. Put them back into bronze, or keep the old type"
         )
     return cast
 

@@ -211,13 +211,22 @@ class Ledger:
             return frozenset()
         within = _within(dataset, keys)
         return self.table.transact(
-            lambda seen: self._note(seen, dataset, within, begun, completed, now, frozenset(overwriting))
+            lambda seen: self._note(
+                seen,
+                dataset,
+                within=within,
+                begun=begun,
+                completed=completed,
+                now=now,
+                overwriting=frozenset(overwriting),
+            )
         )
 
     def _note(
         self,
         seen: Snapshot,
         dataset: Dataset,
+        *,
         within: Mapping[str, Collection[str]],
         begun: Mapping[Identity, Iterable[date]],
         completed: Sequence[ObjectOutcome],

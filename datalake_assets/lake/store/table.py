@@ -506,8 +506,8 @@ def _removals(files: pl.DataFrame, spec: TableSpec) -> list[RemoveAction]:
     return [
         RemoveAction(
             unquote(row["path"]),
-            True,
-            now,
+            data_change=True,
+            deletion_timestamp=now,
             size=row["size_bytes"],
             partition_values={n: _as_text(row[f"partition.{n}"]) for n in spec.partition_by},
         )
