@@ -26,7 +26,7 @@ from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
-from datalake_assets.lake.steps.rebuild import rebuild_table
+from datalake_assets.lake.steps.rebuild import RebuildRefusedError, rebuild_table
 from datalake_assets.lake.store.ledger import Identity, Known
 from datalake_assets.lake.store.outcome import ObjectOutcome
 
@@ -38,6 +38,8 @@ class ShapeChangedError(RuntimeError):
 def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, replay: bool) -> StepReport:
     """Bring what waits of some partitions to silver; with `replay` all their objects, read again.
 
+    Objects for which a replicated table would have to be rebuilt, and can't be, are told as failed (a replay raises
+    `RebuildRefusedError` in the end); the others go on.
     Raises `ShapeChangedError` before anything is written when the dataset file asks for another table than there is.
     """
     ledger = step.lake.ledger
@@ -46,9 +48,34 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
         ledger.reopen(dataset.name, partitions)
     quarantined_at = step.lake.quarantine(dataset).open().version  # before the ledger is asked what is new
     waiting = ledger.to_read(dataset.name, partitions, now=step.started_at)
-    if isinstance(dataset, CdcTable) and any(needs_rebuild(known, dataset) for known in waiting):
-        return rebuild_table(step, dataset, partitions)
+    taking_back = [k for k in waiting if isinstance(dataset, CdcTable) and needs_rebuild(k, dataset)]
+    if taking_back:
+        try:
+            return rebuild_table(step, dataset, partitions)
+        except RebuildRefusedError as refusal:  # which must not keep what landed beside these objects from silver
+            _postpone(step, dataset, taking_back, str(refusal))
+            others = [known for known in waiting if known not in taking_back]
+            done = bring_to_silver(step, dataset, others, partitions, quarantined_at=quarantined_at)
+            if replay:
+                raise
+            return done.model_copy(update={"failed": (str(refusal), *done.failed)})
     return bring_to_silver(step, dataset, waiting, partitions, quarantined_at=quarantined_at)
+
+
+def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], reason: str) -> None:
+    """Note that objects can't take the place of what silver has: it keeps what they said, or they are tried again."""
+    outcomes = [
+        ObjectOutcome(
+            key=known.landed.key,
+            etag=known.landed.etag,
+            size=known.landed.size,
+            partition=known.landed.partition,
+            state="missing" if known.was_processed and not known.overwrites else "failed",
+            error=reason,
+        )
+        for known in objects
+    ]
+    step.lake.ledger.note(dataset, begun={}, completed=outcomes, now=datetime.now(UTC))
 
 
 def require_shape(lake: Lake, dataset: Dataset) -> None:

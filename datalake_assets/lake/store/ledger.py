@@ -281,7 +281,7 @@ def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime
         kept = row["processed_at"] is not None  # not so where it was taken back since
         return {
             "status": PROCESSED if kept else MISSING,
-            "reason": "gone from bronze; what it said is kept" if kept else "not there when it was to be read",
+            "reason": f"what it said is kept: {outcome.error}" if kept else "not there when it was to be read",
             "retry_at": None,
         }
     if outcome.state == SUPERSEDED:
