@@ -8,7 +8,7 @@ import dagster as dg
 from deltalake.exceptions import DeltaError
 from obstore.exceptions import GenericError
 
-from datalake_assets.lake.store.table import ConflictError
+from datalake_assets.lake.store.conflicts import ConflictError
 
 _RETRIES = 3
 _WAIT_SECONDS = (1.0, 4.0)

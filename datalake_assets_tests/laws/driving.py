@@ -16,7 +16,7 @@ from datalake_assets.lake.steps.gold import clamp_date
 from datalake_assets.lake.steps.messages import StepRequest
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError
 from datalake_assets.lake.steps.silver import ShapeChangedError
-from datalake_assets.lake.store.table import Snapshot
+from datalake_assets.lake.store.snapshot import Snapshot
 
 _EVERYTHING = 2**62
 

@@ -23,7 +23,7 @@ from datalake_assets.lake.steps.execute import execute
 from datalake_assets.lake.steps.messages import StepReport, StepRequest
 from datalake_assets.lake.steps.rebuild import rebuild_table
 from datalake_assets.lake.store.layout import Layout
-from datalake_assets.lake.store.table import Snapshot
+from datalake_assets.lake.store.snapshot import Snapshot
 
 HOUR, NEXT_HOUR = "2026-03-01-10:00", "2026-03-01-11:00"
 FOLDER = "2026/03/01/10"

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from datalake_assets.lake.store.landing import LandedObject
-from datalake_assets_tests.memory.lakes import AT, DAY, HOUR, NEXT_HOUR, DiedError, MemoryLake, dying, order, orders, stream
+from datalake_assets_tests.memory.lakes import (
+    AT,
+    DAY,
+    HOUR,
+    NEXT_HOUR,
+    DiedError,
+    MemoryLake,
+    dying,
+    order,
+    orders,
+    stream,
+)
 
 STRICT = stream(properties={"n": {"type": "integer", "minimum": 0}})
 GUARDED = stream(properties={"n": {"type": "integer", "minimum": 0}}, max_rejected_fraction=0.1, min_records=1)

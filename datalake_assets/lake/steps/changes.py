@@ -18,7 +18,9 @@ from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import history_table, silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
-from datalake_assets.lake.store.table import CommitNotes, Snapshot, until_undisturbed
+from datalake_assets.lake.store.conflicts import until_undisturbed
+from datalake_assets.lake.store.notes import CommitNotes
+from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.transforms import cdc, quality
 
 

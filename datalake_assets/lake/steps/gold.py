@@ -22,8 +22,10 @@ from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.columns import ETL_TIMESTAMP, EVENT_DATE
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
+from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
+from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.pending import Debt, Version
-from datalake_assets.lake.store.table import CommitNotes, ConflictError, Snapshot, until_undisturbed
+from datalake_assets.lake.store.snapshot import Snapshot
 
 _STORAGE_FAULTS = (ConflictError, OSError, DeltaError, MemoryError)  # not of a date's making: they fail the step
 _SHOWN = 300

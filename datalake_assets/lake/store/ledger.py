@@ -18,7 +18,8 @@ import polars as pl
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.store.landing import LandedObject, landing_time
 from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED, ObjectOutcome
-from datalake_assets.lake.store.table import Snapshot, Table
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 
 ADMITTED = "admitted"
 _IDENTITY = ["key", "etag", "size"]

@@ -11,8 +11,10 @@ import polars as pl
 
 from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.store.landing import parse_partition
+from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.outcome import ObjectOutcome
-from datalake_assets.lake.store.table import CommitNotes, Snapshot, Table
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 
 _CONTENT = ["partition", SOURCE_FILENAME, "etag", "row_number", "raw", "raw_bytes", "errors"]
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from datalake_assets.lake.store.table import Snapshot, Table
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 
 
 @dataclass(frozen=True, slots=True)
