@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import DeltaError
 from obstore.exceptions import GenericError
+
+from datalake_assets.lake.store.conflicts import ConflictError
 
 _RETRIES = 3
 _WAIT_SECONDS = (1.0, 4.0)
-_TRANSIENT_ERRORS = (CommitFailedError, GenericError, ConnectionError, TimeoutError, InterruptedError, BlockingIOError)
+_TRANSIENT_ERRORS = (ConflictError, GenericError, ConnectionError, TimeoutError, InterruptedError, BlockingIOError)
 _TRANSIENT_WORDS = ("timed out", "timeout", "connection", "slow down", "throttl", "503", "500 internal")
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -16,7 +16,7 @@ from datalake_assets.lake.steps.gold import clamp_date
 from datalake_assets.lake.steps.messages import StepRequest
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError
 from datalake_assets.lake.steps.silver import ShapeChangedError
-from datalake_assets.lake.store.table import Snapshot
+from datalake_assets.lake.store.snapshot import Snapshot
 
 _EVERYTHING = 2**62
 
@@ -48,10 +48,8 @@ def compute_gold(lake: Lake) -> int:
 
 def step(lake: Lake, request: StepRequest) -> None:
     """Run one step; a rebuild that is refused, or that is asked for first, leaves things as they are."""
-    try:
+    with suppress(ShapeChangedError, RebuildRefusedError):
         execute(request, lake=lake, engine=PolarsEngine())
-    except (ShapeChangedError, RebuildRefusedError):
-        pass
 
 
 def run_to_the_end(lake: Lake, *, rounds: int = 12) -> None:
@@ -108,10 +106,8 @@ def killed_at_commit(number: int, *, after: bool) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_commit", "swap"):
             patch.setattr(Snapshot, name, dying(getattr(Snapshot, name)))
-        try:
+        with suppress(KilledError):
             yield
-        except KilledError:
-            pass
 
 
 def gold_dates(lake: Lake, name: str) -> list[date]:

@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -226,10 +227,8 @@ class History:
     def rebuild(self) -> None:
         lake = self.lake()
         if lake.ledger.rows(self.dataset.name).height:
-            try:
+            with suppress(RebuildRefusedError):
                 rebuild_table(Step(lake, PolarsEngine()), self.dataset)
-            except RebuildRefusedError:
-                pass
 
     def settle(self) -> None:
         """Everything read under the contract as it is: what was not read yet, or under another, is put back first."""
@@ -246,9 +245,9 @@ class History:
         )
         for key, data in self.contents.items():
             identity = key, hashlib.sha256(data).hexdigest()[:32]
-            if identity not in current or waits.waiting or isinstance(self.dataset, CdcTable):
-                if not self.file(key).exists():
-                    self.put(key, data)
+            needed = identity not in current or waits.waiting or isinstance(self.dataset, CdcTable)
+            if needed and not self.file(key).exists():
+                self.put(key, data)
         try:
             require_shape(lake, self.dataset)
         except ShapeChangedError:

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -129,7 +128,6 @@ def test_two_runs_over_a_large_lake_ten_times(tmp_path: Path, number: int) -> No
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATALAKE_ROOT", "DATALAKE_DATASETS", "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
-    yield

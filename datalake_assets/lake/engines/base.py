@@ -15,8 +15,10 @@ from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.spec.dataset import CdcTable, EventStream
 from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.outcome import ObjectOutcome
-from datalake_assets.lake.store.table import CommitNotes, Snapshot, Table
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 
 Frame = nw.LazyFrame[Any]
 
@@ -87,5 +89,6 @@ class Engine(Protocol):
         *,
         fresh: Collection[str] = (),
         fresh_at: int = -1,
+        keep_old: bool = False,
     ) -> int:
         """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""

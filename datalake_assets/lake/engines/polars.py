@@ -18,8 +18,10 @@ from datalake_assets.lake.store import quarantine
 from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
 from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.outcome import ObjectOutcome
-from datalake_assets.lake.store.table import CommitNotes, Snapshot, Table
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 
 _ROWS_PER_UNCUT_FILE = 100_000  # a merge rewrites the files that hold its keys: these are small where no date cuts
 
@@ -110,10 +112,11 @@ class PolarsEngine:
         *,
         fresh: Collection[str] = (),
         fresh_at: int = -1,
+        keep_old: bool = False,
     ) -> int:
         """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""
         frame = _native(rejected).collect()
-        return quarantine.replace_rejects(table, frame, outcomes, fresh=fresh, fresh_at=fresh_at)
+        return quarantine.replace_rejects(table, frame, outcomes, fresh=fresh, fresh_at=fresh_at, keep_old=keep_old)
 
 
 def _native(frame: Frame) -> pl.LazyFrame:

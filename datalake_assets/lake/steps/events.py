@@ -23,9 +23,12 @@ from datalake_assets.lake.readers.read_ahead import read_ahead
 from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.spec.tables import silver_table
+from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.store.conflicts import until_undisturbed
 from datalake_assets.lake.store.ledger import Identity, Known
-from datalake_assets.lake.store.table import CommitNotes, Snapshot, until_undisturbed
+from datalake_assets.lake.store.notes import CommitNotes
+from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.transforms import quality
 from datalake_assets.lake.transforms.events import (
     IS_NEW,
@@ -58,7 +61,7 @@ class EventWriter:
         self._tables = tables
         self._known = known
         self._identity = list(dataset.key) or [RECORD_HASH]
-        self._shape = dataset.shape_text
+        self._dataset = dataset
 
     def write(self, batch: Batch) -> None:
         """Bring a batch to silver, the quick way or the exact way."""
@@ -138,7 +141,8 @@ class EventWriter:
             losing = engine.compute(without(copies, best))
             removed = engine.compute(without(ours, best))
             added = engine.compute(without(best, ours))
-            stale = engine.compute(without(below, losing))
+            # A copy that is shown from now on stays beside silver: a step that dies before its commit loses nothing.
+            stale = engine.compute(without(without(below, losing), best))
             beaten = engine.compute(without(losing, below))
             counts = [engine.rows(frame.group_by(EVENT_DATE).agg(nw.len().alias("rows"))) for frame in (removed, added)]
         touched = {row[EVENT_DATE] for part in counts for row in part}
@@ -161,7 +165,9 @@ class EventWriter:
         met = engine.compute(table.select(*self._key).join(best.select(*self._key), on=self._key, how="semi"))
         if not self._count(met):
             return None
-        return engine.compute(table.join(met.unique(), on=self._key, how="semi"))
+        rows = engine.compute(table.join(met.unique(), on=self._key, how="semi"))
+        note_repeated_keys(self._step, self._dataset, rows)
+        return rows
 
     def _keep_duplicates(self, losing: Frame, dates: set[date]) -> bool:
         """Keep copies that lose, unless they are kept already; whether there were any."""
@@ -195,7 +201,7 @@ class EventWriter:
                 remove=remove,
                 on=RECORD,
                 dates=dates,
-                notes=CommitNotes(touched, self._shape),
+                notes=CommitNotes(touched, self._dataset.shape_text),
                 exactly_here=exactly_here,
             )
         self._step.touched |= touched
@@ -205,7 +211,7 @@ class EventWriter:
         return [EVENT_DATE, *self._identity]
 
     def _notes(self) -> CommitNotes:
-        return CommitNotes(shape=self._shape)
+        return CommitNotes(shape=self._dataset.shape_text)
 
     def _count(self, frame: Frame) -> int:
         rows: list[dict[str, Any]] = self._step.engine.rows(frame.select(nw.len().alias("rows")))

@@ -22,8 +22,10 @@ from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.columns import ETL_TIMESTAMP, EVENT_DATE
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
+from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
+from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.pending import Debt, Version
-from datalake_assets.lake.store.table import CommitNotes, ConflictError, Snapshot, until_undisturbed
+from datalake_assets.lake.store.snapshot import Snapshot
 
 _STORAGE_FAULTS = (ConflictError, OSError, DeltaError, MemoryError)  # not of a date's making: they fail the step
 _SHOWN = 300
@@ -83,7 +85,8 @@ def _groups(lake: Lake, gold: GoldTable, dates: Collection[date], done: _Done) -
         if names and (not gold.by_source or names >= set(gold.datasets)):
             done.withheld[day] = held[min(names)][day]
         else:
-            done.withheld.update({day: held[name][day] for name in sorted(names)})
+            if names:
+                done.withheld[day] = held[max(names)][day]
             groups[names].add(day)
     return groups
 
@@ -102,7 +105,7 @@ def _attempt(
         read = until_undisturbed(lambda: _compute(step, gold, dates, held, done), what=f"gold/{gold.name}")
     except _STORAGE_FAULTS:
         raise
-    except (Exception, pl.exceptions.PanicException) as error:  # whatever a value may provoke in a library
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 (whatever a value provokes in a library)
         if dates is None or len(dates) == 1:
             reason = f"{type(error).__name__}: {error}"[:_SHOWN]
             done.failed[next(iter(dates)) if dates else None] = reason

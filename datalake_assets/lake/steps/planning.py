@@ -12,6 +12,7 @@ import polars as pl
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.steps.checks import judge_again
 from datalake_assets.lake.steps.silver import ShapeChangedError, require_shape
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.pending import Debt
@@ -78,6 +79,7 @@ def gold_work(lake: Lake, *, now: datetime) -> dict[str, GoldWork]:
     """What each gold table owes, by its name; tables that owe nothing are left out."""
     consumers = [lake.consumer(gold) for gold in lake.gold_tables.values()]
     debts = lake.pending.look(consumers, lake.sources())
+    judge_again(lake)
     held = lake.verdicts.held()
     work = {name: _work(lake, name, debt, held, now) for name, debt in debts.items()}
     return {name: w for name, w in work.items() if w.is_due or w.withheld or w.later}

@@ -28,15 +28,18 @@ from datalake_assets.lake.readers.rejects import rule_of
 from datalake_assets.lake.spec.columns import EVENT_DATE, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
-from datalake_assets.lake.steps.checks import PartitionChecks, store_verdicts
+from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
+from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
 from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
 from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.outcome import ObjectOutcome
-from datalake_assets.lake.store.table import CommitNotes, ConflictError, Snapshot, Table, until_undisturbed
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 
 _SHOWN = 20
 Seen = dict[str, Snapshot]
@@ -155,6 +158,8 @@ class _Rebuild:
             raise ConflictError(f"{dataset.name}: objects were overwritten while it was rebuilt")
         failing = checks.failing()
         lake.verdicts.store(dataset.name, lambda: failing, now=datetime.now(UTC))
+        for rejected, outcomes in self._rejected:
+            self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes, keep_old=True)
         written = {
             real.uri: _written(real, beside) for real, beside in zip(self._real.all, self._beside.all, strict=True)
         }
@@ -173,6 +178,7 @@ class _Rebuild:
             self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes)
         lake.ledger.note(dataset, begun={}, completed=list(self.outcomes.values()), now=datetime.now(UTC))
         store_verdicts(lake, dataset, set(lake.ledger.rows(dataset.name)["partition"]))
+        check_repeated_keys(self._step, dataset)
 
 
 def _written(real: Table, beside: Table) -> list[AddAction]:
@@ -197,8 +203,8 @@ def _rows_of(seen: Snapshot, keys: set[str]) -> pl.DataFrame:
     changed = [n for n in wanted if cast[n].null_count() != rows[n].null_count()]
     if changed:
         raise RebuildRefusedError(
-            f"{seen.table.uri}: objects that are gone from bronze have values in {', '.join(changed)} that the new type "
-            f"can't hold: {', '.join(sorted(keys)[:_SHOWN])}. Put them back into bronze, or keep the old type"
+            f"{seen.table.uri}: objects that are gone from bronze have values in {', '.join(changed)} that the new "
+            f"type can't hold: {', '.join(sorted(keys)[:_SHOWN])}. Put them back into bronze, or keep the old type"
         )
     return cast
 

@@ -18,12 +18,14 @@ import polars as pl
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.store.landing import LandedObject, landing_time
 from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED, ObjectOutcome
-from datalake_assets.lake.store.table import Snapshot, Table
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 
 ADMITTED = "admitted"
 _IDENTITY = ["key", "etag", "size"]
 _NO_DATE = datetime(1, 1, 1, tzinfo=UTC)
 _UNDATED = "undated"
+_SEVERAL_CONTRACTS = "several"  # what a step died over may stand in silver by more than one reading
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=24)
 Identity = tuple[str, str, int]
 Row = dict[str, Any]
@@ -210,13 +212,22 @@ class Ledger:
             return frozenset()
         within = _within(dataset, keys)
         return self.table.transact(
-            lambda seen: self._note(seen, dataset, within, begun, completed, now, frozenset(overwriting))
+            lambda seen: self._note(
+                seen,
+                dataset,
+                within=within,
+                begun=begun,
+                completed=completed,
+                now=now,
+                overwriting=frozenset(overwriting),
+            )
         )
 
     def _note(
         self,
         seen: Snapshot,
         dataset: Dataset,
+        *,
         within: Mapping[str, Collection[str]],
         begun: Mapping[Identity, Iterable[date]],
         completed: Sequence[ObjectOutcome],
@@ -255,12 +266,13 @@ def _identity(row: Row) -> Identity:
 
 def _begun(row: Row, dates: Iterable[date], *, contract: str, now: datetime) -> Row:
     """What changes in an object's row when its records are about to be written."""
+    same = row["begun_at"] is None or row["contract"] == contract
     return {
         "status": ADMITTED,
         "retry_at": None,
         "begun_at": row["begun_at"] or now,
         "event_dates": sorted({*(row["event_dates"] or ()), *dates}),
-        "contract": contract,
+        "contract": contract if same else _SEVERAL_CONTRACTS,
     }
 
 
@@ -270,7 +282,7 @@ def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime
         kept = row["processed_at"] is not None  # not so where it was taken back since
         return {
             "status": PROCESSED if kept else MISSING,
-            "reason": "gone from bronze; what it said is kept" if kept else "not there when it was to be read",
+            "reason": f"what it said is kept: {outcome.error}" if kept else "not there when it was to be read",
             "retry_at": None,
         }
     if outcome.state == SUPERSEDED:

@@ -14,7 +14,8 @@ import polars as pl
 
 from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.store.landing import parse_partition
-from datalake_assets.lake.store.table import Snapshot, Table
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 
 _DUE, _WATERMARK, _RETRY = "due", "watermark", "retry"
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=6)

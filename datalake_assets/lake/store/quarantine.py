@@ -1,6 +1,7 @@
 """Quarantine: the rejected records of a dataset, with the reasons, as they landed.
 
-The rejects of an object take the place of those that its name had before, whichever object lay there.
+The rejects of an object take the place of those that its name had before, whichever object lay there. New ones enter
+before silver is written and old ones leave after it, so that a record that moves is at no moment in neither.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,8 +11,10 @@ import polars as pl
 
 from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.store.landing import parse_partition
+from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.outcome import ObjectOutcome
-from datalake_assets.lake.store.table import CommitNotes, Snapshot, Table
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 
 _CONTENT = ["partition", SOURCE_FILENAME, "etag", "row_number", "raw", "raw_bytes", "errors"]
 
@@ -23,12 +26,13 @@ def replace_rejects(
     *,
     fresh: Collection[str] = (),
     fresh_at: int = -1,
+    keep_old: bool = False,
 ) -> int:
     """Put the rejects of the objects just read in the place of those that their keys had; no commit without a change.
 
     `fresh` are the keys of which the table held nothing at its version `fresh_at`: they are not looked for while
     nobody has changed it since. Returns the version up to which that is known now. The landing dates whose rejects
-    changed are noted in the commit as touched.
+    changed are noted in the commit as touched. With `keep_old` those that the keys had stay for the time being.
     """
     read = {o.key for o in outcomes if o.is_read}
 
@@ -38,6 +42,8 @@ def replace_rejects(
         same = _same_rejects(old, rejected)
         added = rejected.join(same, on=SOURCE_FILENAME, how="anti")
         gone = old.join(same, on=SOURCE_FILENAME, how="anti")
+        if keep_old:
+            added, gone = _lacking(added, gone), gone.clear()
         if added.is_empty() and gone.is_empty():
             return fresh_at
         version = seen.change(
@@ -64,6 +70,14 @@ def _same_rejects(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
     return keys.filter(
         pl.Series([key in now and now[key].equals(before[key]) for key in ((k,) for k in keys[SOURCE_FILENAME])])
     )
+
+
+def _lacking(rejected: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
+    """The rejects that are not among old ones; the same line of the same object may be rejected for other reasons."""
+    reasons = pl.col("errors").list.join("\n").alias("_reasons")
+    place = [SOURCE_FILENAME, "etag", "row_number", "_reasons"]
+    known = old.with_columns(reasons).select(place)
+    return rejected.with_columns(reasons).join(known, on=place, how="anti", nulls_equal=True).drop("_reasons")
 
 
 def _rejects_of(seen: Snapshot, keys: Sequence[str]) -> pl.DataFrame:

@@ -11,12 +11,13 @@ from typing import Any
 
 import polars as pl
 
-from datalake_assets.lake.store.table import Snapshot, Table
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found about a landing partition: `dates` are the event dates of its records and the day it landed."""
+    """What was found about a landing partition or an event date: `dates` are the event dates that it concerns."""
 
     rule: str
     partition: str

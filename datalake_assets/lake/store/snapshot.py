@@ -1,0 +1,258 @@
+"""Changing a Delta table by compare-and-swap: a change is committed on what it was decided on, or refused.
+
+Belongs here: the one path to the log, and the guard that keeps tables readable by everyone (law 6). delta-rs is asked
+for no retries: its own would commit a stale decision, and its merges and compactions do so silently (a change of files
+is checked by nobody else, so it is checked here).
+"""
+
+import random
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import obstore
+import polars as pl
+from deltalake import Schema
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+
+from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.store.conflicts import ATTEMPTS, ConflictError
+from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
+from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
+from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
+
+READER_VERSION, WRITER_VERSION = 1, 2
+_SMALL_FILE, _MOST_SMALL_FILES = 50_000, 16
+_SWEPT_EVERY = 100  # commits: each replaces a file or two of the lake's memory
+_CONFIGURATION = {
+    "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
+    "delta.logRetentionDuration": "interval 7 days",  # a log that is listed at every opening stays short
+}
+_MEMORY_LOG = {"delta.logRetentionDuration": "interval 1 hours"}  # nobody asks what the lake's memory was yesterday
+
+
+class ProtocolError(RuntimeError):
+    """A write that would make a table unreadable for some readers."""
+
+
+class SchemaChangeError(RuntimeError):
+    """Rows whose columns or types are not those of the table."""
+
+
+class Snapshot(TableFiles):
+    """A table as it was when it was opened, to be changed on condition that it still is so."""
+
+    def change(
+        self,
+        *,
+        add: pl.DataFrame | None = None,
+        remove: pl.DataFrame | None = None,
+        on: Sequence[str] = (),
+        within: Within = None,
+        notes: CommitNotes = NO_NOTES,
+        exactly_here: bool = False,
+        rows_per_file: int = ROWS_PER_FILE,
+    ) -> int:
+        """Remove the rows that equal a row of `remove` in the columns `on`, add those of `add`; one commit.
+
+        `within` are the partitions (column to values) that the decision rests on and in which rows are removed (None:
+        all). A commit of somebody else that left their files alone does not disturb, unless the decision rests on this
+        version `exactly_here`. Only files that hold removed rows are written anew; small files of the partitions are
+        put together where they have become many. Returns the table's new version. Raises `ConflictError`,
+        `SchemaChangeError`, `ProtocolError`.
+        """
+        added = self._conformed(add)
+        gone = self._files_to_rewrite(remove, on=on, within=within)
+        absorbed = self._small_files(within) if added.height or gone.height else gone.clear()
+        rewritten = pl.concat([gone, absorbed.join(gone, on="path", how="anti")])
+        if rewritten.height:
+            kept = self.scan_files(rewritten).drop("_file")
+            if remove is not None:
+                kept = kept.join(remove.lazy(), on=list(on), how="anti", nulls_equal=True)
+            added = pl.concat([kept.collect(), added])
+        actions = write_files(added, self.table.uri, self.table.spec, rows_per_file=rows_per_file)
+        return self._commit(actions, rewritten, within=within, notes=notes, exactly_here=exactly_here)
+
+    def replace(
+        self,
+        rows: pl.DataFrame,
+        *,
+        within: Within = None,
+        notes: CommitNotes = NO_NOTES,
+        exactly_here: bool = False,
+    ) -> int:
+        """Put rows in the place of all those of some partitions (None: of the table); one commit, as `change`."""
+        actions = write_files(self._conformed(rows), self.table.uri, self.table.spec, rows_per_file=ROWS_PER_FILE)
+        return self._commit(actions, self.files_within(within), within=within, notes=notes, exactly_here=exactly_here)
+
+    def swap(self, actions: Sequence[AddAction], *, notes: CommitNotes) -> int:
+        """Make written files the table's only ones and its registry's columns its schema, in one commit.
+
+        Raises `ConflictError` when the table has changed since it was opened.
+        """
+        if self.handle is None:
+            return self._create(actions, notes)
+        self._guard()
+        try:
+            self.handle.create_write_transaction(
+                list(actions),
+                "overwrite",
+                _delta_schema(self.table.dtypes),
+                list(self.table.spec.partition_by),
+                commit_properties=properties(notes),
+            )
+        except CommitFailedError as error:
+            self.discard(actions)
+            raise ConflictError(f"{self.table.uri}: {error}") from None
+        return self.version + 1
+
+    def discard(self, actions: Iterable[AddAction]) -> None:
+        """Delete files that no commit names after all."""
+        for action in actions:
+            with suppress(FileNotFoundError):
+                if "://" in self.table.uri:
+                    obstore.delete(obstore.store.from_url(self.table.uri), action.path)
+                else:
+                    Path(self.table.uri, action.path).unlink()
+
+    def _commit(
+        self,
+        actions: list[AddAction],
+        removed: pl.DataFrame,
+        *,
+        within: Within,
+        notes: CommitNotes,
+        exactly_here: bool,
+    ) -> int:
+        if self.handle is None:
+            return self._create(actions, notes)
+        self._guard()
+        handle, version = self.handle, self.version
+        removes = _removals(removed, self.table.spec)
+        for attempt in range(ATTEMPTS):
+            try:
+                handle.create_write_transaction(
+                    [*removes, *actions],
+                    "append",
+                    handle.schema(),
+                    list(self.table.spec.partition_by),
+                    commit_properties=properties(notes),
+                )
+            except CommitFailedError as error:
+                now = self.table.open()
+                if exactly_here or attempt == ATTEMPTS - 1 or not self._undisturbed(now, within):
+                    self.discard(actions)
+                    raise ConflictError(f"{self.table.uri}: {error}") from None
+                assert now.handle is not None  # noqa: S101 (it is the table that was opened before)
+                handle, version = now.handle, now.version
+                time.sleep(random.uniform(0, 0.005 * (attempt + 1)))  # noqa: S311 (spreads retries, is no secret)
+            else:
+                if self.table.spec.zone == "lake" and version % _SWEPT_EVERY == 0:
+                    self.table.sweep()
+                return version + 1
+        raise AssertionError  # the last try returns or raises
+
+    def _create(self, actions: Sequence[AddAction], notes: CommitNotes) -> int:
+        spec = self.table.spec
+        pruned = ",".join(spec.statistics)
+        configuration = dict(_CONFIGURATION) | ({"delta.dataSkippingStatsColumns": pruned} if pruned else {})
+        if spec.zone == "lake":
+            configuration |= _MEMORY_LOG
+        if "://" not in self.table.uri:
+            Path(self.table.uri).mkdir(parents=True, exist_ok=True)
+        try:
+            create_table_with_add_actions(
+                self.table.uri,
+                _delta_schema(self.table.dtypes),
+                list(actions),
+                mode="error",
+                partition_by=list(spec.partition_by),
+                description=spec.description,
+                configuration=configuration,
+                storage_options=dict(self.table.storage_options) or None,
+                commit_properties=properties(notes),
+            )
+        except (CommitFailedError, DeltaError) as error:
+            self.discard(actions)
+            if self.table.open().exists:
+                raise ConflictError(f"{self.table.uri}: {error}") from None
+            raise
+        return 0
+
+    def _undisturbed(self, now: "Snapshot", within: Within) -> bool:
+        """Whether the files that a decision rested on are those that the table still has."""
+        if now.table_id != self.table_id:
+            return False
+        return set(self.files_within(within)["path"]) == set(now.files_within(within)["path"])
+
+    def _conformed(self, rows: pl.DataFrame | None) -> pl.DataFrame:
+        """Rows in the registry's columns and order. Raises `SchemaChangeError` where a type is another."""
+        dtypes = self.table.dtypes
+        if rows is None:
+            return dtypes.to_frame()
+        wrong = [f"{n}: {rows.schema.get(n)} instead of {t}" for n, t in dtypes.items() if rows.schema.get(n) != t]
+        if wrong:
+            raise SchemaChangeError(f"{self.table.uri}: these rows are not the table's: {'; '.join(wrong)}")
+        self._require_columns()
+        return rows.select(dtypes.names())
+
+    def _require_columns(self) -> None:
+        if changed := self.other_columns():
+            raise SchemaChangeError(f"{self.table.uri}: the table's columns are others ({'; '.join(changed)})")
+
+    def _files_to_rewrite(self, remove: pl.DataFrame | None, *, on: Sequence[str], within: Within) -> pl.DataFrame:
+        candidates = self.files_within(within)
+        if remove is None or remove.is_empty() or candidates.is_empty():
+            return candidates.clear()
+        for name in on:
+            candidates = may_hold(candidates, name, remove[name])
+        if candidates.is_empty():
+            return candidates
+        rows = self.scan_files(candidates, on).join(remove.lazy(), on=list(on), how="semi", nulls_equal=True)
+        holding = rows.select(pl.col("_file").unique()).collect()
+        return candidates.join(holding, left_on="path", right_on="_file", how="semi")
+
+    def _small_files(self, within: Within) -> pl.DataFrame:
+        """The small files of those partitions that have too many of them."""
+        files = self.files_within(within).filter(pl.col("num_records") < _SMALL_FILE)
+        by = [f"partition.{name}" for name in self.table.spec.partition_by]
+        if files.height < _MOST_SMALL_FILES:
+            return files.clear()
+        count = pl.len().over(by) if by else pl.len()
+        return files.filter(count >= _MOST_SMALL_FILES)
+
+    def _guard(self) -> None:
+        assert self.handle is not None  # noqa: S101 (callers know that the table exists)
+        protocol = self.handle.protocol()
+        if protocol.min_reader_version > READER_VERSION or protocol.min_writer_version > WRITER_VERSION:
+            raise ProtocolError(
+                f"{self.table.uri}: reader version {protocol.min_reader_version}, writer version "
+                f"{protocol.min_writer_version}; the lake's tables stay at {READER_VERSION} and {WRITER_VERSION}; "
+                "undo the change of the table's features"
+            )
+
+
+def _removals(files: pl.DataFrame, spec: TableSpec) -> list[RemoveAction]:
+    now = int(time.time() * 1000)
+    return [
+        RemoveAction(
+            unquote(row["path"]),
+            data_change=True,
+            deletion_timestamp=now,
+            size=row["size_bytes"],
+            partition_values={n: _as_text(row[f"partition.{n}"]) for n in spec.partition_by},
+        )
+        for row in files.iter_rows(named=True)
+    ]
+
+
+def _as_text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _delta_schema(dtypes: pl.Schema) -> Schema:
+    return Schema.from_arrow(dtypes.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema)

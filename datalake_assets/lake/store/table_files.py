@@ -1,0 +1,189 @@
+"""Reading a Delta table as somebody saw it: its live files, its rows, what its log tells.
+
+Belongs here: reading, and which files can hold what is asked for. Changing a table is in `snapshot.py`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import polars as pl
+from deltalake import DeltaTable
+
+from datalake_assets.lake.store.notes import Commit, notes_of, touched_by
+
+if TYPE_CHECKING:
+    from datalake_assets.lake.store.table import Table
+
+Within = Mapping[str, Collection[Any]] | None
+
+
+class TableFiles:
+    """A table as it was when it was opened."""
+
+    def __init__(self, table: "Table", handle: DeltaTable | None) -> None:
+        """Take an opened table; None stands for one that does not exist."""
+        self.table = table
+        self.handle = handle
+        self.version = -1 if handle is None else handle.version()
+        self.table_id = "" if handle is None else str(handle.metadata().id)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a table."""
+        return self.handle is not None
+
+    @cached_property
+    def files(self) -> pl.DataFrame:
+        """The table's live files: `path`, `size_bytes`, `num_records`, `partition.<column>`, `min.<c>`, `max.<c>`."""
+        if self.handle is None:
+            return pl.DataFrame(schema={"path": pl.String, "size_bytes": pl.Int64, "num_records": pl.Int64})
+        return pl.DataFrame(self.handle.get_add_actions(flatten=True))
+
+    def files_within(self, within: Within) -> pl.DataFrame:
+        """The live files of some partitions (None: all)."""
+        if within is None or self.files.is_empty():
+            return self.files
+        return self.files.filter(_picked(name, values, prefix="partition.") for name, values in within.items())
+
+    def files_by_partition(self) -> Iterator[pl.DataFrame]:
+        """The live files, partition by partition."""
+        by = [f"partition.{name}" for name in self.table.spec.partition_by]
+        return (group for _, group in _grouped(self.files, by))
+
+    @property
+    def row_count(self) -> int:
+        """The number of rows, from the log alone."""
+        return int(self.files["num_records"].sum() or 0)
+
+    def scan(self, within: Within = None) -> pl.LazyFrame:
+        """The rows (of some partitions), in the registry's columns; a column that the table lacks is null."""
+        dtypes = self.table.dtypes
+        if self.handle is None or self.files.is_empty():
+            return pl.LazyFrame(schema=dtypes)
+        frame = pl.scan_delta(self.handle, storage_options=dict(self.table.storage_options) or None)
+        for name, values in (within or {}).items():
+            frame = frame.filter(_picked(name, values))
+        known = frame.collect_schema()
+        return frame.select(
+            pl.col(name) if name in known else pl.lit(None, dtype).alias(name) for name, dtype in dtypes.items()
+        )
+
+    def scan_files(self, files: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """The rows of some live files, with `_file` (the path of each) as the last column."""
+        wanted = list(columns or self.table.dtypes)
+        partitioned = [name for name in self.table.spec.partition_by if name in wanted]
+        stored = [name for name in wanted if name not in partitioned]
+        frames = []
+        by = [f"partition.{name}" for name in partitioned]
+        for values, group in _grouped(files, by):
+            paths = {f"{self.table.uri}/{unquote(path)}": path for path in group["path"]}
+            frame = pl.scan_parquet(
+                list(paths),
+                include_file_paths="_place",
+                hive_partitioning=False,
+                missing_columns="insert",
+                extra_columns="ignore",
+                schema={n: t for n, t in self.table.dtypes.items() if n not in self.table.spec.partition_by},
+                storage_options=dict(self.table.storage_options) or None,
+            )
+            literals = [
+                pl.lit(value, self.table.dtypes[name]).alias(name)
+                for name, value in zip(partitioned, values, strict=True)
+            ]
+            place = pl.col("_place").replace_strict(paths, return_dtype=pl.String).alias("_file")
+            frames.append(frame.select(*stored, place).with_columns(literals).select(*wanted, "_file"))
+        if not frames:
+            schema = {name: self.table.dtypes[name] for name in wanted}
+            return pl.LazyFrame(schema={**schema, "_file": pl.String()})
+        return pl.concat(frames)
+
+    def scan_keys(self, keys: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """The rows whose values in the columns of `keys` it has, read from the files that can hold them."""
+        candidates = self.files
+        for name in keys.columns:
+            candidates = may_hold(candidates, name, keys[name])
+        wanted = list(dict.fromkeys([*keys.columns, *(columns or self.table.dtypes)]))
+        rows = self.scan_files(candidates, wanted).drop("_file")
+        return rows.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
+
+    def changed_since(self, older: "TableFiles", columns: Sequence[str]) -> pl.DataFrame:
+        """The values of some columns in the rows that came or went since an older state of the table.
+
+        Reads the files that came or went, and no others.
+        """
+        came = self.files.join(older.files, on="path", how="anti")
+        went = older.files.join(self.files, on="path", how="anti")
+        after = self.scan_files(came, columns).drop("_file")
+        before = older.scan_files(went, columns).drop("_file")
+        on = list(columns)
+        parts = [
+            after.join(before, on=on, how="anti", nulls_equal=True),
+            before.join(after, on=on, how="anti", nulls_equal=True),
+        ]
+        return pl.concat(parts).unique().collect()
+
+    @property
+    def fits(self) -> bool:
+        """Whether the table has the registry's columns (true where there is no table yet)."""
+        return not self.other_columns()
+
+    @cached_property
+    def shape(self) -> str | None:
+        """The shape of the dataset that the table was last written with; None where no commit tells one."""
+        if self.handle is None:
+            return None
+        notes = notes_of(self.handle.history(1)[0])
+        return str(notes["shape"]) if notes and notes.get("shape") else None
+
+    def commits_since(self, version: int) -> list[Commit] | None:
+        """The commits after a version, oldest first; None when the log does not reach back that far."""
+        if self.handle is None:
+            return []
+        missing = self.version - version
+        if missing <= 0:
+            return [] if missing == 0 else None
+        history = self.handle.history(missing)
+        commits = [Commit(int(entry["version"]), touched_by(entry)) for entry in reversed(history)]
+        return commits if [c.version for c in commits] == list(range(version + 1, self.version + 1)) else None
+
+    def other_columns(self) -> list[str]:
+        """What the table has otherwise than the registry, column by column."""
+        if self.handle is None:
+            return []
+        found = pl.Schema(pl.DataFrame(self.handle.schema().to_arrow().empty_table()).schema)
+        wanted = self.table.dtypes
+        return [
+            f"{name}: {found.get(name, 'none')} -> {wanted.get(name, 'none')}"
+            for name in dict.fromkeys([*wanted, *found])
+            if found.get(name) != wanted.get(name)
+        ]
+
+
+def _grouped(files: pl.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
+    if by and files.height:
+        yield from files.group_by(by, maintain_order=True)
+    elif files.height:
+        yield (), files
+
+
+def _picked(name: str, values: Collection[Any], prefix: str = "") -> pl.Expr:
+    column = pl.col(f"{prefix}{name}")
+    some = column.is_in([v for v in values if v is not None])
+    return some | column.is_null() if None in values else some
+
+
+def may_hold(files: pl.DataFrame, name: str, wanted: pl.Series) -> pl.DataFrame:
+    """The files whose bounds of a column allow one of some values; all where the log has no bounds of it."""
+    low, high = f"min.{name}", f"max.{name}"
+    if low not in files.columns or wanted.null_count() or files[low].dtype != wanted.dtype:
+        return files
+    bounded = files.filter(pl.col(low).is_not_null() & pl.col(high).is_not_null())
+    unbounded = pl.col(low).is_null() | pl.col(high).is_null()
+    if wanted.dtype == pl.String():  # no join by nearness for text: the range of the values must do
+        return files.filter(unbounded | ((pl.col(low) <= wanted.max()) & (pl.col(high) >= wanted.min())))
+    values = pl.DataFrame({"value": wanted.unique().sort()}).lazy()
+    first = bounded.lazy().sort(low).join_asof(values, left_on=low, right_on="value", strategy="forward")
+    hit = first.filter(pl.col("value") <= pl.col(high)).select("path").collect()
+    return files.filter(unbounded | pl.col("path").is_in(hit["path"].to_list()))
