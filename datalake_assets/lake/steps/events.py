@@ -26,7 +26,8 @@ from datalake_assets.lake.spec.tables import silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.store.conflicts import until_undisturbed
-from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.store.ledger import Known
+from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.transforms import quality

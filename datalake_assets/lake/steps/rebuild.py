@@ -35,7 +35,8 @@ from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
 from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
-from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.store.ledger import Known
+from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.outcome import ObjectOutcome
 from datalake_assets.lake.store.snapshot import Snapshot

@@ -27,7 +27,8 @@ from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError, rebuild_table
-from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.store.ledger import Known
+from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.outcome import ObjectOutcome
 
 

@@ -26,7 +26,7 @@ from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
 from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
 
 READER_VERSION, WRITER_VERSION = 1, 2
-_SMALL_FILE, _MOST_SMALL_FILES = 50_000, 16
+_SMALL_FILE, _SMALL_MEMORY_FILE, _MOST_SMALL_FILES = 50_000, 5_000, 16  # rows; the lake's memory is looked up by key
 _SWEPT_EVERY = 100  # commits: each replaces a file or two of the lake's memory
 _CONFIGURATION = {
     "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
@@ -218,7 +218,8 @@ class Snapshot(TableFiles):
 
     def _small_files(self, within: Within) -> pl.DataFrame:
         """The small files of those partitions that have too many of them."""
-        files = self.files_within(within).filter(pl.col("num_records") < _SMALL_FILE)
+        small = _SMALL_MEMORY_FILE if self.table.spec.zone == "lake" else _SMALL_FILE
+        files = self.files_within(within).filter(pl.col("num_records") < small)
         by = [f"partition.{name}" for name in self.table.spec.partition_by]
         if files.height < _MOST_SMALL_FILES:
             return files.clear()

@@ -3,6 +3,7 @@
 Belongs here: reading, and which files can hold what is asked for. Changing a table is in `snapshot.py`.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -99,13 +100,12 @@ class TableFiles:
             return pl.LazyFrame(schema={**schema, "_file": pl.String()})
         return pl.concat(frames)
 
-    def scan_keys(self, keys: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
-        """The rows whose values in the columns of `keys` it has, read from the files that can hold them."""
-        candidates = self.files
+    def scan_keys(self, keys: pl.DataFrame, *, within: Within = None) -> pl.LazyFrame:
+        """The rows (of some partitions) with the values of `keys` in its columns, from the files that can hold them."""
+        candidates = self.files_within(within)
         for name in keys.columns:
             candidates = may_hold(candidates, name, keys[name])
-        wanted = list(dict.fromkeys([*keys.columns, *(columns or self.table.dtypes)]))
-        rows = self.scan_files(candidates, wanted).drop("_file")
+        rows = self.scan_files(candidates).drop("_file")
         return rows.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
 
     def changed_since(self, older: "TableFiles", columns: Sequence[str]) -> pl.DataFrame:
@@ -181,9 +181,19 @@ def may_hold(files: pl.DataFrame, name: str, wanted: pl.Series) -> pl.DataFrame:
         return files
     bounded = files.filter(pl.col(low).is_not_null() & pl.col(high).is_not_null())
     unbounded = pl.col(low).is_null() | pl.col(high).is_null()
-    if wanted.dtype == pl.String():  # no join by nearness for text: the range of the values must do
-        return files.filter(unbounded | ((pl.col(low) <= wanted.max()) & (pl.col(high) >= wanted.min())))
+    if wanted.dtype == pl.String():  # no join by nearness for text
+        values_in_order = wanted.unique().sort().to_list()
+        hits = [_any_between(values_in_order, low_, high_) for low_, high_ in bounded.select(low, high).iter_rows()]
+        return files.filter(
+            unbounded | pl.col("path").is_in(bounded.filter(pl.Series(hits, dtype=pl.Boolean))["path"].to_list())
+        )
     values = pl.DataFrame({"value": wanted.unique().sort()}).lazy()
     first = bounded.lazy().sort(low).join_asof(values, left_on=low, right_on="value", strategy="forward")
     hit = first.filter(pl.col("value") <= pl.col(high)).select("path").collect()
     return files.filter(unbounded | pl.col("path").is_in(hit["path"].to_list()))
+
+
+def _any_between(ordered: Sequence[str], low: str, high: str) -> bool:
+    """Whether one of some ordered texts lies between two; by code points, which is the order of their UTF-8 bytes."""
+    first = bisect_left(ordered, low)
+    return first < len(ordered) and ordered[first] <= high
