@@ -24,6 +24,7 @@ from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH, SOURCE_FI
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.spec.tables import silver_table
 from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.shape import require_shape
 from datalake_assets.lake.store.ledger import Identity, Known
 from datalake_assets.lake.store.table import CommitNotes, Snapshot, until_undisturbed
 from datalake_assets.lake.transforms import quality
@@ -58,7 +59,7 @@ class EventWriter:
         self._tables = tables
         self._known = known
         self._identity = list(dataset.key) or [RECORD_HASH]
-        self._shape = dataset.shape_text
+        self._dataset = dataset
 
     def write(self, batch: Batch) -> None:
         """Bring a batch to silver, the quick way or the exact way."""
@@ -84,6 +85,7 @@ class EventWriter:
         """Add what silver lacks, and put what outranks its copies in their place."""
         engine = self._step.engine
         seen = self._tables.silver.open()
+        require_shape(seen, self._dataset)
         with self._step.stage("transform"):
             repeated = self._count(accepted) > self._count(best)
             losing = engine.compute(without(accepted, best)) if repeated else None
@@ -118,6 +120,7 @@ class EventWriter:
         """
         engine = self._step.engine
         seen = self._tables.silver.open()
+        require_shape(seen, self._dataset)
         with self._step.stage("transform"):
             kept = self._tables.duplicates.open()
             shown = engine.compute(engine.scan(seen, dates=dates))
@@ -196,7 +199,7 @@ class EventWriter:
                 remove=remove,
                 on=RECORD,
                 dates=dates,
-                notes=CommitNotes(touched, self._shape),
+                notes=CommitNotes(touched, self._dataset.shape_text),
                 exactly_here=exactly_here,
             )
         self._step.touched |= touched
@@ -206,7 +209,7 @@ class EventWriter:
         return [EVENT_DATE, *self._identity]
 
     def _notes(self) -> CommitNotes:
-        return CommitNotes(shape=self._shape)
+        return CommitNotes(shape=self._dataset.shape_text)
 
     def _count(self, frame: Frame) -> int:
         rows: list[dict[str, Any]] = self._step.engine.rows(frame.select(nw.len().alias("rows")))

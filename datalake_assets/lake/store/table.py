@@ -243,11 +243,17 @@ class Snapshot:
 
     @cached_property
     def shape(self) -> str | None:
-        """The shape of the dataset that the table was last written with; None where no commit tells one."""
+        """The shape of the dataset that the table was last written with; None where no commit tells one.
+
+        Commits of other tools, such as a compaction, tell none: then the last one that does counts.
+        """
         if self.handle is None:
             return None
-        notes = _notes(self.handle.history(1)[0])
-        return str(notes["shape"]) if notes and notes.get("shape") else None
+        for wanted in (1, None):
+            for entry in self.handle.history(wanted):
+                if (notes := _notes(entry)) and notes.get("shape"):
+                    return str(notes["shape"])
+        return None
 
     def commits_since(self, version: int) -> list[Commit] | None:
         """The commits after a version, oldest first; None when the log does not reach back that far."""
@@ -358,7 +364,7 @@ class Snapshot:
                 )
             except CommitFailedError as error:
                 now = self.table.open()
-                if exactly_here or attempt == _ATTEMPTS - 1 or not self._undisturbed(now, within):
+                if exactly_here or attempt == _ATTEMPTS - 1 or not self._undisturbed(now, within, notes):
                     self.discard(actions)
                     raise ConflictError(f"{self.table.uri}: {error}") from None
                 assert now.handle is not None  # noqa: S101 (it is the table that was opened before)
@@ -395,9 +401,11 @@ class Snapshot:
             raise
         return 0
 
-    def _undisturbed(self, now: "Snapshot", within: "Within") -> bool:
-        """Whether the files that a decision rested on are those that the table still has."""
-        if now.table_id != self.table_id:
+    def _undisturbed(self, now: "Snapshot", within: "Within", notes: CommitNotes) -> bool:
+        """Whether the files that a decision rested on are those that the table still has, and it has the same form."""
+        if now.table_id != self.table_id or not now.fits:
+            return False
+        if notes.shape and now.shape not in {None, notes.shape}:
             return False
         return set(self.files_within(within)["path"]) == set(now.files_within(within)["path"])
 
