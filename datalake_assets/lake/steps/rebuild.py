@@ -201,7 +201,8 @@ def _rows_of(seen: Snapshot, keys: set[str]) -> pl.DataFrame:
     wanted = seen.table.dtypes
     rows = seen.scan().filter(pl.col(SOURCE_FILENAME).is_in(sorted(keys))).collect()
     cast = rows.select(pl.col(name).cast(dtype, strict=False) for name, dtype in wanted.items())
-    changed = [n for n in wanted if cast[n].null_count() != rows[n].null_count()]
+    back = cast.select(pl.col(name).cast(rows.schema[name], strict=False) for name in wanted)
+    changed = [n for n in wanted if not back[n].equals(rows[n], null_equal=True)]
     if changed:
         raise RebuildRefusedError(
             f"{seen.table.uri}: objects that are gone from bronze have values in {', '.join(changed)} that the new "

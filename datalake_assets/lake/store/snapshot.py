@@ -144,7 +144,7 @@ class Snapshot(TableFiles):
                 )
             except CommitFailedError as error:
                 now = self.table.open()
-                if exactly_here or attempt == ATTEMPTS - 1 or not self._undisturbed(now, within):
+                if exactly_here or attempt == ATTEMPTS - 1 or not self._undisturbed(now, within, notes):
                     self.discard(actions)
                     raise ConflictError(f"{self.table.uri}: {error}") from None
                 assert now.handle is not None  # noqa: S101 (it is the table that was opened before)
@@ -183,9 +183,11 @@ class Snapshot(TableFiles):
             raise
         return 0
 
-    def _undisturbed(self, now: "Snapshot", within: Within) -> bool:
-        """Whether the files that a decision rested on are those that the table still has."""
-        if now.table_id != self.table_id:
+    def _undisturbed(self, now: "Snapshot", within: Within, notes: CommitNotes) -> bool:
+        """Whether the files that a decision rested on are those that the table still has, and it has the same form."""
+        if now.table_id != self.table_id or not now.fits:
+            return False
+        if notes.shape and now.shape not in {None, notes.shape}:
             return False
         return set(self.files_within(within)["path"]) == set(now.files_within(within)["path"])
 

@@ -131,11 +131,17 @@ class TableFiles:
 
     @cached_property
     def shape(self) -> str | None:
-        """The shape of the dataset that the table was last written with; None where no commit tells one."""
+        """The shape of the dataset that the table was last written with; None where no commit tells one.
+
+        Commits of other tools, such as a compaction, tell none: then the last one that does counts.
+        """
         if self.handle is None:
             return None
-        notes = notes_of(self.handle.history(1)[0])
-        return str(notes["shape"]) if notes and notes.get("shape") else None
+        for wanted in (1, None):
+            for entry in self.handle.history(wanted):
+                if (notes := notes_of(entry)) and notes.get("shape"):
+                    return str(notes["shape"])
+        return None
 
     def commits_since(self, version: int) -> list[Commit] | None:
         """The commits after a version, oldest first; None when the log does not reach back that far."""
