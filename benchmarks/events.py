@@ -2,7 +2,7 @@
 
 The input is what the project's simulator lands: of its records 0.6 % break the contract, 2 % are copies and 2 % are
 late, and one object in twenty was delivered twice. Ours is `steps.execute` over all objects into an empty lake: parse,
-the contract's verdict on each record, canonical hash, one copy of each event, rejects to quarantine, Delta commits.
+the contract's verdict on each record, hash of its bytes, one copy of each event, rejects to quarantine, Delta commits.
 
 - **DuckDB, same verdicts** comes to the same good and bad records (the run checks that), hashes the text, keeps one
   row per event, and writes both to Parquet. It writes no table format, keeps no unknown fields and gives no reasons.

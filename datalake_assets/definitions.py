@@ -11,7 +11,7 @@ from datalake_assets.assets.jobs import build_jobs
 from datalake_assets.assets.silver import build_silver
 from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.resources.runners import InProcessRunner
-from datalake_assets.schedules import build_backfill_schedule
+from datalake_assets.schedules import build_backfill_schedule, build_replay_schedule
 from datalake_assets.sensors.gold import build_gold_sensor
 from datalake_assets.sensors.landing import build_landing_sensor
 from datalake_assets.settings import Settings
@@ -34,7 +34,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         ],
         asset_checks=[build_silver_checks(lake, d) for d in datasets],
         sensors=[build_landing_sensor(lake, jobs, settings), build_gold_sensor(lake, jobs, settings)],
-        schedules=[build_backfill_schedule(lake, settings)],
+        schedules=[build_backfill_schedule(lake, settings), build_replay_schedule(lake, settings)],
         jobs=list(jobs.values()),
         resources={"runner": InProcessRunner()},
         executor=dg.in_process_executor,

@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from datalake_assets.assets.jobs import ANY_ASSETS_JOB
+from datalake_assets.assets.silver import ONLY_WAITING_TAG
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.planning import gold_work
+from datalake_assets.lake.steps.planning import LandingWork, gold_work, outdated_partitions
 from datalake_assets.sensors.landing import EVERYTHING, look_for_landed
 from datalake_assets.sensors.requests import gold_todos, landing_todos, planned_runs
 from datalake_assets.sensors.under_way import under_way
 from datalake_assets.settings import Settings
 
 SCHEDULE = "nightly_backfill"
+REPLAY_SCHEDULE = "nightly_replay"
 
 
 def build_backfill_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefinition:
@@ -46,3 +48,32 @@ def build_backfill_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefini
             yield dg.SkipReason("; ".join(["no partition was missed", *found.faults.values()]))
 
     return nightly_backfill
+
+
+def build_replay_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefinition:
+    """Every night, when it is switched on: objects that were read under an older contract are read again.
+
+    Asks for the newest few ranges each night, so that a contract that changed reaches all that ever landed in time.
+    """
+
+    @dg.schedule(
+        name=REPLAY_SCHEDULE,
+        cron_schedule="0 4 * * *",
+        job_name=ANY_ASSETS_JOB,
+        description="Reads objects again that were read under an older contract. Off until you switch it on.",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+    )
+    def nightly_replay(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        now = datetime.now(UTC)
+        outdated = {name: outdated_partitions(lake, dataset) for name, dataset in lake.datasets.items()}
+        todos = landing_todos(lake, {name: LandingWork(partitions) for name, partitions in outdated.items()})
+        known = under_way(context.instance, now=now, most=settings.partitions_per_run)
+        runs = planned_runs(todos, limit=known.limit, most=known.most)[: known.room(REPLAY_SCHEDULE)]
+        for run in runs:
+            request = run.request(reason="read under an older contract", named=True)
+            tags = {tag: value for tag, value in request.tags.items() if tag != ONLY_WAITING_TAG}
+            yield request.with_replaced_attrs(run_key=f"{request.run_key} {now:%Y-%m-%d}", tags=tags)
+        if not runs:
+            yield dg.SkipReason("every object was read under its dataset's contract")
+
+    return nightly_replay

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.readers.readable import check_readable
 from datalake_assets.lake.spec.dataset_files import load_datasets
 from datalake_assets.lake.store.layout import Layout
@@ -23,7 +24,8 @@ class Settings(BaseSettings):
     Zones left out lie under `root`. `start` is when the first landing partition begins, `first_event_date` is gold's
     first partition; what is older belongs to these first ones (Dagster's pages want fewer than some 30,000 partitions
     of an asset, which is three years of hours). `lookback_hours` is how far back each sensor tick looks at once, and
-    `sweep_objects` how many older objects it looks through besides. Building one raises
+    `sweep_objects` how many older objects it looks through besides. `object_bytes` is what one object may unpack to and
+    `record_bytes` how long a record may be; more is quarantined by reference. Building one raises
     `pydantic.ValidationError`, which names the variable that is wrong.
     """
 
@@ -40,8 +42,10 @@ class Settings(BaseSettings):
     first_event_date: date = date(2015, 1, 1)
     lookback_hours: Annotated[int, Field(ge=1)] = 24
     sweep_objects: Annotated[int, Field(ge=1)] = 1_000
-    sensor_seconds: Annotated[int, Field(ge=5)] = 15
+    sensor_seconds: Annotated[int, Field(ge=5)] = 10
     partitions_per_run: Annotated[int, Field(ge=1)] = 168
+    object_bytes: Annotated[int, Field(ge=1)] = Limits().object_bytes
+    record_bytes: Annotated[int, Field(ge=1)] = Limits().record_bytes
 
     @field_validator("root", "bronze", "silver", "gold", "quarantine")
     @classmethod
@@ -71,6 +75,7 @@ class Settings(BaseSettings):
             datasets=load_datasets(self.datasets, check=check_readable),
             start=start,
             first_event_date=self.first_event_date,
+            limits=Limits(object_bytes=self.object_bytes, record_bytes=self.record_bytes),
         )
 
 

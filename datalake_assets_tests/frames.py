@@ -17,8 +17,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.spec.types import LakeType
+from datalake_assets.lake.store.dtypes import dtype_of
 
 Frame = nw.LazyFrame[Any]
 Rows = Sequence[Mapping[str, Any]]

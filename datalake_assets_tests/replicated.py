@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from datalake_assets.lake.engines.base import Engine
 from datalake_assets.lake.engines.polars import PolarsEngine
@@ -17,11 +16,9 @@ from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.settings import Settings
 from datalake_assets_tests import lakes
-from datalake_assets_tests.frames import arrow_type
+from datalake_assets_tests.dms_files import DMS_COLUMNS, Row, parquet
 from datalake_assets_tests.sources import write_datasets
 
-Row = Mapping[str, Any]
-DMS_COLUMNS = {"Op": "string", "dms_timestamp": "string", "ar_h_change_seq": "string"}
 LOADED_AT = datetime(2026, 1, 5, 8, 30, tzinfo=UTC)
 ORDERS = """
 name: orders
@@ -56,19 +53,6 @@ columns:
   name: {type: string}
   country: {type: string}
 """
-
-
-def parquet(rows: Sequence[Row], types: Mapping[str, str | pa.DataType], *, arrow: bool = False) -> bytes:
-    """The rows as a Parquet file with the columns that any of them has, in the order they first stand in.
-
-    With `arrow` the file tells Arrow's types too, which Parquet has no types of its own for.
-    """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    chosen = {n: t if isinstance(t := types[n], pa.DataType) else arrow_type(t) for n in names}
-    columns = {n: pa.array([row.get(n) for row in rows], type=t) for n, t in chosen.items()}
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="none", store_schema=arrow)
-    return bytes(sink.getvalue())
 
 
 class ReplicatedLake:

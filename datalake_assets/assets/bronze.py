@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from datalake_assets.assets.failures import TRANSIENT, only_transient_retries
+from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.partitions import landing_partitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset, EventStream
@@ -35,7 +35,6 @@ def build_bronze(lake: Lake, dataset: Dataset, *, partitions_per_run: int) -> dg
             )
         ],
         backfill_policy=dg.BackfillPolicy.multi_run(partitions_per_run),
-        retry_policy=TRANSIENT,
         pool=f"bronze_{dataset.name}",
     )
     def bronze(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:

@@ -1,30 +1,37 @@
 """Which failures are worth another try."""
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import DeltaError
 from obstore.exceptions import GenericError
 
-TRANSIENT = dg.RetryPolicy(max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""How often and how soon a step is tried again after a transient fault."""
+from datalake_assets.lake.store.table import ConflictError
 
-_TRANSIENT_ERRORS = (CommitFailedError, GenericError, ConnectionError, TimeoutError, InterruptedError, BlockingIOError)
+_RETRIES = 3
+_WAIT_SECONDS = (1.0, 4.0)
+_TRANSIENT_ERRORS = (ConflictError, GenericError, ConnectionError, TimeoutError, InterruptedError, BlockingIOError)
 _TRANSIENT_WORDS = ("timed out", "timeout", "connection", "slow down", "throttl", "503", "500 internal")
 
 
 @contextmanager
 def only_transient_retries() -> Iterator[None]:
-    """Let transient faults (storage, network, commit conflicts) reach the retry policy; make every other one final."""
+    """Ask Dagster to try the step again after a transient fault (storage, network, commit conflicts); no other.
+
+    A retry policy on the asset would say the same, but under one Dagster also tries a step again that a signal
+    interrupted (`op_execution_error_boundary` in dagster 1.13).
+    """
     try:
         yield
     except (dg.Failure, dg.RetryRequested):
         raise
     except Exception as error:
         if is_transient(error):
-            raise
-        raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
+            wait = random.uniform(*_WAIT_SECONDS)  # noqa: S311 (so that steps which met do not meet again)
+            raise dg.RetryRequested(max_retries=_RETRIES, seconds_to_wait=wait) from error
+        raise
 
 
 def is_transient(error: BaseException) -> bool:

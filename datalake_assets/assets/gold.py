@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from datalake_assets.assets.failures import TRANSIENT, only_transient_retries
+from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.metadata import step_metadata, table_metadata
 from datalake_assets.assets.partitions import event_dates
 from datalake_assets.lake.gold.table import GoldTable
@@ -43,7 +43,6 @@ def build_gold(
         name=f"gold_{table.name}",
         specs=[spec],
         backfill_policy=dg.BackfillPolicy.multi_run(partitions_per_run) if table.daily else None,
-        retry_policy=TRANSIENT,
         pool=f"gold_{table.name}",
     )
     def gold(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from datalake_assets.assets.bronze import bronze_key
-from datalake_assets.assets.failures import TRANSIENT, only_transient_retries
+from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.metadata import partition_metadata, step_metadata, table_metadata
 from datalake_assets.assets.partitions import landing_partitions
 from datalake_assets.lake.lake import Lake
@@ -62,7 +62,6 @@ def build_silver(
         specs=[spec(key, table) for key, table in written.items()],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(partitions_per_run),
-        retry_policy=TRANSIENT,
         pool=f"silver_{dataset.name}",
     )
     def silver(

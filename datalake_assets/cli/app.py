@@ -1,18 +1,17 @@
 """The `datalake` command: arguments in, words out. What it does is done elsewhere."""
 
-import sys
-import threading
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import polars as pl
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from datalake_assets.cli.console import Column, Format, print_rows, print_table, say, visible
+from datalake_assets.cli.console import err as _err
+from datalake_assets.cli.console import fail as _fail
+from datalake_assets.cli.console import progress as _progress
+from datalake_assets.cli.places import UnusablePlaceError, check_places, has_lake
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset_files import DatasetError
 from datalake_assets.settings import Settings
@@ -28,17 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-_PIPED_WIDTH = 180
-_out = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-_err = Console(stderr=True)
-
-
-class Format(StrEnum):
-    """How `query` prints its rows."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
+_SHOWN = 200
+"""How much of a rejected record `rejects` shows, in characters."""
 
 
 @app.command()
@@ -52,25 +42,31 @@ def simulate(
     follow: Annotated[bool, typer.Option("--follow", help="Then go on live until Ctrl-C.")] = False,
 ) -> None:
     """Land sample data: orders and customers as DMS writes them, web events and device readings as Firehose does."""
+    from datalake_assets.cli.interrupt import stop_on_signals
     from datalake_assets.lake.store.landing import open_store
     from datalake_assets.simulate import producer
 
     settings = _settings()
+    _check_places(settings, writes=True)
     begin = (start or datetime(2026, 1, 1)).replace(tzinfo=UTC)  # noqa: DTZ001 (made UTC here)
     simulation = producer.Simulation(hours=hours, rate=rate, seed=seed, start=begin)
+    if follow and simulation.end > datetime.now(UTC):
+        _fail(f"the simulated hours end at {simulation.end:%Y-%m-%d %H:%M}, later than now; give an earlier --start")
     store = open_store(settings.layout.bronze)
-    with _progress() as progress:
+    with stop_on_signals() as stop, _progress() as progress:
         task = progress.add_task("landing", total=hours)
-        landed = producer.simulate(store, simulation, progress=lambda _: progress.advance(task))
-    new = f"{landed.objects:,} new objects, {landed.bytes / 1e6:,.1f} MB"
-    _out.print(f"[bold]Landed[/] {new} in {settings.layout.bronze}; {landed.present:,} were there already.")
-    if follow:
-        _out.print("Landing live data; Ctrl-C ends it.")
-        stop = threading.Event()
-        try:
-            producer.follow(store, simulation, stop=stop)
-        except KeyboardInterrupt:
-            stop.set()
+        landed = producer.simulate(store, simulation, stop=stop, progress=lambda _: progress.advance(task))
+        new = f"{landed.objects:,} new objects, {landed.bytes / 1e6:,.1f} MB"
+        say(f"[bold]Landed[/] {new} in {visible(settings.layout.bronze)}; {landed.present:,} were there already.")
+        if follow and not stop.is_set():
+            say("Landing live data; Ctrl-C ends it.")
+            progress.update(task, description="live", completed=0, total=None)
+            live = producer.follow(store, simulation, stop=stop, progress=lambda _: progress.advance(task))
+            say(f"Stopped: {live.objects:,} live objects landed, {live.bytes / 1e6:,.1f} MB.")
+        elif stop.is_set():
+            say("Stopped before all hours were landed; the same command lands the others.")
+            if not follow:
+                raise typer.Exit(130)
 
 
 @app.command()
@@ -88,11 +84,48 @@ def run() -> None:
             raise typer.Exit(stop.exit_code) from None
     _print_tables(lake)
     for run_id, reason in outcome.failed:
-        _err.print(f"failed run {run_id}: {' '.join(reason.split())}", markup=False, highlight=False, soft_wrap=True)
+        _tell(f"failed run {run_id}: {reason}")
     for line in outcome.undone:
-        _err.print(f"undone: {' '.join(line.split())}", markup=False, highlight=False, soft_wrap=True)
+        _tell(f"undone: {line}")
     if not outcome.is_complete:
         raise typer.Exit(1)
+
+
+@app.command()
+def rebuild(
+    dataset: Annotated[str, typer.Argument(help="The dataset's name.")],
+    first: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="Events: the first event date.")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Events: the last event date.")
+    ] = None,
+) -> None:
+    """Make silver anew from bronze under the dataset file as it is: beside the old tables, then swapped in.
+
+    With --from or --to the objects that have events of these dates are read again, and no others. Gold follows with
+    the next `datalake run`, or by its sensor.
+    """
+    from datalake_assets.cli.rebuilding import RebuildError, rebuild_dataset
+
+    lake = _lake(_settings())
+    if dataset not in lake.datasets:
+        _fail(f"no dataset {dataset!r}; there are {', '.join(lake.datasets)}")
+    with _progress() as progress:
+        progress.add_task(f"rebuilding {dataset}", total=None)
+        try:
+            report = rebuild_dataset(
+                lake, lake.datasets[dataset], first=first.date() if first else None, last=last.date() if last else None
+            )
+        except RebuildError as error:
+            _fail(str(error))
+    say(
+        f"{visible(dataset)}: {len(report.objects):,} objects read, {report.rows_in:,} records, {report.rows_out:,} "
+        f"accepted, {report.rows_rejected:,} rejected; silver is at version {report.table_version}."
+    )
+    kept = [o for o in report.objects if not o.is_read]
+    for outcome in kept:
+        _tell(f"kept as it was: {outcome.key}: {outcome.error or outcome.state}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -116,12 +149,22 @@ def status() -> None:
     """What is landed, admitted, processed, rejected, late; and what the tables hold."""
     from datalake_assets.cli.status import source_status
 
-    lake = _lake(_settings())
-    sources = _table("dataset", "landed", "admitted", "processed", "failed", "records", "rejected", "late")
-    for s in source_status(lake):
-        counts = (s.landed, s.admitted, s.processed, s.failed, s.rows_in, s.rejected, s.late)
-        sources.add_row(s.dataset, *(f"{n:,}" for n in counts))
-    _out.print(sources)
+    settings = _settings()
+    lake = _lake(settings, writes=False)
+    if not has_lake(settings):
+        say(f"No lake in {visible(lake.layout.root)} yet; `datalake simulate` lands sample data.")
+        return
+    objects = ("landed", "admitted", "processed", "failed", "missing", "older contract")
+    records = ("records", "rejected", "late")
+    rows = [
+        (
+            s.dataset,
+            *map(_count, (s.landed, s.admitted, s.processed, s.failed, s.missing, s.older_contract)),
+            *map(_count, (s.rows_in, s.rejected, s.late)),
+        )
+        for s in source_status(lake)
+    ]
+    print_table([Column("dataset", is_text=True), *map(Column, (*objects, *records))], rows)
     _print_tables(lake)
 
 
@@ -134,10 +177,10 @@ def query(
     from datalake_assets.cli import sql as engine
 
     try:
-        rows = engine.query(_lake(_settings()), sql)
+        rows = engine.query(_lake(_settings(), writes=False), sql)
     except engine.QueryError as error:
         _fail(str(error))
-    _print_rows(rows, format_)
+    print_rows(rows, format_)
 
 
 @app.command()
@@ -146,15 +189,15 @@ def rejects(
     examples: Annotated[int, typer.Option(min=0, help="Examples of each reason.")] = 1,
 ) -> None:
     """What is in quarantine, by reason, with examples."""
-    lake = _lake(_settings())
+    lake = _lake(_settings(), writes=False)
     if dataset not in lake.datasets:
         _fail(f"no dataset {dataset!r}; there are {', '.join(lake.datasets)}")
     rejected = lake.quarantine(lake.datasets[dataset]).open().scan().collect()
     if rejected.is_empty():
-        _out.print(f"Nothing of {dataset} is in quarantine.")
+        say(f"Nothing of {visible(dataset)} is in quarantine.")
         return
     reason = pl.col("errors").list.first().str.extract(r"^([^:]*)", 1).alias("reason")
-    shown = _table("reason", "records", "example", "where")
+    shown: list[tuple[str, str, str, str]] = []
     groups = (
         rejected.with_columns(reason)
         .sort("reason", "source_filename", "row_number")
@@ -162,12 +205,20 @@ def rejects(
     )
     for (name,), rows in sorted(groups, key=lambda group: -group[1].height):
         for n, row in enumerate(rows.head(max(examples, 1)).iter_rows(named=True)):
-            first = (str(name), f"{rows.height:,}") if n == 0 else ("", "")
-            words = ("", "") if examples == 0 else (row["raw"][:200], f"{row['source_filename']}:{row['row_number']}")
-            shown.add_row(*first, *words)
-    _out.print(shown)
-    total = f"{rejected.height:,} records of {dataset} are in quarantine"
-    _out.print(f"{total}. Mend the contract or the source, then materialize the partitions again: that is the replay.")
+            first = (str(name), _count(rows.height)) if n == 0 else ("", "")
+            example = (
+                (_beginning(row["raw"]), f"{row['source_filename']}:{row['row_number']}") if examples else ("", "")
+            )
+            shown.append((*first, *example))
+    columns = [
+        Column("reason", is_text=True, folds=True),
+        Column("records"),
+        Column("example", is_text=True, folds=True),
+        Column("where", is_text=True, folds=True),
+    ]
+    print_table(columns, shown)
+    total = f"{rejected.height:,} records of {visible(dataset)} are in quarantine"
+    say(f"{total}. Mend the contract or the source, then materialize the partitions again: that is the replay.")
 
 
 def _run(settings: Settings, stop: "Stop") -> "Outcome":
@@ -194,6 +245,10 @@ def _run(settings: Settings, stop: "Stop") -> "Outcome":
             _fail(f"Dagster: {error}")
 
 
+def _tell(line: str) -> None:
+    _err.print(" ".join(line.split()), markup=False, highlight=False, soft_wrap=True)
+
+
 def _settings() -> Settings:
     try:
         return Settings()
@@ -204,77 +259,46 @@ def _settings() -> Settings:
         _fail("\n".join(faults))
 
 
-def _lake(settings: Settings) -> Lake:
+def _lake(settings: Settings, *, writes: bool = True) -> Lake:
+    _check_places(settings, writes=writes)
     try:
         return settings.lake()
     except DatasetError as error:
         _fail(str(error))
 
 
-def _fail(reason: str) -> NoReturn:
-    _err.print(reason, style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(2)
-
-
-def _progress() -> Progress:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=_err, transient=True)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    for name in columns:
-        words = name in {"dataset", "zone", "table", "reason", "example", "where"}
-        long = name in {"example", "where"}
-        table.add_column(name, justify="left" if words else "right", no_wrap=not long, overflow="fold")
-    return table
+def _check_places(settings: Settings, *, writes: bool) -> None:
+    try:
+        check_places(settings, writes=writes)
+    except UnusablePlaceError as error:
+        _fail(str(error))
 
 
 def _print_tables(lake: Lake) -> None:
     from datalake_assets.cli.status import table_status
 
-    shown = _table("zone", "table", "rows in", "rows out", "rejected")
+    rows: list[tuple[str, ...]] = []
     zone = ""
     for t in table_status(lake):
-        counts = ["-" if n is None else f"{n:,}" for n in (t.rows_in, t.rows, t.rejected)]
-        shown.add_row(t.zone if t.zone != zone else "", t.name, *counts)
+        counts = map(_count, (t.rows_in, t.rows, t.rejected))
+        rows.append((t.zone if t.zone != zone else "", t.name, *counts))
         zone = t.zone
-    _out.print(shown)
-    _out.print(
+    names = [Column("zone", is_text=True), Column("table", is_text=True)]
+    print_table([*names, *map(Column, ("rows in", "rows out", "rejected"))], rows)
+    say(
         "\nLook further: [bold]datalake query[/] 'SELECT * FROM gold.daily_summary'"
-        " · [bold]datalake rejects[/] web_events · [bold]make dev[/] for the UI",
-        highlight=False,
-        soft_wrap=True,
+        " · [bold]datalake rejects[/] web_events · [bold]make dev[/] for the UI"
     )
 
 
-def _print_rows(rows: pl.DataFrame, format_: Format) -> None:
-    if format_ is Format.CSV:
-        nested = [n for n, t in rows.schema.items() if t.is_nested()]
-        flat = rows.with_columns(
-            pl.struct(n).struct.json_encode().str.extract(r"^\{[^:]*:(.*)\}$", 1).alias(n) for n in nested
-        )
-        sys.stdout.write(flat.write_csv())
-    elif format_ is Format.JSON:
-        exact = rows.with_columns(pl.selectors.decimal().cast(pl.String))
-        sys.stdout.write(exact.write_json() + "\n")
-    else:
-        shown = _table(*rows.columns)
-        for row in rows.iter_rows():
-            shown.add_row(*("" if value is None else str(value) for value in row))
-        _out.print(shown)
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
 
 
-def main() -> None:
-    """Run the command."""
-    app()
+def _beginning(raw: str | bytes) -> str:
+    text = raw if isinstance(raw, str) else raw.decode(errors="backslashreplace")
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -32,16 +32,8 @@ def query(lake: Lake, statement: str) -> pl.DataFrame:
     if not _READS.match(statement):
         raise QueryError("only a SELECT (or WITH … SELECT) can be run here")
     known = tables(lake)
-    builder = QueryBuilder()
     try:
-        for schema in ("silver", "gold", "quarantine"):
-            builder.execute(f"CREATE SCHEMA {schema}").read_all()
-        for name, table in known.items():
-            if re.search(rf"\b{re.escape(name)}\b", statement, re.IGNORECASE):
-                handle = table.open().handle
-                if handle is not None:
-                    builder.register(name, handle)
-        return pl.DataFrame(builder.execute(statement).read_all())
+        return pl.DataFrame(_opened(known, statement).execute(statement).read_all())
     except DeltaError as error:
         missing = re.search(r"table '([\w.]+)' not found", str(error))
         if missing:
@@ -49,3 +41,22 @@ def query(lake: Lake, statement: str) -> pl.DataFrame:
             reason = "holds nothing yet; run `datalake run`" if name in known else "is no table of this lake"
             raise QueryError(f"{name} {reason}. Tables: {', '.join(sorted(known))}") from None
         raise QueryError(str(error)) from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise QueryError(f"a column can't be shown: {error}; cast it to text, or name it apart with AS") from None
+    except Exception as error:  # what goes wrong while it computes, such as a division by zero, has no type of its own
+        if type(error) is not Exception:
+            raise
+        raise QueryError(str(error)) from None
+
+
+def _opened(known: dict[str, Table], statement: str) -> QueryBuilder:
+    """DataFusion with the tables that a statement names."""
+    builder = QueryBuilder()
+    for schema in ("silver", "gold", "quarantine"):
+        builder.execute(f"CREATE SCHEMA {schema}").read_all()
+    for name, table in known.items():
+        if re.search(rf"\b{re.escape(name)}\b", statement, re.IGNORECASE):
+            handle = table.open().handle
+            if handle is not None:
+                builder.register(name, handle)
+    return builder

@@ -114,15 +114,17 @@ def landing_todos(lake: Lake, work: Mapping[str, LandingWork]) -> list[Todo]:
 
 
 def gold_todos(lake: Lake, work: Mapping[str, GoldWork], *, today: date) -> list[Todo]:
-    """What gold tables have to compute; dates outside the partitions belong to the first one or today's."""
-    tables = gold_tables(lake.datasets)
+    """What gold tables have to compute; dates outside the partitions belong to the first one or today's.
+
+    A table that is computed whole is due with the gold tables that it is made of: one run does both, in that order.
+    """
+    changing = {f"gold/{name}" for name, owed in work.items() if owed.dates}
     todos = []
-    for name, owed in sorted(work.items()):
-        table = tables[name]
+    for name, table in sorted(gold_tables(lake.datasets).items()):
+        owed = work.get(name, GoldWork())
         dates = (clamp_date(day, first=lake.first_event_date, today=today) for day in owed.dates)
-        partitions = (
-            frozenset(day.isoformat() for day in dates) if table.daily else frozenset({""} if owed.whole else ())
-        )
+        whole = {""} if owed.whole or not changing.isdisjoint(table.sources) else set()
+        partitions = frozenset(day.isoformat() for day in dates) if table.daily else frozenset(whole)
         if partitions:
             key = gold_key(table)
             every = DAY if table.daily else None

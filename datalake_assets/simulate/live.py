@@ -30,10 +30,10 @@ def follow(
 ) -> Landed:
     """Go on live with a simulated shop: land what happens from now on every few seconds, until `stop` is set.
 
-    `stop` is looked at every `seconds_per_flush`, and `progress` called with the tally so far after each
-    flush. A flush lands one web event and one order's change at least; customers change and devices are read
-    about every minute. The shop begins as the simulation left it; new ids and log positions are taken from
-    the clock, so that no session gives those of another.
+    `stop` is looked at all the time, and `progress` called with the tally so far after each flush, which is every
+    `seconds_per_flush`. A flush lands one web event and one order's change at least; customers change and devices
+    are read about every minute. The shop begins as the simulation left it; new ids and log positions are taken
+    from the clock, so that no session gives those of another.
 
     Raises `ValueError` when the simulation ends later than now: its last hours would hold more than it says.
     """
@@ -42,6 +42,8 @@ def follow(
         raise ValueError(f"the simulation ends at {simulation.end}, later than now; give it an earlier start")
     replication = Replication(simulation)
     for hour in simulation.landing_hours():
+        if stop.is_set():
+            return Landing(store).landed()
         replication.hour(hour)
     replication.shop.resume(since)
     landing = Landing(store)
@@ -50,6 +52,8 @@ def follow(
         if until <= since:
             continue
         for delivery in _flush(simulation, replication, since=since, until=until):
+            if stop.is_set():
+                break
             landing.put(delivery)
         since = until
         if progress:

@@ -6,6 +6,7 @@ Belongs here: the order of the producers, and the names the command line uses. W
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from threading import Event
 
 from obstore.store import ObjectStore
 
@@ -19,16 +20,24 @@ from datalake_assets.simulate.web import web_objects
 __all__ = ["Landed", "Simulation", "deliveries", "follow", "simulate"]
 
 
-def simulate(store: ObjectStore, simulation: Simulation, *, progress: Callable[[Landed], None] | None = None) -> Landed:
+def simulate(
+    store: ObjectStore,
+    simulation: Simulation,
+    *,
+    stop: Event | None = None,
+    progress: Callable[[Landed], None] | None = None,
+) -> Landed:
     """Land the simulation's hours in a store rooted at the bronze zone; gives what this run put there.
 
     An object that lies there already is left as it is: a second run changes nothing, and completes a first
-    one that was cut off. `progress` is called after each hour with the tally so far. Errors of the store are
-    raised as such.
+    one that was cut off. `stop` is looked at before each object, and `progress` called after each hour with the
+    tally so far. Errors of the store are raised as such.
     """
     landing = Landing(store)
     for hour in deliveries(simulation):
         for delivery in hour:
+            if stop and stop.is_set():
+                return landing.landed()
             landing.put(delivery)
         if progress:
             progress(landing.landed())

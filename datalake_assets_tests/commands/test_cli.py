@@ -1,6 +1,7 @@
 """The `datalake` command as people type it."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -16,10 +17,12 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
+import datalake_assets
 from datalake_assets.cli.app import app
 from datalake_assets_tests.sources import CLICKS, land, write_datasets
 
 _JAN_1 = 1_767_225_600
+PROJECT = str(Path(datalake_assets.__file__).parents[1])
 
 
 class Lake:
@@ -109,6 +112,9 @@ def test_query_joins_zones_and_reads_quarantine_and_ledger(filled: Lake) -> None
         ("SELEC 1", "only a SELECT"),
         ("DROP TABLE silver.clicks", "only a SELECT"),
         ("COPY (SELECT 1) TO 'x.csv'", "only a SELECT"),
+        ("SELECT 1 / (count(*) - count(*)) FROM silver.clicks", "Divide by zero"),
+        ("SELECT a.id, b.id FROM silver.clicks a JOIN silver.clicks b ON a.id = b.id", "name it apart with AS"),
+        ("SELECT interval '1 month'", "cast it to text"),
     ],
 )
 def test_a_wrong_query_says_what_is_wrong(filled: Lake, sql: str, words: str) -> None:
@@ -129,6 +135,20 @@ def test_rejects_are_summarised_with_examples(filled: Lake) -> None:
     assert '{"id": "x", "at": "soon"}' in result.stdout
     assert "1 records of clicks are in quarantine" in result.stdout
     assert "soon" not in filled.datalake("rejects", "clicks", "--examples", "0").stdout
+
+
+def test_rejects_of_records_that_look_like_markup_are_shown(lake: Lake) -> None:
+    """`[/x]` in a rejected record made `rejects` raise a MarkupError."""
+    hostile = '{"id": "[/x]\\u001b[31m", "at": "[red]"} \x1b[31m[/]'
+    land(lake.root / "bronze", "firehose/clicks", "2026/01/02/16", "one", [hostile])
+    lake.datalake("run")
+    result = lake.datalake("rejects", "clicks")
+    assert result.exit_code == 0, result.exception
+    assert "[/x]" in result.stdout
+    assert "\x1b" not in result.stdout
+    text = lake.datalake("query", "SELECT * FROM quarantine.clicks")
+    assert text.exit_code == 0
+    assert "\x1b" not in text.stdout
 
 
 def test_rejects_of_a_clean_or_unknown_dataset(lake: Lake) -> None:
@@ -165,17 +185,59 @@ def test_simulated_data_land_once(lake: Lake) -> None:
     assert "Landed 0 new objects" in again.stdout
 
 
-def test_live_data_land_in_the_current_hour_until_the_command_is_interrupted(lake: Lake) -> None:
-    program = [sys.executable, "-m", "datalake_assets.cli.app", "simulate", "--hours", "1", "--rate", "20", "--follow"]
-    environment = {"PATH": os.environ["PATH"], "DATALAKE_ROOT": str(lake.root)}
-    with subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_live_data_land_in_the_current_hour_until_the_command_is_stopped(lake: Lake, number: signal.Signals) -> None:
+    """A shell starts its background jobs with SIGINT ignored: there nothing but SIGKILL stopped live data."""
+    program = [sys.executable, "-m", "datalake_assets.cli", "simulate", "--hours", "1", "--rate", "20", "--follow"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": PROJECT, "DATALAKE_ROOT": str(lake.root)}
+    with subprocess.Popen(
+        program,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_ignore_interrupts,  # noqa: PLW1509 (what a shell does to a background job)
+    ) as process:
         today = datetime.now(UTC).strftime("%Y/%m/%d")
         while not list((lake.root / "bronze" / "firehose" / "web_events").glob(f"{today}/*/*.gz")):
-            assert process.poll() is None
+            assert process.poll() is None, process.communicate()
             time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 0, complaint.decode()
+        process.send_signal(number)
+        told, complaint = process.communicate(timeout=10)
+    assert process.returncode == 0, complaint
+    assert told.splitlines()[-1].startswith("Stopped: ")
+    half_written = [f for f in lake.root.rglob("*") if f.is_file() and (f.name.startswith((".", "_")) or "#" in f.name)]
+    assert half_written == []
+    for file in (lake.root / "bronze").rglob("*.gz"):
+        gzip.decompress(file.read_bytes())
+
+
+def test_simulated_hours_can_be_stopped_and_gone_on_with(lake: Lake) -> None:
+    program = [
+        sys.executable,
+        "-m",
+        "datalake_assets.cli",
+        "simulate",
+        "--hours",
+        "2000",
+        "--rate",
+        "60",
+        "--seed",
+        "3",
+    ]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": PROJECT, "DATALAKE_ROOT": str(lake.root)}
+    with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        while not list((lake.root / "bronze").rglob("*.gz")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        told, _ = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert told.splitlines()[-1].startswith("Stopped before all hours were landed")
 
 
 def test_a_wrong_setting_or_dataset_file_is_named(lake: Lake, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import dagster as dg
 import pytest
 
 from datalake_assets.cli.run import Outcome, run_to_the_end
-from datalake_assets.definitions import build_definitions
 from datalake_assets.settings import Settings
 from datalake_assets_tests.sources import CLICKS, write_datasets
 
@@ -34,4 +33,4 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def process(settings: Settings, instance: dg.DagsterInstance) -> Process:
-    return lambda: run_to_the_end(build_definitions(settings), instance, tell=lambda *_: None)
+    return lambda: run_to_the_end(settings, instance, tell=lambda *_: None)

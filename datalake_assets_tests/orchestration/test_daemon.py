@@ -1,4 +1,4 @@
-"""`dagster dev` as people use it: files land while it runs, gold changes; partitions are materialized, backfilled."""
+"""`datalake dev` and `dagster dev` as people use them: files land, gold changes; partitions are backfilled; they end."""
 
 import http.client
 import json
@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 
+from datalake_assets.cli.processes import of_deployment
+from datalake_assets.cli.run import run_to_the_end
+from datalake_assets.sensors.under_way import UNFINISHED
 from datalake_assets.settings import Settings
 from datalake_assets_tests.sources import land
 
@@ -35,7 +39,7 @@ class Dagster:
 
     def __init__(self, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
         self._port = port
-        self._process = process
+        self.process = process
         self._log = log
 
     def ask(self, query: str, **variables: Any) -> Any:
@@ -50,7 +54,7 @@ class Dagster:
     def wait_for(self, what: str, is_so: Callable[[], Any], *, seconds: float) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            assert self._process.poll() is None, self._log.read_text()
+            assert self.process.poll() is None, self._log.read_text()
             try:
                 if answer := is_so():
                     return answer
@@ -73,16 +77,16 @@ class Dagster:
 
 
 @contextmanager
-def _dagster_dev(environment: dict[str, str], folder: Path) -> Iterator[Dagster]:
+def _serving(environment: dict[str, str], folder: Path, *program: str) -> Iterator[Dagster]:
+    """A deployment, started as a script starts its background jobs: with the signals ignored."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = folder / "dagster-dev.log"
-    program = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
-    program += ["-m", "datalake_assets.definitions"]
+    started = ["sh", "-c", 'trap "" INT TERM; exec "$@"', "sh", sys.executable, *program]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            program,
+            [*started, "-h", "127.0.0.1", "-p", str(port)],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -93,12 +97,13 @@ def _dagster_dev(environment: dict[str, str], folder: Path) -> Iterator[Dagster]
     try:
         yield Dagster(port, process, log)
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
+
+
+_DATALAKE_DEV = ("-m", "datalake_assets.cli.app", "dev")
+_DAGSTER_DEV = ("-m", "dagster", "dev", "-m", "datalake_assets.definitions")
 
 
 @pytest.fixture
@@ -108,6 +113,7 @@ def environment(settings: Settings, tmp_path: Path) -> dict[str, str]:
     (home / "dagster.yaml").write_text((_PROJECT / "dagster.yaml").read_text())
     return {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(_PROJECT),
         "HOME": str(tmp_path),
         "DAGSTER_HOME": str(home),
         "DATALAKE_ROOT": settings.root,
@@ -129,7 +135,7 @@ def test_a_file_landed_while_dagster_runs_reaches_gold_without_a_click(
     settings: Settings, bronze: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     land(bronze, "firehose/clicks", "2026/01/01/00", "one", [{"id": "a", "at": 1_767_225_600}])
-    with _dagster_dev(environment, tmp_path) as dagster:
+    with _serving(environment, tmp_path, *_DATALAKE_DEV) as dagster:
         dagster.wait_for("loading", dagster.is_loaded, seconds=120)
         dagster.wait_for("the first day", lambda: _records(settings) == {"2026-01-01": 1}, seconds=120)
 
@@ -151,7 +157,50 @@ def test_a_file_landed_while_dagster_runs_reaches_gold_without_a_click(
         ended = dagster.wait_for("the backfill", state, seconds=120)
         assert [run["status"] for run in ended["runs"]] == ["SUCCESS"], "a range of hours is one run"
         assert dagster.materialized("silver", "clicks") == len(keys) + 1
-    assert _records(settings) == both
+        assert _records(settings) == both
+        _stops_and_leaves_nothing(dagster, bronze, Path(environment["DAGSTER_HOME"]))
+
+
+def _stops_and_leaves_nothing(dagster: Dagster, bronze: Path, home: Path) -> None:
+    """Stop it while a run is under way: nothing of it is alive ten seconds later, and no run unfinished."""
+    land(bronze, "firehose/clicks", "2026/01/05/00", "three", [{"id": "d", "at": 1_767_571_200}])
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        unfinished = dg.RunsFilter(statuses=UNFINISHED)
+        dagster.wait_for("a run", lambda: instance.get_runs_count(unfinished), seconds=60)
+        began = time.monotonic()
+        dagster.process.send_signal(signal.SIGTERM)
+        assert dagster.process.wait(20) == 128 + signal.SIGTERM
+        assert time.monotonic() - began < 10
+        assert of_deployment(str(home)) == []
+        assert instance.get_runs_count(unfinished) == 0
+        assert instance.event_log_storage.get_concurrency_run_ids() == set()
+
+
+def test_what_a_killed_dagster_dev_left_is_done_by_datalake_run(
+    settings: Settings, bronze: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Its runs stayed STARTED or QUEUED for ever: `datalake run` exited with 0 and nothing processed, or hung."""
+    land(bronze, "firehose/clicks", "2026/01/01/00", "one", [{"id": "a", "at": 1_767_225_600}])
+    with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+        unfinished = dg.RunsFilter(statuses=UNFINISHED)
+        with _serving(environment, tmp_path, *_DAGSTER_DEV) as dagster:
+            dagster.wait_for("a run", lambda: instance.get_runs_count(unfinished), seconds=120)
+        assert instance.get_runs_count(unfinished) > 0
+        assert run_to_the_end(settings, instance, tell=lambda *_: None).is_complete
+        assert instance.get_runs_count(unfinished) == 0
+    assert _records(settings) == {"2026-01-01": 1}
+
+
+def test_two_deployments_of_one_instance_are_refused(
+    settings: Settings, environment: dict[str, str], tmp_path: Path
+) -> None:
+    daemon = [sys.executable, "-c", "import time; time.sleep(60)", "-m", "dagster._daemon", "run"]
+    with subprocess.Popen(daemon, env=environment) as other:
+        program = [sys.executable, *_DATALAKE_DEV]
+        done = subprocess.run(program, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert f"Dagster is at work on {environment['DAGSTER_HOME']} already (processes {other.pid})" in done.stderr
+        other.kill()
 
 
 def test_one_partition_is_materialized_from_the_command_line(

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from datalake_assets.cli.run import run_to_the_end
-from datalake_assets.definitions import build_definitions
 from datalake_assets.settings import Settings
 from datalake_assets_tests.sources import land, write_datasets
 
@@ -61,7 +60,7 @@ columns:
 def _run(settings: Settings, home: Path) -> None:
     home.mkdir()
     with dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}}) as instance:
-        outcome = run_to_the_end(build_definitions(settings), instance, tell=lambda *_: None)
+        outcome = run_to_the_end(settings, instance, tell=lambda *_: None)
     assert outcome.failed == []
     assert outcome.succeeded > 0
 

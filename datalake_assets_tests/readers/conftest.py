@@ -14,8 +14,8 @@ from datalake_assets.lake.readers.changes import ChangeReader
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.outcome import ObjectOutcome
+from datalake_assets_tests.dms_files import DMS_COLUMNS, Row, parquet
 from datalake_assets_tests.readers.bronze import loading
-from datalake_assets_tests.replicated import DMS_COLUMNS, Row, parquet
 
 ARTICLES: dict[str, Any] = {
     "name": "articles",

@@ -84,8 +84,7 @@ def test_a_file_has_the_time_in_its_name_whatever_folder_it_lies_in(read: Reader
     """A file named for half a minute past midnight, in the folder of the day before, lost its changes to older ones."""
     found = read({f"2026/01/05/{name}": [article()], "2026/01/05/20260105-230000000.parquet": [article()]})
     assert found.values("_committed_at") == [COMMITTED, COMMITTED]
-    bare = {"timestamp_column": None, "order_by": []}
-    untimed = read({f"2026/01/05/{name}": [article()]}, **bare)
+    untimed = read({f"2026/01/05/{name}": [article()]}, timestamp_column=None, order_by=[])
     assert untimed.values("_committed_at") == [moment]
     earlier, later = sorted(found.values("_path"))
     assert ("230000000" in later) == (moment.day == 5)

@@ -10,14 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datalake_assets.lake.readers import changes
 from datalake_assets.lake.readers.batch import Limits
-from datalake_assets.lake.readers.json_columns import Columns
+from datalake_assets.lake.readers.json_columns import Columns, json_object
 from datalake_assets.lake.store.objects import MissingObjectError, SupersededObjectError, TooLargeObjectError
+from datalake_assets_tests.dms_files import DMS_COLUMNS, parquet
 from datalake_assets_tests.frames import arrow_type
 from datalake_assets_tests.readers.conftest import HOUR, Reader
 from datalake_assets_tests.readers.test_changes_read import article
-from datalake_assets_tests.replicated import DMS_COLUMNS, parquet
 
 GOOD = {HOUR: [article()]}
 MONEY = "Decimal(precision=38, scale=4)"
@@ -105,7 +104,7 @@ TRUNCATED = parquet([article(n) for n in range(100)], TYPES)
         (TRUNCATED[: len(TRUNCATED) // 2], "not readable as Parquet"),
         (TRUNCATED[:-1], "not readable as Parquet"),
         (TRUNCATED[:40] + b"\xff" * 200 + TRUNCATED[240:], "not readable as Parquet"),
-        (TooLargeObjectError("has 9 bytes, the limit is 8"), "has 9 bytes, the limit is 8"),
+        (TooLargeObjectError("a", size=9, limit=8), "9 bytes are more than the limit of 8 bytes"),
     ],
 )
 def test_a_file_that_can_never_be_read_fails_for_good_and_the_others_go_on(
@@ -125,8 +124,8 @@ def test_a_file_that_can_never_be_read_fails_for_good_and_the_others_go_on(
 @pytest.mark.parametrize(
     ("error", "state", "told"),
     [
-        (MissingObjectError("gone"), "missing", "gone"),
-        (SupersededObjectError("another etag"), "superseded", "another etag"),
+        (MissingObjectError("a"), "missing", "a: there is no such object"),
+        (SupersededObjectError("a", etag="2", size=9), "superseded", "a: other bytes lie there now (etag 2, 9 bytes)"),
         (PermissionError(13, "denied"), "failed", "PermissionError: [Errno 13] denied"),
         (MemoryError(), "failed", "MemoryError: no message"),
         (RuntimeError("odd\nmore"), "failed", "RuntimeError: odd"),
@@ -146,14 +145,13 @@ def test_a_file_that_may_be_read_later_leaves_no_reject(
 
 def test_a_file_that_makes_a_library_panic_fails_alone(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Rust panic is no `Exception`, so that it passed all guards and stopped the whole run."""
-    whole = changes.json_object
 
     def panics(columns: Columns) -> pl.Expr:
         if "poison" in columns:
             raise pl.exceptions.PanicException("index out of bounds")
-        return whole(columns)
+        return json_object(columns)
 
-    monkeypatch.setattr(changes, "json_object", panics)
+    monkeypatch.setattr("datalake_assets.lake.readers.changes.json_object", panics)
     found = read({"LOAD00000001.parquet": [article(poison="x")], **GOOD}, types={"poison": "string"})
     assert found.values("id") == [1]
     outcome = found.outcomes["LOAD00000001.parquet"]

@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 import jsonschema_rs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from obstore.store import MemoryStore
 
+from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.readers.events import EventReader
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.spec.types import LakeType
 from datalake_assets_tests.frames import rows_of
+from datalake_assets_tests.readers.bronze import loading
 from datalake_assets_tests.streams import AT, landed, stream
 
 NUMBER = {"type": "number"}
@@ -149,6 +150,8 @@ VALUES = [
         '" 2026-03-01T10:00:00Z"',
     ),
     *("[]", "[1, 2]", '[1,"a"]', "[1,2,3]", "[ ]", "{}", '{"a":1}', '{"a" : 1.0}', '{"a":"x","a":1}', '{"b":null}'),
+    *("9" * 4_400, f"-{'9' * 4_400}.0", f"[{'9' * 4_400}]", "[" * 199 + "]" * 199, "[" * 200 + "]" * 200),
+    *('{"a":' * 199 + "0" + "}" * 199, '{"a":' * 200 + "0" + "}" * 200),
     *('{"a":1,"b":2}', '{"a":{"b":[{}]}}', '{"a":1,}', "[1,]", "{a:1}", "'a'", "nul", "", '"\\ud800\\ud800"'),
 ]
 TIMES = {
@@ -199,7 +202,7 @@ def suitable(rule: str) -> list[str]:
 
     def suits(text: str) -> bool:
         try:
-            return validator.is_valid(json.loads(text, parse_constant=_no_number, parse_float=_double))
+            return validator.is_valid(_read(text))
         except ValueError:
             return False
 
@@ -251,10 +254,11 @@ def judged(dataset: EventStream, line: bytes, texts: Mapping[str, str] | None) -
     try:
         if "\\ud800" in line.decode():  # alone it is no character; json takes it all the same
             return None
-        document = json.loads(line.decode(), parse_constant=_no_number, parse_float=_double)
-        if not _is_valid(dataset, document):
+        document = _read(line.decode())
+        if _levels(document) > 200 or not _is_valid(dataset, document):
             return None
-        return _row(dataset, document, json.loads(line.decode(), parse_float=Decimal), texts or {})
+        exact = json.loads(line.decode(), parse_float=Decimal, parse_int=_exact_whole)
+        return _row(dataset, document, exact, texts or {})
     except (ValueError, ArithmeticError):
         return None
 
@@ -280,6 +284,25 @@ def _row(
     return row
 
 
+def _read(text: str) -> Any:
+    """A JSON value; Python reads no whole number of more than 4,300 digits, so such a one is the nearest double."""
+    return json.loads(text, parse_constant=_no_number, parse_float=_double, parse_int=_whole)
+
+
+def _whole(text: str) -> float:
+    return int(text) if len(text) < 4_300 else _double(text)
+
+
+def _exact_whole(text: str) -> int | Decimal:
+    return int(text) if len(text) < 4_300 else Decimal(text)
+
+
+def _levels(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(_levels, value.values() if isinstance(value, dict) else value), default=0)
+
+
 def _no_number(text: str) -> float:
     raise ValueError(text)
 
@@ -298,7 +321,8 @@ def _value(value: Any, exact: Any, raw: str | None, lake_type: LakeType) -> Any:
         case "json":
             held = raw
         case "double":
-            held = float(exact) if math.isfinite(float(exact)) else _no_number("too great")
+            number = float(exact if raw is None else raw)  # the text, as Python's reader has no -0
+            held = number if math.isfinite(number) else _no_number("too great")
         case "decimal":
             held = _decimal(exact, lake_type)
         case "date":
@@ -337,12 +361,12 @@ def _time(value: Any, unit: str | None) -> datetime:
 
 def read(dataset: EventStream, *objects: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The accepted and the rejected rows of some objects."""
-    store = MemoryStore()
-    for n, data in enumerate(objects):
-        store.put(f"{n}", data)
+    load = loading({f"{n}": data for n, data in enumerate(objects)})
     accepted: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
-    for batch in EventReader(dataset).batches(store, [landed(f"{n}", size=len(o)) for n, o in enumerate(objects)]):
+    for batch in EventReader(dataset, Limits()).batches(
+        load, [landed(f"{n}", size=len(o)) for n, o in enumerate(objects)]
+    ):
         accepted += rows_of(batch.accepted)
         rejected += rows_of(batch.rejected)
         assert sum(o.rows_in for o in batch.outcomes) == len(accepted) + len(rejected)
@@ -358,8 +382,6 @@ def _spelled(value: Any) -> Any:
     match value:
         case Decimal():
             return str(_WIDE.plus(value).normalize(_WIDE))
-        case float():
-            return value + 0.0
         case datetime():
             return value.astimezone(UTC).isoformat()
     return value

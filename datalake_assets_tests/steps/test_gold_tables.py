@@ -12,7 +12,8 @@ import pytest
 
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.store import delta
-from datalake_assets_tests.replicated import CUSTOMERS, ORDERS, ReplicatedLake, Row, change
+from datalake_assets_tests.dms_files import Row
+from datalake_assets_tests.replicated import CUSTOMERS, ORDERS, ReplicatedLake, change
 
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = [date(2026, 1, n) for n in range(1, 6)]

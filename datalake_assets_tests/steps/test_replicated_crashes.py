@@ -1,5 +1,6 @@
 """A step that dies after any of its commits, and is run again, ends as one that nothing disturbed."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from datalake_assets_tests.deaths import deaths
+from datalake_assets_tests.memory.lakes import DiedError, dying
 from datalake_assets_tests.replicated import ReplicatedLake, change
 
 TABLES = ("silver/orders", "silver/orders_history", "silver/orders_tombstones", "quarantine/orders")
@@ -22,6 +23,22 @@ GOLD = (
 LOAD = "LOAD00000001.parquet"
 NINE, TEN = "2026/01/05/09/20260105-091500000.parquet", "2026/01/05/10/20260105-101500000.parquet"
 Tables = dict[str, list[dict[str, Any]]]
+
+
+def deaths(
+    tmp_path: Path, waiting: ReplicatedLake, work: Callable[[ReplicatedLake], object]
+) -> Iterator[tuple[str, ReplicatedLake]]:
+    """A copy of the lake for each commit after which the work can die, dead by then.
+
+    Between two commits nothing changes that anybody sees, so these moments stand for all.
+    """
+    with dying(at=-1) as commits:
+        work(waiting.copy(tmp_path / "alive"))
+    for n, table in enumerate(list(commits)):
+        lake = waiting.copy(tmp_path / f"died-{n}")
+        with dying(at=n, after=True), pytest.raises(DiedError):
+            work(lake)
+        yield f"after commit {n}, {table}", lake
 
 
 def with_changes_waiting(root: Path) -> ReplicatedLake:
@@ -90,7 +107,7 @@ def test_a_step_that_dies_after_any_of_its_commits_is_made_good_by_the_next(
     tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     moments = []
-    for moment, lake in deaths(lambda name: undisturbed.waiting.copy(tmp_path / name), ReplicatedLake.refresh):
+    for moment, lake in deaths(tmp_path, undisturbed.waiting, ReplicatedLake.refresh):
         assert finish_silver(lake) == (undisturbed.silver, undisturbed.owed), moment
         moments.append(moment)
     written = {moment.split(", ")[1] for moment in moments}
@@ -98,7 +115,7 @@ def test_a_step_that_dies_after_any_of_its_commits_is_made_good_by_the_next(
 
 
 def test_a_step_that_dies_is_made_good_hour_by_hour_in_any_order(tmp_path: Path, undisturbed: Undisturbed) -> None:
-    for moment, lake in deaths(lambda name: undisturbed.waiting.copy(tmp_path / name), ReplicatedLake.refresh):
+    for moment, lake in deaths(tmp_path, undisturbed.waiting, ReplicatedLake.refresh):
         for partition in reversed(lake.waiting()):
             lake.refresh(partitions=[partition])
         assert finish_silver(lake) == (undisturbed.silver, undisturbed.owed), moment
@@ -107,7 +124,7 @@ def test_a_step_that_dies_is_made_good_hour_by_hour_in_any_order(tmp_path: Path,
 def test_gold_that_dies_after_any_commit_is_owed_still(tmp_path: Path, undisturbed: Undisturbed) -> None:
     done = undisturbed.waiting.copy(tmp_path / "done")
     finish_silver(done)
-    for moment, lake in deaths(lambda name: done.copy(tmp_path / name), ReplicatedLake.refresh_gold):
+    for moment, lake in deaths(tmp_path, done, ReplicatedLake.refresh_gold):
         lake.refresh_gold()
         assert not lake.owed()
         assert lake.tables(GOLD) == undisturbed.gold, moment
@@ -115,7 +132,7 @@ def test_gold_that_dies_after_any_commit_is_owed_still(tmp_path: Path, undisturb
 
 def test_between_tombstones_and_live_rows_a_deleted_row_is_gone_after_the_next_run(tmp_path: Path) -> None:
     waiting = with_changes_waiting(tmp_path / "waiting")
-    for _, lake in deaths(lambda name: waiting.copy(tmp_path / name), ReplicatedLake.refresh):
+    for _, lake in deaths(tmp_path, waiting, ReplicatedLake.refresh):
         if lake.rows("silver/orders_tombstones") and 2 in lake.silver():
             break
     else:

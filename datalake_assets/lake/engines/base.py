@@ -80,6 +80,13 @@ class Engine(Protocol):
         """
 
     def replace_rejects(
-        self, table: Table, rejected: Frame, outcomes: Sequence[ObjectOutcome], *, fresh: Collection[str]
-    ) -> None:
-        """Put the rejects of these objects in the place of those that their keys had."""
+        self,
+        table: Table,
+        rejected: Frame,
+        outcomes: Sequence[ObjectOutcome],
+        *,
+        fresh: Collection[str] = (),
+        fresh_at: int = -1,
+        keep_old: bool = False,
+    ) -> int:
+        """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""

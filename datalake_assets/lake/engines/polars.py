@@ -103,10 +103,18 @@ class PolarsEngine:
             seen.replace(frame, within={EVENT_DATE: sorted(dates)}, notes=notes)
 
     def replace_rejects(
-        self, table: Table, rejected: Frame, outcomes: Sequence[ObjectOutcome], *, fresh: Collection[str]
-    ) -> None:
-        """Put the rejects of these objects in the place of those that their keys had."""
-        quarantine.replace_rejects(table, _native(rejected).collect(), outcomes, fresh=fresh)
+        self,
+        table: Table,
+        rejected: Frame,
+        outcomes: Sequence[ObjectOutcome],
+        *,
+        fresh: Collection[str] = (),
+        fresh_at: int = -1,
+        keep_old: bool = False,
+    ) -> int:
+        """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""
+        frame = _native(rejected).collect()
+        return quarantine.replace_rejects(table, frame, outcomes, fresh=fresh, fresh_at=fresh_at, keep_old=keep_old)
 
 
 def _native(frame: Frame) -> pl.LazyFrame:

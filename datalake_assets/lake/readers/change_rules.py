@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from datalake_assets.lake.readers.columns import dtype_of, exactly, has_text
+from datalake_assets.lake.readers.columns import exactly, has_text
 from datalake_assets.lake.spec.columns import DELETE, INSERT, LOAD, OPERATION, UPDATE
 from datalake_assets.lake.spec.dataset import OPERATION_COLUMN, CdcTable
 from datalake_assets.lake.spec.types import LakeType
+from datalake_assets.lake.store.dtypes import dtype_of
 
 TIMESTAMP_TYPE = LakeType("timestamp")
 _OPERATIONS = (INSERT, UPDATE, DELETE, LOAD)

@@ -21,7 +21,7 @@ from datalake_assets.lake.readers.change_rules import (
     raw_name,
     typed_name,
 )
-from datalake_assets.lake.readers.columns import content_hash, dtype_of, exactly, has_text
+from datalake_assets.lake.readers.columns import content_hash, exactly, has_text
 from datalake_assets.lake.readers.dms_files import commit_time, open_parquet, order_path
 from datalake_assets.lake.readers.failures import UnreadableObjectError, failure_of
 from datalake_assets.lake.readers.json_columns import json_object
@@ -42,6 +42,7 @@ from datalake_assets.lake.spec.columns import (
     UNKNOWN,
 )
 from datalake_assets.lake.spec.dataset import OPERATION_COLUMN, CdcTable
+from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.landing import LandedObject, is_full_load
 from datalake_assets.lake.store.outcome import ObjectOutcome
 
@@ -77,11 +78,13 @@ class ChangeReader:
 
     def _batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         files: list[_File] = []
+        rows = 0
         for landed in objects:
             files.append(self._file(load, landed))
-            if sum(file.changes.height for file in files) >= _BATCH_ROWS:
+            rows += files[-1].changes.height
+            if rows >= _BATCH_ROWS:
                 yield self._batch(files)
-                files = []
+                files, rows = [], 0
         if files:
             yield self._batch(files)
 

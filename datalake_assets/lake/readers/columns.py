@@ -1,4 +1,4 @@
-"""What Polars makes of the lake's types: dtypes, exact conversions, and the hash of a row's values.
+"""What Polars makes of values: exact conversions to the lake's types, and the hash of a row's values.
 
 Every conversion here is exact or leaves a null where there was a value, and the caller takes such a row for a reject.
 """
@@ -11,34 +11,14 @@ import polars as pl
 import polars_hash  # noqa: F401  (registers the `chash` namespace)
 
 from datalake_assets.lake.spec.types import LakeType
+from datalake_assets.lake.store.dtypes import dtype_of
 
-_DTYPES: dict[str, pl.DataType] = {
-    "boolean": pl.Boolean(),
-    "int8": pl.Int8(),
-    "int16": pl.Int16(),
-    "int32": pl.Int32(),
-    "int64": pl.Int64(),
-    "float": pl.Float32(),
-    "double": pl.Float64(),
-    "string": pl.String(),
-    "json": pl.String(),
-    "binary": pl.Binary(),
-    "date": pl.Date(),
-    "timestamp": pl.Datetime("us", "UTC"),
-}
 _DMS_TIMESTAMP = "%Y-%m-%d %H:%M:%S%.f"
 _ISO_8601 = "%+"
 _ISO_8601_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"
 _DATE_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _FIRST_TIME = datetime(1, 1, 1, tzinfo=UTC)
 _LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
-
-
-def dtype_of(lake_type: LakeType) -> pl.DataType:
-    """The Polars dtype of a lake type."""
-    if lake_type.name == "decimal":
-        return pl.Decimal(lake_type.precision, lake_type.scale)
-    return _DTYPES[lake_type.name]
 
 
 def timestamp_of_text(text: pl.Expr) -> pl.Expr:

@@ -39,7 +39,7 @@ class Records:
     """Records of one object.
 
     `accepted` holds a struct for each, with the fields `f0`, `f1`, … in the order of the dataset's columns;
-    `row_numbers` are their lines. Values are carriers: `str`, `int`, `float`, `bool`, `None`, or `msgspec.Raw` where
+    `row_numbers` are their lines. Their values are raw: `str`, `int`, `float`, `bool`, `None`, or `msgspec.Raw` where
     the column keeps JSON text or an exact number. `unknown` holds the JSON text of what the contract does not declare,
     by the position (from 0) of the accepted record that has it.
     """
@@ -185,25 +185,25 @@ class Contract:
         return self.judge(line)
 
     def _plain(self, name: str, value: Any, text: msgspec.Raw | None) -> Any:
-        """A valid value in the plainest form of its carrier.
+        """A valid value in the plainest form of its raw type.
 
         Raises `ValueError` when its column can't hold it.
         """
         if value is None or text is None:
             return None
-        lake_type, carrier = self.fields.types[name], self.fields.carrier(name)
+        lake_type, raw_type = self.fields.types[name], self.fields.raw_type(name)
         bounds = self.fields.time_range(name)
         if bounds and not bounds[0] <= value <= bounds[1]:
             raise ValueError(f"{shown(value)} is no time of the years 1 to 9999")
         plain: Any = value
         if lake_type.name == "decimal":
-            plain = plain_decimal(value if carrier is str else bytes(text).decode(), lake_type)
-            return msgspec.Raw(plain.encode()) if carrier is msgspec.Raw else plain
-        if carrier is msgspec.Raw:
+            plain = plain_decimal(value if raw_type is str else bytes(text).decode(), lake_type)
+            return msgspec.Raw(plain.encode()) if raw_type is msgspec.Raw else plain
+        if raw_type is msgspec.Raw:
             return text
-        if carrier is int:
+        if raw_type is int:
             return whole_number(value if isinstance(value, int) else bytes(text).decode(), lake_type)
-        if carrier is float:
+        if raw_type is float:
             return finite_double(bytes(text).decode())
         if lake_type.name == "date":
             plain = date.fromisoformat(value).isoformat()

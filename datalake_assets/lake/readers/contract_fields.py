@@ -27,7 +27,7 @@ _BY_MSGSPEC = {
     "boolean": {},
 }
 _FIRST_CHARACTERS = {"object": "{", "array": "[", "string": '"', "number": "-0123456789", "boolean": "tf", "null": "n"}
-_CARRIERS: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
+_RAW_TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _EPOCH_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 
@@ -55,10 +55,10 @@ class ContractFields:
         }
         self.types: dict[str, LakeType] = {name: c.lake_type for name, c in dataset.columns.items()}
         self.needed = frozenset({dataset.event_time.column, *dataset.key})
-        self._carriers = {name: self._carrier_of(name) for name in self.types}
+        self._raw_types = {name: self._raw_type_of(name) for name in self.types}
         self.text_checks: dict[str, TextCheck] = {n: c for n in self.types if (c := self._text_check(n))}
         self._value_rules = {n: r for n in self.types if n not in self.text_checks and (r := self._rule_on_values(n))}
-        doubles = (n for n in self.types if self.carrier(n) is float)
+        doubles = (n for n in self.types if self.raw_type(n) is float)
         self.ruled_doubles = tuple(n for n in doubles if self._rule(n).keys() - {"type"})
         self.need_whole_record = self._needs_whole_record()
 
@@ -68,7 +68,7 @@ class ContractFields:
         return [self._field(n, name) for n, name in enumerate(self.types)]
 
     def doubtful_values(self, name: str, values: Iterable[Any]) -> list[Any]:
-        """Those of a column's distinct values (carriers; JSON text as `str`) that break a rule msgspec can't keep."""
+        """Those of a column's distinct raw values (JSON text as `str`) that break a rule msgspec can't keep."""
         rule, is_text = self._value_rules[name], self.is_text(name)
         return [v for v in values if v is not None and not _keeps(rule, v, is_text=is_text)]
 
@@ -78,36 +78,36 @@ class ContractFields:
         return tuple(self._value_rules)
 
     def is_text(self, name: str) -> bool:
-        """Whether a column's carrier is the JSON text of its value."""
-        return self.carrier(name) is msgspec.Raw
+        """Whether a column's raw form is the JSON text of its value."""
+        return self.raw_type(name) is msgspec.Raw
 
-    def carrier(self, name: str) -> type:
+    def raw_type(self, name: str) -> type:
         """The Python type in which a column's values come: `str`, `int`, `float`, `bool`, or `msgspec.Raw`."""
-        return self._carriers[name]
+        return self._raw_types[name]
 
-    def _carrier_of(self, name: str) -> type:
+    def _raw_type_of(self, name: str) -> type:
         scalar = json_property_types(self._rules[name]) - {"null"}
         if (self.types[name].name in {"json", "decimal"} and scalar != {"string"}) or len(scalar) != 1:
             return msgspec.Raw
-        return _CARRIERS.get(next(iter(scalar)), msgspec.Raw)
+        return _RAW_TYPES.get(next(iter(scalar)), msgspec.Raw)
 
     def _field(self, n: int, name: str) -> tuple[str, Any] | tuple[str, Any, None]:
         """The struct's field of a column: absent is None, and null is refused where the contract refuses it."""
-        carrier: Any = self.carrier(name)
+        raw_type: Any = self.raw_type(name)
         rule = self._rules[name]
         json_types = json_property_types(rule)
         meta: dict[str, Any] = {}
-        if carrier is not msgspec.Raw:
+        if raw_type is not msgspec.Raw:
             known = _BY_MSGSPEC[next(iter(json_types - {"null"}))]
             meta = {ours: rule[theirs] for theirs, ours in known.items() if theirs in rule}
         limits = [bounds for bounds in (self.types[name].integer_range, self.time_range(name)) if bounds]
-        if carrier is int:
+        if raw_type is int:
             least = max([lower for lower, _ in limits] + ([math.ceil(meta["ge"])] if "ge" in meta else []))
             most = min([upper for _, upper in limits] + ([math.floor(meta["le"])] if "le" in meta else []))
             meta = {"ge": min(least, INT64[1]), "le": max(most, INT64[0])}
-        annotated = Annotated[carrier, msgspec.Meta(**meta)] if meta else carrier
+        annotated = Annotated[raw_type, msgspec.Meta(**meta)] if meta else raw_type
         required = name in self.needed
-        if "null" in json_types and not required and carrier is not msgspec.Raw and self._null_is_valid(name):
+        if "null" in json_types and not required and raw_type is not msgspec.Raw and self._null_is_valid(name):
             annotated |= None
         if required or name in self._contract.get("required", ()):
             return f"f{n}", annotated

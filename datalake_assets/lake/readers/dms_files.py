@@ -4,19 +4,16 @@ Belongs here: one file, as it is. What its rows mean under a dataset's declarati
 """
 
 import io
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datalake_assets.lake.readers.failures import UnreadableObjectError
+from datalake_assets.lake.store.key_times import FIRST, named_time
 from datalake_assets.lake.store.landing import landing_time
 
-_NAME_TIME = re.compile(r"^(?:.*[-_])?(?P<second>\d{8}-\d{6})(?P<fraction>\d{3,4})\b", re.ASCII)  # yyyymmdd-hhmmssfff
-_FIRST_YEAR, _LAST_YEAR = 1970, 2199  # as in folders: what is outside is no date
-_UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 _BYTES_OF_A_VALUE = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 _BYTES_OF_A_LENGTH = 4
 
@@ -47,28 +44,14 @@ def open_parquet(data: bytes, *, limit: int) -> pl.DataFrame:
         raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None
 
 
-def file_time(path: str) -> datetime | None:
-    """When DMS made a file (UTC), as its name `yyyymmdd-hhmmssfff` tells; None for any other name."""
-    match = _NAME_TIME.search(path.rpartition("/")[2])
-    if match is None:
-        return None
-    try:
-        moment = datetime.strptime(match["second"], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        return None
-    return moment.replace(microsecond=int(match["fraction"].ljust(6, "0")))
-
-
 def commit_time(path: str, last_modified: datetime) -> datetime:
     """The commit time of rows that tell none: that of their file, whatever folder it lies in."""
-    return file_time(path) or landing_time(path, last_modified)
+    return named_time(path) or landing_time(path, last_modified)
 
 
 def order_path(path: str) -> str:
     """A file's place among the files of its table, as text that sorts: its time first, then its path."""
-    moment = file_time(path) or landing_time(path, _UNDATED)
+    moment = named_time(path) or landing_time(path, FIRST)
     return f"{moment:%Y%m%d%H%M%S%f}/{path}"
 
 

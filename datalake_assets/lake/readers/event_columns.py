@@ -10,25 +10,26 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from datalake_assets.lake.readers.columns import dtype_of, of_text, timestamp_of_text
+from datalake_assets.lake.readers.columns import of_text, timestamp_of_text
 from datalake_assets.lake.readers.contract import Records
 from datalake_assets.lake.readers.contract_fields import EXACT_IN_DOUBLES, ContractFields
 from datalake_assets.lake.readers.json_values import DEEPEST, json_value, levels, plain_timestamp
 from datalake_assets.lake.spec.columns import EVENT_TIME, UNKNOWN
 from datalake_assets.lake.spec.parts import EventTime
+from datalake_assets.lake.store.dtypes import dtype_of
 
 _TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _LOT = 1_024
 _MINUS_ZERO = r":\s*-0\s*[,}]"
 _OPENING = r"[\[{]"
-_CARRIER_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
+_RAW_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
 
 
 LINE = "_line"
 """The record's line, while its columns are made."""
 
 
-class Carriers:
+class RawColumns:
     """The values of parsed records, in columns.
 
     They are taken out of the records lot by lot, while these are in the processor's cache.
@@ -38,7 +39,7 @@ class Carriers:
         """Begin with no records."""
         self._values = {name: attrgetter(f"f{n}") for n, name in enumerate(fields.types)}
         self._texts: dict[str, list[bytes]] = {n: [] for n in fields.types if fields.is_text(n)}
-        self._dtypes = {n: _CARRIER_DTYPES.get(fields.carrier(n), pl.String()) for n in fields.types}
+        self._dtypes = {n: _RAW_DTYPES.get(fields.raw_type(n), pl.String()) for n in fields.types}
         self._series: dict[str, list[pl.Series]] = {n: [pl.Series(n, dtype=t)] for n, t in self._dtypes.items()}
         self._unknown: dict[int, str] = {}
         self._waiting: list[Any] = []
@@ -85,19 +86,19 @@ class EventColumns:
         self._event_time = event_time
         self._typed = {name: self._typed_column(name) for name in fields.types}
 
-    def carriers(self) -> "Carriers":
+    def raw_columns(self) -> "RawColumns":
         """A place for the values of parsed records."""
-        return Carriers(self._fields)
+        return RawColumns(self._fields)
 
-    def typed(self, carriers: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
-        """The carriers in the columns' types, with `_event_time`, and the rows that the authority must judge.
+    def typed(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
+        """The raw columns in their declared types, with `_event_time`, and the rows that the authority must judge.
 
-        `carriers` has the records' lines too, in `_line`, and other columns that are passed on.
+        `raw` has the records' lines too, in `_line`, and other columns that are passed on.
         A row that it accepts comes again, with its values in their plainest form.
         """
-        typed = carriers.select(*self._typed.values(), pl.exclude(*self._typed))
+        typed = raw.select(*self._typed.values(), pl.exclude(*self._typed))
         typed = typed.with_columns(self._event_time_column().alias(EVENT_TIME))
-        return typed, self._doubtful(carriers, typed)
+        return typed, self._doubtful(raw, typed)
 
     def with_odd_times(self, typed: pl.DataFrame) -> pl.DataFrame:
         """Event times in forms of ISO 8601 that Polars does not read, such as those without an offset."""
@@ -108,11 +109,11 @@ class EventColumns:
         return typed.with_columns(pl.col(EVENT_TIME).fill_null(times))
 
     def _typed_column(self, name: str) -> pl.Expr:
-        lake_type, carrier = self._fields.types[name], self._fields.carrier(name)
+        lake_type, raw_type = self._fields.types[name], self._fields.raw_type(name)
         value = pl.col(name)
-        if carrier is msgspec.Raw and lake_type.name == "json":
+        if raw_type is msgspec.Raw and lake_type.name == "json":
             value = pl.when(value != "null").then(value)
-        if carrier is msgspec.Raw or carrier is str:
+        if raw_type is msgspec.Raw or raw_type is str:
             return of_text(value, lake_type).alias(name)
         return value.cast(dtype_of(lake_type)).alias(name)
 
@@ -126,11 +127,11 @@ class EventColumns:
         factor = 1_000_000 // _TICKS_PER_SECOND[unit]
         first, last = self._fields.time_range(column) or (0, 0)
         ticks = pl.when(value.is_between(first, last)).then(value) * factor
-        if self._fields.carrier(column) is float:
+        if self._fields.raw_type(column) is float:
             ticks = ticks.round().cast(pl.Int64, strict=False)
         return ticks.cast(pl.Datetime("us", "UTC"))
 
-    def _doubtful(self, carriers: pl.DataFrame, typed: pl.DataFrame) -> list[int]:
+    def _doubtful(self, raw: pl.DataFrame, typed: pl.DataFrame) -> list[int]:
         fields = self._fields
         checks = [pl.lit(typed[EVENT_TIME].is_null())]
         checks.extend(pl.lit(typed[name].is_null()) for name in fields.needed if fields.is_text(name))
@@ -149,17 +150,17 @@ class EventColumns:
                     checks.append((number.abs() >= EXACT_IN_DOUBLES) | (number.is_null() & (value != "null")))
             rows: list[int] = []
             if fields.is_text(name):
-                rows = _too_deep(carriers[name])
-            elif fields.carrier(name) is float:
-                rows = _minus_zeros(carriers[name], lines=carriers[LINE])
+                rows = _too_deep(raw[name])
+            elif fields.raw_type(name) is float:
+                rows = _minus_zeros(raw[name], lines=raw[LINE])
             if rows:
                 checks.append(pl.int_range(pl.len()).is_in(rows))
         for name in fields.columns_with_value_rules:
-            bad = fields.doubtful_values(name, carriers[name].unique().to_list())
+            bad = fields.doubtful_values(name, raw[name].unique().to_list())
             if bad:
                 checks.append(pl.col(name).is_in(bad))
         faulty = pl.any_horizontal(c.fill_null(value=False) for c in checks)
-        return carriers.select(pl.arg_where(faulty)).to_series().to_list()
+        return raw.select(pl.arg_where(faulty)).to_series().to_list()
 
 
 def _too_deep(texts: pl.Series) -> list[int]:

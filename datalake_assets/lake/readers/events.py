@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 
 import narwhals as nw
 import polars as pl
@@ -87,11 +87,13 @@ class EventReader:
     def _together(self, loaded: Iterable[EventObject]) -> Iterator[list[EventObject]]:
         """Objects of about 8 MiB of text together."""
         objects: list[EventObject] = []
+        size = 0
         for item in loaded:
             objects.append(item)
-            if sum(o.size for o in objects) >= _PIECE_BYTES:
+            size += item.size
+            if size >= _PIECE_BYTES:
                 yield objects
-                objects = []
+                objects, size = [], 0
         if objects:
             yield objects
 
@@ -104,13 +106,13 @@ class EventReader:
 
     def _values(self, objects: Sequence[EventObject]) -> pl.DataFrame:
         """The values of the objects' records, as parsed; rejects are noted with their object."""
-        carriers = self._columns.carriers()
+        raw = self._columns.raw_columns()
         for item in objects:
             for records in self._contract.parse(item.lines):
                 item.row_numbers.extend(records.row_numbers)
                 item.rejected.extend(records.rejected)
-                carriers.add(records)
-        return carriers.frame()
+                raw.add(records)
+        return raw.frame()
 
     def _pieces(self, parsed: _Parsed) -> Iterator[_Piece]:
         """The objects as one piece; where something in them can't be read, as one piece for each."""
@@ -138,7 +140,7 @@ class EventReader:
 
     def _typed(self, objects: list[EventObject], values: pl.DataFrame) -> _Piece:
         """The records typed and hashed, without those that the authority rejects."""
-        origins = _origins((item.lines, item.row_numbers) for item in objects)
+        origins = _origins([(item.lines, item.row_numbers) for item in objects])
         frame, doubtful = self._columns.typed(values.hstack(origins))
         if doubtful:
             judged, _ = self._columns.typed(self._judged(objects, doubtful))
@@ -163,7 +165,7 @@ class EventReader:
     def _judged(self, objects: Sequence[EventObject], positions: Sequence[int]) -> pl.DataFrame:
         """The records of a piece that the authority accepts after all; its rejects are noted with their object."""
         ends = list(accumulate(len(item.row_numbers) for item in objects))
-        carriers = self._columns.carriers()
+        raw = self._columns.raw_columns()
         origins: list[tuple[list[bytes], list[int]]] = [(item.lines, []) for item in objects]
         for n, own in groupby(positions, key=lambda position: bisect_right(ends, position)):
             item = objects[n]
@@ -171,8 +173,8 @@ class EventReader:
             judged = self._contract.judge_lines(item.lines, [item.row_numbers[p - begin] for p in own])
             origins[n][1].extend(judged.row_numbers)
             item.rejected = sorted([*item.rejected, *judged.rejected], key=lambda reject: reject.row_number)
-            carriers.add(judged)
-        return carriers.frame().hstack(_origins(origins))
+            raw.add(judged)
+        return raw.frame().hstack(_origins(origins))
 
     def _batches(self, pieces: Iterator[_Piece]) -> Iterator[Batch]:
         waiting: list[_Piece] = []
@@ -204,16 +206,18 @@ class EventReader:
         )
 
 
-def _origins(parts: Iterable[tuple[Sequence[bytes], Sequence[int]]]) -> pl.DataFrame:
+def _origins(parts: Sequence[tuple[Sequence[bytes], Sequence[int]]]) -> pl.DataFrame:
     """Where records come from: the number (from 0) of their object, their line's number (from 1), and the line.
 
     A part is an object's lines and the numbers of those that are records.
     """
-    origins = [pl.DataFrame(schema={_OBJECT: pl.UInt32, ROW_NUMBER: pl.Int64, LINE: pl.String})]
-    for n, (lines, numbers) in enumerate(parts):
-        own = pl.Series(LINE, [lines[number - 1] for number in numbers], dtype=pl.Binary).cast(pl.String)
-        row_numbers = pl.Series(ROW_NUMBER, numbers, dtype=pl.Int64)
-        origins.append(
-            pl.DataFrame([pl.repeat(n, len(own), dtype=pl.UInt32, eager=True).alias(_OBJECT), row_numbers, own])
-        )
-    return pl.concat(origins, rechunk=True)
+    records = [lines[number - 1] for lines, numbers in parts for number in numbers]
+    heights = pl.DataFrame({"height": [len(numbers) for _, numbers in parts]}, {"height": pl.UInt32})
+    parents = heights.with_row_index("n").filter(pl.col("height") > 0).select(pl.col("n").repeat_by("height").explode())
+    return pl.DataFrame(
+        [
+            parents["n"].alias(_OBJECT),
+            pl.Series(ROW_NUMBER, list(chain.from_iterable(numbers for _, numbers in parts)), dtype=pl.Int64),
+            pl.Series(LINE, records, dtype=pl.Binary).cast(pl.String),
+        ]
+    )

@@ -56,11 +56,11 @@ def failure_of(error: BaseException) -> Failure:
     """
     match error:
         case MissingObjectError():
-            return Failure("missing", _text(error) or "the object is not there; it is looked for again")
+            return Failure("missing", _text(error))
         case SupersededObjectError():
-            return Failure("superseded", _text(error) or "other bytes lie under the object's key by now")
+            return Failure("superseded", _text(error))
         case UnreadableObjectError() | TooLargeObjectError():
-            return Failure("failed", _text(error) or "the object is too large", final=True)
+            return Failure("failed", _text(error), final=True)
         case _ if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             return Failure("failed", f"{type(error).__name__}: {_text(error) or 'no message'}")
     raise error

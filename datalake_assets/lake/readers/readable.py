@@ -13,11 +13,11 @@ from deltalake import Schema
 
 from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.readers.changes import ChangeReader
-from datalake_assets.lake.readers.columns import dtype_of
 from datalake_assets.lake.readers.events import EventReader
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.types import json_property_types
+from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.landing import LandedObject, partition_key
 
 _LANDED_AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -22,11 +22,7 @@ def unpack(data: bytes, *, limit: int) -> bytes:
     if data[:2] == _GZIP:
         text = _single_member(data, limit=limit)
         data = _members(data, limit=limit) if text is None else text
-    if len(data) > limit:
-        raise UnreadableObjectError(
-            f"unpacks to more than {limit:,} bytes; land it in smaller objects, or raise the limit of bytes per object "
-            "and process it again"
-        )
+    _check(len(data), limit=limit)
     return data.removeprefix(_BYTE_ORDER_MARK)
 
 
@@ -44,14 +40,23 @@ def _single_member(data: bytes, *, limit: int) -> bytes | None:
 
 
 def _members(data: bytes, *, limit: int) -> bytes:
-    """The text of all members, or a little more than `limit` bytes of it."""
+    """The text of all members, one after the other."""
     pieces: list[bytes] = []
     size = 0
     try:
         with igzip.IGzipFile(fileobj=io.BytesIO(data)) as file:
-            while size <= limit and (piece := file.read(min(_PIECE, limit + 1 - size))):
+            while piece := file.read(min(_PIECE, limit + 1 - size)):
                 pieces.append(piece)
                 size += len(piece)
+                _check(size, limit=limit)
     except (isal_zlib.error, EOFError, gzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub errs
         raise UnreadableObjectError(f"gzip: {error}; land the object again") from None
     return b"".join(pieces)
+
+
+def _check(size: int, *, limit: int) -> None:
+    if size > limit:
+        raise UnreadableObjectError(
+            f"unpacks to more than {limit:,} bytes; land it in smaller objects, or raise the limit of bytes per object "
+            "and process it again"
+        )

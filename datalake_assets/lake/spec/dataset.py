@@ -4,8 +4,6 @@ Belongs here: the model and the rules that one dataset keeps by itself. Reading 
 datasets, are in `dataset_files.py`.
 """
 
-import difflib
-from collections.abc import Collection
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -14,91 +12,19 @@ from datalake_assets.lake.spec.column_names import check_column_name
 from datalake_assets.lake.spec.columns import ADDED_COLUMNS, HISTORY_COLUMNS
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.json_schema import LAKE_TYPE, checked, without_annotations
-from datalake_assets.lake.spec.parts import Column, EventTime, Landing, OnDrift, Part
-from datalake_assets.lake.spec.shape import canonical, fingerprint
+from datalake_assets.lake.spec.parts import Column, EventTime, OnDrift
+from datalake_assets.lake.spec.source import Source, remedy
 from datalake_assets.lake.spec.types import TypeNameError, json_property_types, type_of_json_property
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 OPERATION_COLUMN = "Op"
 _NUMBERS = frozenset({"int8", "int16", "int32", "int64", "float", "double", "decimal"})
-
-
-class _Source(Part):
-    name: Name
-    description: Annotated[str, Field(min_length=1)]
-    owner: Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+)$")]
-    landing: Landing
-    key: tuple[str, ...] = ()
-    _columns_at: ClassVar[tuple[str, ...]] = ()
-    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
-    min_records: Annotated[int, Field(ge=1)] = 20
-
-    @property
-    def contract(self) -> str:
-        """A short hash of all that decides how a record is read.
-
-        What only describes, owners and thresholds have no part in it, nor has the order of keys in the file.
-        """
-        return fingerprint(canonical(self._reading))
-
-    @property
-    def shape_text(self) -> str:
-        """What decides the form of the dataset's tables, as JSON text that `shape_difference` compares."""
-        return canonical(self._shape)
-
-    @property
-    def shape(self) -> str:
-        """A short hash of `shape_text`: tables of another shape must be built anew."""
-        return fingerprint(self.shape_text)
-
-    @property
-    def _reading(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    @property
-    def _shape(self) -> dict[str, Any]:
-        raise NotImplementedError
-
-    @property
-    def _taken_columns(self) -> frozenset[str]:
-        """The names that the lake gives to columns of its own beside the declared ones."""
-        return ADDED_COLUMNS
-
-    def _check_columns(self, declared: dict[str, Column], event_time: EventTime | None) -> None:
-        folded = [name.lower() for name in declared]
-        for name in declared:
-            check_column_name(name, at=(*self._columns_at, name), taken=self._taken_columns)
-            if folded.count(name.lower()) > 1:
-                raise FaultError(
-                    f"column {name!r} is declared twice (case does not tell columns apart); rename one",
-                    at=(*self._columns_at, name),
-                )
-        for n, name in enumerate(self.key):
-            if name not in declared:
-                raise FaultError(
-                    f"key column {name!r} is not declared; {_remedy(name, declared, 'take it out of `key`')}",
-                    at=("key", str(n)),
-                )
-            if name in self.key[:n]:
-                raise FaultError(f"key column {name!r} stands twice; keep one", at=("key", str(n)))
-        if event_time and event_time.column not in declared:
-            raise FaultError(
-                f"event_time column {event_time.column!r} is not declared; "
-                f"{_remedy(event_time.column, declared, 'name one that is')}",
-                at=("event_time", "column"),
-            )
 
 
 def _types(columns: dict[str, Column]) -> dict[str, str]:
     return {name: column.type for name, column in columns.items()}
 
 
-def _remedy(name: str, declared: Collection[str], otherwise: str) -> str:
-    near = difflib.get_close_matches(name, declared, n=1, cutoff=0.75)
-    return f"did you mean {near[0]!r}?" if near else f"declare it, or {otherwise}"
-
-
-class EventStream(_Source):
+class EventStream(Source):
     """Events that Firehose or the ingest API land as JSON, under a contract in JSON Schema."""
 
     kind: Literal["event_stream"]
@@ -125,7 +51,7 @@ class EventStream(_Source):
                 at = ("schema", "properties", name, LAKE_TYPE)
                 raise FaultError(f"column {name!r}: {error}", at=at) from None
         columns = self.columns
-        self._check_columns(columns, self.event_time)
+        self.check_columns(columns, self.event_time)
         if self.event_time.unit is None:
             raise FaultError("event_time needs a `unit`: s, ms, us or iso8601", at=("event_time",))
         text = self.event_time.unit == "iso8601"
@@ -140,7 +66,7 @@ class EventStream(_Source):
         if self.event_type is not None and self.event_type not in columns:
             raise FaultError(
                 f"event_type column {self.event_type!r} is not declared; "
-                f"{_remedy(self.event_type, columns, 'name one that is')}",
+                f"{remedy(self.event_type, columns, 'name one that is')}",
                 at=("event_type",),
             )
         return self
@@ -180,7 +106,7 @@ class EventStream(_Source):
         return self.event_type or next((n for n in usual if self.columns[n].type == "string"), None)
 
 
-class CdcTable(_Source):
+class CdcTable(Source):
     """A table that DMS replicates: a full load, then changes."""
 
     kind: Literal["cdc_table"]
@@ -199,7 +125,7 @@ class CdcTable(_Source):
 
     @model_validator(mode="after")
     def _consistent(self) -> "CdcTable":
-        self._check_columns(self.columns, self.event_time)
+        self.check_columns(self.columns, self.event_time)
         if OPERATION_COLUMN in self.columns:
             raise FaultError(
                 "`Op` is DMS's own column and is read without being declared; take it out",

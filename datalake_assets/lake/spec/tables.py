@@ -203,7 +203,9 @@ LEDGER = TableSpec(
         "rows_rejected": TableColumn("int64", "Records sent to quarantine"),
         "bytes_rejected": TableColumn("int64", "How many of its bytes could not be used"),
         "event_dates": TableColumn("list<date>", "The event dates on which silver may hold records of it"),
-        "contract": TableColumn("string", "The contract under which it was read last"),
+        "contract": TableColumn(
+            "string", "The contract under which it was read last; `several` while it is read under another"
+        ),
         "admitted_at": TableColumn("timestamp", "When the lake first saw it, UTC"),
         "begun_at": TableColumn("timestamp", "When a step first wrote records of it, UTC"),
         "processed_at": TableColumn("timestamp", "When its records were last in place, UTC"),
@@ -220,7 +222,7 @@ VERDICTS = TableSpec(
     columns={
         "dataset": TableColumn("string", "The dataset", required=True),
         "rule": TableColumn("string", "The check", required=True),
-        "partition": TableColumn("string", "The landing partition it is about", required=True),
+        "partition": TableColumn("string", "The landing partition, or the event date, that it is about", required=True),
         "passed": TableColumn("boolean", "Whether it holds", required=True),
         "blocking": TableColumn("boolean", "Whether gold waits while it does not", required=True),
         "dates": TableColumn("list<date>", "The event dates that the partition's records have"),
@@ -238,7 +240,9 @@ PENDING = TableSpec(
     columns={
         "table": TableColumn("string", "The gold table", required=True),
         "source": TableColumn("string", "The source that changed, such as silver/orders; empty: a failed try"),
-        "kind": TableColumn("string", "due (to be computed), watermark (read so far), retry (failed tries)", required=True),
+        "kind": TableColumn(
+            "string", "due (to be computed), watermark (read so far), retry (failed tries)", required=True
+        ),
         "event_date": TableColumn("date", "The date; null: the table as a whole"),
         "version": TableColumn("int64", "The source's version at which it became due, or has been read"),
         "since": TableColumn("int64", "The version of a lookup that its rows in gold show; null where none is known"),

@@ -16,6 +16,7 @@ from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.spec.columns import EVENT_DATE, IS_CURRENT, VALID_FROM, VALID_TO
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import history_table, silver_table
+from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.store.table import CommitNotes, Snapshot, until_undisturbed
 from datalake_assets.lake.transforms import cdc, quality
@@ -75,6 +76,7 @@ class ChangeWriter:
             tombstones = engine.compute(self._of_keys(buried, newest))
             new = engine.compute(cdc.new_tombstones(changes, key=self._key, tombstones=tombstones))
             rows = engine.compute(self._of_keys(live, newest))
+            note_repeated_keys(self._step, self._dataset, rows)
             decided = engine.compute(cdc.decide(newest, key=self._key, live=rows, tombstones=tombstones))
         buries = self._count(new) > 0
         if buries:
@@ -83,9 +85,7 @@ class ChangeWriter:
 
     def _bury(self, seen: Snapshot, new: Frame) -> None:
         with self._step.stage("write"):
-            self._step.engine.change(
-                seen, add=new, remove=new, on=self._key, notes=self._notes(), exactly_here=True
-            )
+            self._step.engine.change(seen, add=new, remove=new, on=self._key, notes=self._notes(), exactly_here=True)
 
     def _change_live(self, seen: Snapshot, decided: Frame, *, buries: bool) -> None:
         engine = self._step.engine
@@ -124,4 +124,3 @@ class ChangeWriter:
 
 
 _VALIDITY = {VALID_FROM, VALID_TO, IS_CURRENT}
-

@@ -1,31 +1,42 @@
-"""The checks of a landing partition: how much of it could not be used.
+"""The checks that steps decide: how much of a landing partition could not be used, and whether keys stand once.
 
-The verdict is about all objects of the partition, those that other steps read too, so that it does not depend on how
-the objects were shared out among steps. An object that could not be read at all counts with its bytes.
+The verdict on a partition is about all its objects, those that other steps read too, so that it does not depend on how
+the objects were shared out among steps. An object that could not be read at all counts with its bytes. Keys stand once
+because every commit sees to it; a step that meets one twice all the same says so before it writes.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import Any
 
+import narwhals as nw
 import polars as pl
 
-from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH
+from datalake_assets.lake.spec.dataset import Dataset, EventStream
+from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.store.landing import parse_partition
-from datalake_assets.lake.store.ledger import Identity
+from datalake_assets.lake.store.ledger import ADMITTED, Identity
 from datalake_assets.lake.store.outcome import FAILED, PROCESSED, ObjectOutcome
 from datalake_assets.lake.store.verdicts import Verdict
 
 REJECTED_FRACTION = "rejected_fraction"
+KEY_UNIQUE = "key_unique"
 RULES: dict[str, Callable[[Dataset], str]] = {
+    KEY_UNIQUE: lambda dataset: (
+        f"Each {', '.join(dataset.key) or 'record'} stands once{' in its event date' if _by_date(dataset) else ''}."
+    ),
     REJECTED_FRACTION: lambda dataset: (
         f"At most {dataset.max_rejected_fraction:.1%} of a partition's records or bytes could not be used "
         f"(from {dataset.min_records} records on)."
-    )
+    ),
 }
 """The rules that steps decide, each with its description for a dataset."""
 
+Frame = nw.LazyFrame[Any]
 _BYTES_OF_A_RECORD = 100  # of a compressed event: to guess how many records an unreadable object would have had
 
 
@@ -78,16 +89,16 @@ class PartitionChecks:
                 dates=set(outcome.event_dates),
             )
 
-    def all(self) -> list[Verdict]:
-        """The verdicts on the partitions of which something was read."""
-        return [self._verdict(partition) for partition in sorted(self._read)]
-
     def failing(self) -> list[Verdict]:
-        """Those that fail."""
-        return [verdict for verdict in self.all() if not verdict.passed]
+        """The verdicts that fail on the partitions of which something was read."""
+        return [v for v in (self._verdict(partition) for partition in sorted(self._read)) if not v.passed]
+
+    def on(self, partitions: Iterable[str]) -> list[Verdict]:
+        """The verdicts on some partitions."""
+        return [self._verdict(partition) for partition in sorted(set(partitions))]
 
     def _verdict(self, partition: str) -> Verdict:
-        objects = list(self._objects[partition].values())
+        objects = list(self._objects.get(partition, {}).values())
         records = sum(o.rows_in for o in objects)
         rejected = sum(o.rows_rejected for o in objects)
         size, unusable = sum(o.size for o in objects), sum(o.unusable for o in objects)
@@ -103,8 +114,84 @@ class PartitionChecks:
         detail += f", {by_bytes:.1%} of {size:,} bytes unusable; the limit is {limit:.1%}"
         if not passed:
             detail += (
-                f". See `datalake rejects {self._dataset.name}`. Mend the contract, or raise max_rejected_fraction, and "
-                f"materialize silver/{self._dataset.name} for the partition again; or land the objects again"
+                f". See `datalake rejects {self._dataset.name}`. Mend the contract and materialize "
+                f"silver/{self._dataset.name} for the partition again, land the objects again, or raise "
+                "max_rejected_fraction"
             )
         dates = {day for o in objects for day in o.dates} | {parse_partition(partition).date()}
-        return Verdict(REJECTED_FRACTION, partition, passed, True, detail, tuple(sorted(dates)))
+        return _blocking(REJECTED_FRACTION, partition, sorted(dates), passed=passed, detail=detail)
+
+
+def store_verdicts(lake: Lake, dataset: Dataset, partitions: Collection[str]) -> None:
+    """Judge partitions by what the ledger has of them now, and enter the verdicts.
+
+    Whoever is last to complete an object of a partition sees all of them, however they were shared out among steps.
+    """
+
+    def judge() -> list[Verdict]:
+        return PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions)).on(partitions)
+
+    if partitions:
+        lake.verdicts.store(dataset.name, judge, now=datetime.now(UTC))
+
+
+def judge_again(lake: Lake) -> None:
+    """Judge anew the partitions that failed, by what the ledger has of them now and by the limits as they are.
+
+    A step may have died after its objects were in place, or a limit may have been raised. A partition of which objects
+    are still to be read keeps its verdict: it was decided on what a step is about to write.
+    """
+    for dataset in lake.datasets.values():
+        failing = {v.partition for v in lake.verdicts.of(dataset.name) if not v.passed and v.rule == REJECTED_FRACTION}
+        if failing:
+            rows = lake.ledger.rows(dataset.name, failing)
+            store_verdicts(lake, dataset, failing - set(rows.filter(pl.col("status") == ADMITTED)["partition"]))
+
+
+def note_repeated_keys(step: Step, dataset: Dataset, rows: Frame) -> None:
+    """Enter a verdict for the event dates on which some rows of silver, read to be changed, share a key."""
+    key = _identity(dataset)
+    repeated = step.engine.rows(
+        rows.with_columns(nw.len().over(*key).alias("_rows"))
+        .filter(nw.col("_rows") > 1)
+        .group_by(EVENT_DATE)
+        .agg(nw.len().alias("rows"))
+    )
+    verdicts = [_key_verdict(dataset, r[EVENT_DATE], r["rows"]) for r in repeated if r[EVENT_DATE] is not None]
+    if verdicts:
+        step.lake.verdicts.store(dataset.name, lambda: verdicts, now=datetime.now(UTC))
+
+
+def check_repeated_keys(step: Step, dataset: Dataset) -> None:
+    """Look again at the event dates of which a step has said that keys stand on them twice."""
+    failing = {v.dates[0] for v in step.lake.verdicts.of(dataset.name) if v.rule == KEY_UNIQUE and not v.passed}
+    if not failing:
+        return
+    seen = step.lake.silver(dataset).open()
+    key = _identity(dataset)
+    rows = step.engine.scan(seen, dates=failing if _by_date(dataset) else None)
+    repeated = rows.with_columns(nw.len().over(*key).alias("_rows")).filter(nw.col("_rows") > 1)
+    counted = step.engine.rows(repeated.group_by(EVENT_DATE).agg(nw.len().alias("rows")))
+    left = {row[EVENT_DATE]: row["rows"] for row in counted}
+    verdicts = [_key_verdict(dataset, day, left.get(day, 0)) for day in sorted(failing)]
+    step.lake.verdicts.store(dataset.name, lambda: verdicts, now=datetime.now(UTC))
+
+
+def _key_verdict(dataset: Dataset, day: date, rows: int) -> Verdict:
+    detail = f"{rows:,} rows of {day} share their {', '.join(dataset.key) or 'record'} with another"
+    if rows:
+        detail += f". Something else than the lake wrote them: run `datalake rebuild {dataset.name}`"
+    return _blocking(KEY_UNIQUE, day.isoformat(), [day], passed=rows == 0, detail=detail)
+
+
+def _blocking(rule: str, about: str, dates: Sequence[date], *, passed: bool, detail: str) -> Verdict:
+    return Verdict(rule, about, passed=passed, blocking=True, detail=detail, dates=tuple(dates))
+
+
+def _by_date(dataset: Dataset) -> bool:
+    return isinstance(dataset, EventStream)
+
+
+def _identity(dataset: Dataset) -> list[str]:
+    key = list(dataset.key) or [RECORD_HASH]
+    return [EVENT_DATE, *key] if _by_date(dataset) else key

@@ -23,6 +23,7 @@ from datalake_assets.lake.readers.read_ahead import read_ahead
 from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.spec.tables import silver_table
+from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.store.ledger import Identity, Known
 from datalake_assets.lake.store.table import CommitNotes, Snapshot, until_undisturbed
@@ -52,15 +53,13 @@ def chosen(dataset: EventStream, batches: Iterator[Batch], engine: Engine) -> It
 class EventWriter:
     """Writes the batches of one step over an event stream."""
 
-    def __init__(
-        self, step: Step, dataset: EventStream, tables: StreamTables, known: Mapping[Identity, Known]
-    ) -> None:
+    def __init__(self, step: Step, dataset: EventStream, tables: StreamTables, known: Mapping[Identity, Known]) -> None:
         """Prepare to write into some tables; `known` are the objects of the step as the ledger has them."""
         self._step = step
         self._tables = tables
         self._known = known
         self._identity = list(dataset.key) or [RECORD_HASH]
-        self._shape = dataset.shape_text
+        self._dataset = dataset
 
     def write(self, batch: Batch) -> None:
         """Bring a batch to silver, the quick way or the exact way."""
@@ -140,11 +139,10 @@ class EventWriter:
             losing = engine.compute(without(copies, best))
             removed = engine.compute(without(ours, best))
             added = engine.compute(without(best, ours))
-            stale = engine.compute(without(below, losing))
+            # A copy that is shown from now on stays beside silver: a step that dies before its commit loses nothing.
+            stale = engine.compute(without(without(below, losing), best))
             beaten = engine.compute(without(losing, below))
-            counts = [
-                engine.rows(frame.group_by(EVENT_DATE).agg(nw.len().alias("rows"))) for frame in (removed, added)
-            ]
+            counts = [engine.rows(frame.group_by(EVENT_DATE).agg(nw.len().alias("rows"))) for frame in (removed, added)]
         touched = {row[EVENT_DATE] for part in counts for row in part}
         moved = bool(self._count(stale) or self._count(beaten))
         if moved:
@@ -165,7 +163,9 @@ class EventWriter:
         met = engine.compute(table.select(*self._key).join(best.select(*self._key), on=self._key, how="semi"))
         if not self._count(met):
             return None
-        return engine.compute(table.join(met.unique(), on=self._key, how="semi"))
+        rows = engine.compute(table.join(met.unique(), on=self._key, how="semi"))
+        note_repeated_keys(self._step, self._dataset, rows)
+        return rows
 
     def _keep_duplicates(self, losing: Frame, dates: set[date]) -> bool:
         """Keep copies that lose, unless they are kept already; whether there were any."""
@@ -199,7 +199,7 @@ class EventWriter:
                 remove=remove,
                 on=RECORD,
                 dates=dates,
-                notes=CommitNotes(touched, self._shape),
+                notes=CommitNotes(touched, self._dataset.shape_text),
                 exactly_here=exactly_here,
             )
         self._step.touched |= touched
@@ -209,7 +209,7 @@ class EventWriter:
         return [EVENT_DATE, *self._identity]
 
     def _notes(self) -> CommitNotes:
-        return CommitNotes(shape=self._shape)
+        return CommitNotes(shape=self._dataset.shape_text)
 
     def _count(self, frame: Frame) -> int:
         rows: list[dict[str, Any]] = self._step.engine.rows(frame.select(nw.len().alias("rows")))

@@ -74,9 +74,7 @@ def dates_to_compute(lake: Lake, partitions: Collection[date], debt: Debt, *, to
     return set(partitions) | {d for d in due if clamp_date(d, first=lake.first_event_date, today=today) in partitions}
 
 
-def _groups(
-    lake: Lake, gold: GoldTable, dates: Collection[date], done: _Done
-) -> dict[frozenset[str], set[date]]:
+def _groups(lake: Lake, gold: GoldTable, dates: Collection[date], done: _Done) -> dict[frozenset[str], set[date]]:
     """Dates by the datasets that are held back on them; those on which nothing can be computed are withheld."""
     held = {name: days for name, days in lake.verdicts.held().items() if name in gold.datasets}
     groups: defaultdict[frozenset[str], set[date]] = defaultdict(set)
@@ -85,7 +83,8 @@ def _groups(
         if names and (not gold.by_source or names >= set(gold.datasets)):
             done.withheld[day] = held[min(names)][day]
         else:
-            done.withheld.update({day: held[name][day] for name in sorted(names)})
+            if names:
+                done.withheld[day] = held[max(names)][day]
             groups[names].add(day)
     return groups
 
@@ -104,7 +103,7 @@ def _attempt(
         read = until_undisturbed(lambda: _compute(step, gold, dates, held, done), what=f"gold/{gold.name}")
     except _STORAGE_FAULTS:
         raise
-    except (Exception, pl.exceptions.PanicException) as error:  # whatever a value may provoke in a library
+    except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 (whatever a value provokes in a library)
         if dates is None or len(dates) == 1:
             reason = f"{type(error).__name__}: {error}"[:_SHOWN]
             done.failed[next(iter(dates)) if dates else None] = reason
@@ -186,9 +185,7 @@ def _find_dates_of_lookups(step: Step, gold: GoldTable, debt: Debt) -> None:
         step.lake.pending.add(gold.name, dates, lookup.table, version)
 
 
-def _dates_showing(
-    step: Step, source: Snapshot, lookup: Lookup, now: Snapshot, since: Version | None
-) -> set[date]:
+def _dates_showing(step: Step, source: Snapshot, lookup: Lookup, now: Snapshot, since: Version | None) -> set[date]:
     engine = step.engine
     if not source.exists:
         return set()

@@ -12,6 +12,7 @@ import polars as pl
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.steps.checks import judge_again
 from datalake_assets.lake.steps.silver import ShapeChangedError, require_shape
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.pending import Debt
@@ -58,8 +59,7 @@ def landing_work(
     """
     page = lake.landing.sweep(dataset, after=after, limit=limit, now=now)
     recent = lake.landing.recent(dataset, since=now - lookback, now=now)
-    seen = {(o.key, o.stamp): o for o in (*page.objects, *recent.objects)}
-    listed = sorted(seen.values())
+    listed = [*page.objects, *recent.objects]
     found = lake.ledger.waiting(dataset, listed, identify=lake.landing.identified, now=now)
     if found.known:
         lake.ledger.admit(dataset, found.known, identify=lake.landing.identified, now=now)
@@ -79,14 +79,13 @@ def gold_work(lake: Lake, *, now: datetime) -> dict[str, GoldWork]:
     """What each gold table owes, by its name; tables that owe nothing are left out."""
     consumers = [lake.consumer(gold) for gold in lake.gold_tables.values()]
     debts = lake.pending.look(consumers, lake.sources())
+    judge_again(lake)
     held = lake.verdicts.held()
     work = {name: _work(lake, name, debt, held, now) for name, debt in debts.items()}
     return {name: w for name, w in work.items() if w.is_due or w.withheld or w.later}
 
 
-def _work(
-    lake: Lake, name: str, debt: Debt, held: Mapping[str, Mapping[date, str]], now: datetime
-) -> GoldWork:
+def _work(lake: Lake, name: str, debt: Debt, held: Mapping[str, Mapping[date, str]], now: datetime) -> GoldWork:
     gold = lake.gold_tables[name]
     later: dict[str, datetime] = {}
     withheld: dict[date, str] = {}

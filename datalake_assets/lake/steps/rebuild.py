@@ -28,7 +28,7 @@ from datalake_assets.lake.readers.rejects import rule_of
 from datalake_assets.lake.spec.columns import EVENT_DATE, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
-from datalake_assets.lake.steps.checks import PartitionChecks
+from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
@@ -151,8 +151,12 @@ class _Rebuild:
         checks.add(self.outcomes.values())
         touched = _dates(seen[self._real.silver.uri]) | _dates(self._beside.silver.open())
         begun = {identity: o.event_dates for identity, o in self.outcomes.items() if o.is_read}
-        lake.ledger.note(dataset, begun=begun, completed=(), now=datetime.now(UTC))
-        lake.verdicts.store(dataset.name, checks.failing(), now=datetime.now(UTC))
+        if lake.ledger.note(dataset, begun=begun, completed=(), now=datetime.now(UTC), overwriting=begun):
+            raise ConflictError(f"{dataset.name}: objects were overwritten while it was rebuilt")
+        failing = checks.failing()
+        lake.verdicts.store(dataset.name, lambda: failing, now=datetime.now(UTC))
+        for rejected, outcomes in self._rejected:
+            self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes, keep_old=True)
         written = {
             real.uri: _written(real, beside) for real, beside in zip(self._real.all, self._beside.all, strict=True)
         }
@@ -168,9 +172,10 @@ class _Rebuild:
         self._step.touched |= touched
         self._step.rows_written += self._beside.silver.open().row_count
         for rejected, outcomes in self._rejected:
-            self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes, fresh=())
+            self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes)
         lake.ledger.note(dataset, begun={}, completed=list(self.outcomes.values()), now=datetime.now(UTC))
-        lake.verdicts.store(dataset.name, checks.all(), now=datetime.now(UTC))
+        store_verdicts(lake, dataset, set(lake.ledger.rows(dataset.name)["partition"]))
+        check_repeated_keys(self._step, dataset)
 
 
 def _written(real: Table, beside: Table) -> list[AddAction]:
@@ -178,9 +183,8 @@ def _written(real: Table, beside: Table) -> list[AddAction]:
     built = beside.open()
     actions: list[AddAction] = []
     order = [n for n in (EVENT_DATE, *real.spec.key) if n in real.spec.columns and n not in real.spec.partition_by]
-    by = [f"partition.{name}" for name in real.spec.partition_by]
-    for _, group in built.files.group_by(by, maintain_order=True) if by else [((), built.files)]:
-        rows = built.scan_files(group).drop("_file").sort(order).collect()
+    for files in built.files_by_partition():
+        rows = built.scan_files(files).drop("_file").sort(order).collect()
         actions += write_files(rows, real.uri, real.spec, rows_per_file=ROWS_PER_FILE)
     return actions
 
@@ -196,8 +200,8 @@ def _rows_of(seen: Snapshot, keys: set[str]) -> pl.DataFrame:
     changed = [n for n in wanted if cast[n].null_count() != rows[n].null_count()]
     if changed:
         raise RebuildRefusedError(
-            f"{seen.table.uri}: objects that are gone from bronze have values in {', '.join(changed)} that the new type "
-            f"can't hold: {', '.join(sorted(keys)[:_SHOWN])}. Put them back into bronze, or keep the old type"
+            f"{seen.table.uri}: objects that are gone from bronze have values in {', '.join(changed)} that the new "
+            f"type can't hold: {', '.join(sorted(keys)[:_SHOWN])}. Put them back into bronze, or keep the old type"
         )
     return cast
 

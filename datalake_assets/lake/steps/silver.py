@@ -1,27 +1,32 @@
 """A silver step: the waiting objects of some partitions, read and brought to silver.
 
 The order of writing, for each batch: the ledger learns which objects and dates are about to be written; verdicts that
-block; silver; quarantine. Last the ledger learns what became of the objects (with the next batch's beginning, in one
-commit), and the verdicts that pass are entered. So a record is at no moment in neither silver nor quarantine, and a
-step may die anywhere: its objects still wait, and the ledger tells where records of them may be.
+block; rejects enter quarantine; silver; rejects that are none any more leave quarantine. Last the ledger learns what
+became of the objects (with the next batch's beginning, in one commit), and the verdicts that pass are entered. So a
+record that moves is at no moment in neither silver nor quarantine, and a step may die anywhere: its objects still wait,
+and the ledger tells where records of them may be.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+
+import narwhals as nw
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.readers.rejects import rule_of
+from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.shape import shape_difference
 from datalake_assets.lake.steps.changes import ChangeWriter
-from datalake_assets.lake.steps.checks import PartitionChecks
+from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
-from datalake_assets.lake.steps.rebuild import rebuild_table
+from datalake_assets.lake.steps.rebuild import RebuildRefusedError, rebuild_table
 from datalake_assets.lake.store.ledger import Identity, Known
 from datalake_assets.lake.store.outcome import ObjectOutcome
 
@@ -33,16 +38,44 @@ class ShapeChangedError(RuntimeError):
 def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, replay: bool) -> StepReport:
     """Bring what waits of some partitions to silver; with `replay` all their objects, read again.
 
+    Objects for which a replicated table would have to be rebuilt, and can't be, are told as failed (a replay raises
+    `RebuildRefusedError` in the end); the others go on.
     Raises `ShapeChangedError` before anything is written when the dataset file asks for another table than there is.
     """
     ledger = step.lake.ledger
     require_shape(step.lake, dataset)
     if replay:
         ledger.reopen(dataset.name, partitions)
+    quarantined_at = step.lake.quarantine(dataset).open().version  # before the ledger is asked what is new
     waiting = ledger.to_read(dataset.name, partitions, now=step.started_at)
-    if isinstance(dataset, CdcTable) and any(needs_rebuild(known, dataset) for known in waiting):
-        return rebuild_table(step, dataset, partitions)
-    return bring_to_silver(step, dataset, waiting, partitions)
+    taking_back = [k for k in waiting if isinstance(dataset, CdcTable) and needs_rebuild(k, dataset)]
+    if taking_back:
+        try:
+            return rebuild_table(step, dataset, partitions)
+        except RebuildRefusedError as refusal:  # which must not keep what landed beside these objects from silver
+            _postpone(step, dataset, taking_back, str(refusal))
+            others = [known for known in waiting if known not in taking_back]
+            done = bring_to_silver(step, dataset, others, partitions, quarantined_at=quarantined_at)
+            if replay:
+                raise
+            return done.model_copy(update={"failed": (str(refusal), *done.failed)})
+    return bring_to_silver(step, dataset, waiting, partitions, quarantined_at=quarantined_at)
+
+
+def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], reason: str) -> None:
+    """Note that objects can't take the place of what silver has: it keeps what they said, or they are tried again."""
+    outcomes = [
+        ObjectOutcome(
+            key=known.landed.key,
+            etag=known.landed.etag,
+            size=known.landed.size,
+            partition=known.landed.partition,
+            state="missing" if known.was_processed and not known.overwrites else "failed",
+            error=reason,
+        )
+        for known in objects
+    ]
+    step.lake.ledger.note(dataset, begun={}, completed=outcomes, now=datetime.now(UTC))
 
 
 def require_shape(lake: Lake, dataset: Dataset) -> None:
@@ -62,14 +95,18 @@ def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
 
 
 def bring_to_silver(
-    step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]
+    step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str], *, quarantined_at: int
 ) -> StepReport:
-    """Read objects and write them: to silver, quarantine and the ledger, in this order."""
+    """Read objects and write them: to quarantine, silver and the ledger, in this order.
+
+    At its version `quarantined_at` quarantine held nothing of the objects that no step has begun with.
+    """
     lake, engine = step.lake, step.engine
     by_identity = {known.landed.identity: known for known in waiting}
     checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
     write = _writer(step, dataset, by_identity)
     fresh = {known.landed.key for known in waiting if not known.begun}
+    overwriting = {identity for identity, known in by_identity.items() if known.overwrites}
     rejects: Counter[str] = Counter()
     outcomes: list[ObjectOutcome] = []
     done: tuple[ObjectOutcome, ...] = ()
@@ -79,21 +116,46 @@ def bring_to_silver(
             batch = next(batches, None)
         if batch is None:
             break
-        checks.add(batch.outcomes)
         with step.stage("ledger"):
             begun = {(o.key, o.etag, o.size): o.event_dates for o in batch.outcomes if o.is_read}
-            lake.ledger.note(dataset, begun=begun, completed=done, now=datetime.now(UTC))
-            lake.verdicts.store(dataset.name, checks.failing(), now=datetime.now(UTC))
+            now = datetime.now(UTC)
+            refused = lake.ledger.note(dataset, begun=begun, completed=done, now=now, overwriting=overwriting)
+            batch = _without(batch, refused)
+            checks.add(batch.outcomes)
+            if checks.failing():
+                lake.verdicts.store(dataset.name, checks.failing, now=now)
+        quarantine = lake.quarantine(dataset)
+        with step.stage("quarantine"):
+            quarantined_at = engine.replace_rejects(
+                quarantine, batch.rejected, batch.outcomes, fresh=fresh, fresh_at=quarantined_at, keep_old=True
+            )
         write(batch)
         with step.stage("quarantine"):
-            engine.replace_rejects(lake.quarantine(dataset), batch.rejected, batch.outcomes, fresh=fresh)
+            if again := [o for o in batch.outcomes if o.key not in fresh]:
+                rejected = batch.rejected.filter(~nw.col(SOURCE_FILENAME).is_in(sorted(fresh)))
+                engine.replace_rejects(quarantine, rejected, again)
             rejects.update(rule_of(e) for row in engine.rows(batch.rejected.select("errors")) for e in row["errors"])
         done = batch.outcomes
         outcomes.extend(done)
     with step.stage("ledger"):
         lake.ledger.note(dataset, begun={}, completed=done, now=datetime.now(UTC))
-        lake.verdicts.store(dataset.name, checks.all(), now=datetime.now(UTC))
+        judged = {p for known in waiting for p in (known.landed.partition, *known.before)}
+        store_verdicts(lake, dataset, judged)
+        check_repeated_keys(step, dataset)
     return report(step, dataset, outcomes, partitions, rejects)
+
+
+def _without(batch: Batch, refused: Collection[Identity]) -> Batch:
+    """A batch without the objects whose key changed hands since they were asked for; they are looked at again."""
+    if not refused:
+        return batch
+    keys = sorted({key for key, _, _ in refused})
+    return replace(
+        batch,
+        accepted=batch.accepted.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
+        rejected=batch.rejected.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
+        outcomes=tuple(o for o in batch.outcomes if (o.key, o.etag, o.size) not in refused),
+    )
 
 
 def _writer(step: Step, dataset: Dataset, known: dict[Identity, Known]) -> Callable[[Batch], None]:

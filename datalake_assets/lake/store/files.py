@@ -34,12 +34,14 @@ def write_files(frame: pl.DataFrame, uri: str, spec: TableSpec, *, rows_per_file
     if spec.partition_by:
         named = frame.partition_by(spec.partition_by, as_dict=True, include_key=False)
         parts = sorted(named.items(), key=lambda part: tuple(str(v) for v in part[0]))
-    actions = []
+    actions: list[AddAction] = []
     for values, rows in parts:
         texts = {name: None if v is None else str(v) for name, v in zip(spec.partition_by, values, strict=True)}
         folder = "".join(f"{name}={_NULL_FOLDER if text is None else text}/" for name, text in texts.items())
-        for piece in rows.iter_slices(rows_per_file):
-            actions.append(_write(piece, uri, f"{folder}{uuid.uuid4()}.parquet", texts, spec))
+        actions += [
+            _write(piece, uri, f"{folder}{uuid.uuid4()}.parquet", texts, spec)
+            for piece in rows.iter_slices(rows_per_file)
+        ]
     return actions
 
 
@@ -56,7 +58,8 @@ def _write(
         rows.write_parquet(file, compression="zstd", compression_level=1)
         size = file.stat().st_size
     now = int(datetime.now(UTC).timestamp() * 1000)
-    return AddAction(path, size, partition_values, now, True, json.dumps(statistics(rows, spec.statistics)))
+    stats = json.dumps(statistics(rows, spec.statistics))
+    return AddAction(path, size, partition_values, now, data_change=True, stats=stats)
 
 
 def statistics(rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, Any]:
@@ -77,14 +80,7 @@ def _bounds(values: pl.Series) -> tuple[Any, Any] | None:
     if values.null_count() == len(values):
         return None
     if isinstance(values.dtype, pl.Datetime):
-        ticks = values.to_physical()
-        least, most = int(ticks.min()), int(ticks.max())  # type: ignore[arg-type]  # whole numbers
-        zero = datetime(1970, 1, 1, tzinfo=UTC)
-        try:
-            first, last = zero + timedelta(milliseconds=least // 1000), zero + timedelta(milliseconds=-(-most // 1000))
-        except OverflowError:  # before the year 1, or after 9999
-            return None
-        return (_moment(first), _moment(last)) if last <= _LAST else None
+        return _bounds_of_moments(values.to_physical())
     low, high = values.min(), values.max()
     if isinstance(values.dtype, pl.Date):
         return str(low), str(high)
@@ -94,6 +90,17 @@ def _bounds(values: pl.Series) -> tuple[Any, Any] | None:
         cut = high if len(high) <= _BOUND_CHARACTERS else high[:_BOUND_CHARACTERS] + _ABOVE_ALL
         return low[:_BOUND_CHARACTERS], cut
     return low, high
+
+
+def _bounds_of_moments(ticks: pl.Series) -> tuple[str, str] | None:
+    """The bounds of timestamps in whole milliseconds, as readers cut them; None outside the years 1 to 9999."""
+    least, most = int(ticks.min()), int(ticks.max())  # type: ignore[arg-type]  # whole numbers
+    zero = datetime(1970, 1, 1, tzinfo=UTC)
+    try:
+        first, last = zero + timedelta(milliseconds=least // 1000), zero + timedelta(milliseconds=-(-most // 1000))
+    except OverflowError:
+        return None
+    return (_moment(first), _moment(last)) if last <= _LAST else None
 
 
 def _moment(moment: datetime) -> str:

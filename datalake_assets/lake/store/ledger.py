@@ -24,6 +24,7 @@ ADMITTED = "admitted"
 _IDENTITY = ["key", "etag", "size"]
 _NO_DATE = datetime(1, 1, 1, tzinfo=UTC)
 _UNDATED = "undated"
+_SEVERAL_CONTRACTS = "several"  # what a step died over may stand in silver by more than one reading
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=24)
 Identity = tuple[str, str, int]
 Row = dict[str, Any]
@@ -35,7 +36,8 @@ class Known:
     """An object as the ledger has it.
 
     `dates` are the event dates on which silver may hold records of it or of what lay under its key before; `begun`
-    tells whether it may hold any. `contract` is the one it was read under last, `was_processed` whether it ever was.
+    tells whether it may hold any. `contract` is the one it was read under last, `was_processed` whether silver holds it
+    as it was read then. `overwrites`: silver may hold records of what lay there before, in the partitions `before`.
     """
 
     landed: LandedObject
@@ -45,6 +47,7 @@ class Known:
     contract: str | None
     was_processed: bool
     overwrites: bool
+    before: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,9 @@ class Ledger:
         """Every row of every dataset, lazily."""
         return self.table.open().scan()
 
-    def waiting(self, dataset: Dataset, listed: Sequence[LandedObject], *, identify: Identify, now: datetime) -> Waiting:
+    def waiting(
+        self, dataset: Dataset, listed: Sequence[LandedObject], *, identify: Identify, now: datetime
+    ) -> Waiting:
         """Which of the objects that a listing shows are to be read; nothing is written.
 
         An object that the ledger knows is returned with the partition it was admitted to.
@@ -119,7 +124,9 @@ class Ledger:
                 back.append(landed)
             elif row["stamp"] != landed.stamp:
                 stamped.append(landed)
-        present = _identities([*new, *back, *stamped]).with_columns(stamp=pl.Series([o.stamp for o in [*new, *back, *stamped]], dtype=pl.String))
+        present = _identities([*new, *back, *stamped]).with_columns(
+            stamp=pl.Series([o.stamp for o in [*new, *back, *stamped]], dtype=pl.String)
+        )
         again = _identities(back)
         here = rows.join(present, on=_IDENTITY, how="inner", suffix="_now")
         returned = here.with_columns(
@@ -188,53 +195,93 @@ class Ledger:
         begun: Mapping[Identity, Iterable[date]],
         completed: Sequence[ObjectOutcome],
         now: datetime,
-    ) -> None:
+        overwriting: Collection[Identity] = (),
+    ) -> frozenset[Identity]:
         """Write down, in one commit, the objects whose records are about to be written, and what became of others.
 
         `begun` maps an object to the event dates that its records have: they are added to those that silver may hold
         already. Of what was read, the records are where they belong by now.
+
+        Returns those of `begun` whose key changed hands since the caller asked for them, and which must not be written:
+        superseded ones, and ones that overwrite something although they are not in `overwriting`. Where an object was
+        superseded while it was being written, the one that has its key now is admitted again, to take it back.
         """
         keys = [key for key, _, _ in begun] + [o.key for o in completed]
-        if keys:
-            within = _within(dataset, keys)
-            self.table.transact(lambda seen: self._note(seen, dataset, within, begun, completed, now))
+        if not keys:
+            return frozenset()
+        within = _within(dataset, keys)
+        return self.table.transact(
+            lambda seen: self._note(
+                seen,
+                dataset,
+                within=within,
+                begun=begun,
+                completed=completed,
+                now=now,
+                overwriting=frozenset(overwriting),
+            )
+        )
 
     def _note(
         self,
         seen: Snapshot,
         dataset: Dataset,
+        *,
         within: Mapping[str, Collection[str]],
         begun: Mapping[Identity, Iterable[date]],
         completed: Sequence[ObjectOutcome],
         now: datetime,
-    ) -> None:
+        overwriting: frozenset[Identity],
+    ) -> frozenset[Identity]:
         outcomes = {(o.key, o.etag, o.size): o for o in completed}
-        read_now = {o.key for o in completed if o.is_read}
         rows = _rows_of_keys(seen, within, [*(k for k, _, _ in begun), *(o.key for o in completed)])
+        ours = {_identity(row): row for row in rows.iter_rows(named=True)}
+        gone = {i for i, row in ours.items() if row["status"] == SUPERSEDED}
+        held = {i[0] for i in gone if ours[i]["begun_at"] is not None}
+        refused = {i for i in begun if i in gone or (i[0] in held and i not in overwriting)}
+        written = {o.key for o in completed if o.is_read}
+        late = {i[0] for i in gone if i in outcomes and outcomes[i].is_read}
         changed = []
-        for row in rows.iter_rows(named=True):
-            identity = (row["key"], row["etag"], row["size"])
+        for identity, row in ours.items():
             if identity in outcomes:
-                changed.append(row | _completed(row, outcomes[identity], contract=dataset.contract, now=now))
-            elif identity in begun:
-                dates = sorted({*(row["event_dates"] or ()), *begun[identity]})
-                first = row["begun_at"] or now
-                began = {"begun_at": first, "event_dates": dates, "contract": dataset.contract}
-                changed.append(row | began | {"status": ADMITTED, "retry_at": None})
-            elif row["key"] in read_now and row["begun_at"] is not None:  # what lay there before is taken back by now
-                changed.append(row | {"begun_at": None, "event_dates": []})
+                result = row | _completed(row, outcomes[identity], contract=dataset.contract, now=now)
+                changed.append(result | ({"status": SUPERSEDED, "retry_at": None} if identity in gone else {}))
+            elif identity in begun and identity not in refused:
+                changed.append(row | _begun(row, begun[identity], contract=dataset.contract, now=now))
+            elif identity[0] in late:  # whoever has the key now takes back what was written late
+                if identity not in gone:
+                    changed.append(row | {"status": ADMITTED, "retry_at": None})
+            elif identity[0] in written and row["begun_at"] is not None:  # what lay there before is taken back by now
+                changed.append(row | {"begun_at": None, "processed_at": None, "event_dates": []})
         if changed:
             frame = pl.DataFrame(changed, schema=self.table.dtypes)
             seen.change(add=frame, remove=frame.select(_IDENTITY), on=_IDENTITY, within=within)
+        return frozenset(refused)
+
+
+def _identity(row: Row) -> Identity:
+    return row["key"], row["etag"], row["size"]
+
+
+def _begun(row: Row, dates: Iterable[date], *, contract: str, now: datetime) -> Row:
+    """What changes in an object's row when its records are about to be written."""
+    same = row["begun_at"] is None or row["contract"] == contract
+    return {
+        "status": ADMITTED,
+        "retry_at": None,
+        "begun_at": row["begun_at"] or now,
+        "event_dates": sorted({*(row["event_dates"] or ()), *dates}),
+        "contract": contract if same else _SEVERAL_CONTRACTS,
+    }
 
 
 def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime) -> Row:
     """What changes in an object's row by what became of it."""
     if outcome.state == MISSING:
-        kept = row["processed_at"] is not None
+        kept = row["processed_at"] is not None  # not so where it was taken back since
         return {
             "status": PROCESSED if kept else MISSING,
-            "reason": "gone from bronze; what it said is kept" if kept else "not there when it was to be read",
+            "reason": f"what it said is kept: {outcome.error}" if kept else "not there when it was to be read",
             "retry_at": None,
         }
     if outcome.state == SUPERSEDED:
@@ -271,7 +318,7 @@ def _match(
     for entry in rows.iter_rows(named=True):
         by_key.setdefault(entry["key"], []).append(entry)
     found: list[tuple[LandedObject, Row | None]] = []
-    for landed in listed:
+    for landed in {o.key: o for o in listed}.values():  # a key that was listed twice has its later object
         own = by_key.get(landed.key, [])
         row: Row | None = next((r for r in own if landed.stamp and r["stamp"] == landed.stamp), None)
         known = landed if row is None else replace(landed, etag=str(row["etag"]))
@@ -289,18 +336,18 @@ def _match(
 def _known(seen: Snapshot, dataset: str, rows: pl.DataFrame) -> list[Known]:
     """Rows as objects, with what the ledger tells of others under the same keys."""
     before: dict[str, set[date]] = {}
-    overwrites: set[str] = set()
+    overwrites: dict[str, set[str]] = {}
     if rows.height:
         buckets = rows["bucket"].unique().to_list()
         siblings = (
             seen.scan({"dataset": [dataset], "bucket": buckets})
             .filter(pl.col("status") == SUPERSEDED, pl.col("begun_at").is_not_null())
-            .select("key", "event_dates")
+            .select("key", "event_dates", "partition")
             .join(rows.lazy().select("key"), on="key", how="semi")
             .collect()
         )
-        for key, dates in siblings.iter_rows():
-            overwrites.add(key)
+        for key, dates, partition in siblings.iter_rows():
+            overwrites.setdefault(key, set()).add(partition)
             before.setdefault(key, set()).update(dates or ())
     return [
         Known(
@@ -318,6 +365,7 @@ def _known(seen: Snapshot, dataset: str, rows: pl.DataFrame) -> list[Known]:
             contract=r["contract"],
             was_processed=r["processed_at"] is not None,
             overwrites=r["key"] in overwrites,
+            before=frozenset(overwrites.get(r["key"], ())),
         )
         for r in rows.sort(_IDENTITY).iter_rows(named=True)
     ]

@@ -138,9 +138,7 @@ def _row(name: str, source: str, kind: str, day: date | None, **values: Any) -> 
 
 
 def _enter(rows: dict[Key, Row], name: str, source: str, day: date | None, version: Version) -> None:
-    rows[name, source, _DUE, day] = _row(
-        name, source, _DUE, day, version=version.version, table_id=version.table_id
-    )
+    rows[name, source, _DUE, day] = _row(name, source, _DUE, day, version=version.version, table_id=version.table_id)
 
 
 def _advance(
@@ -183,9 +181,7 @@ def _advance(
         )
 
 
-def _enter_lookup(
-    rows: dict[Key, Row], consumer: Consumer, source: str, version: Version, mark: Row | None
-) -> None:
+def _enter_lookup(rows: dict[Key, Row], consumer: Consumer, source: str, version: Version, mark: Row | None) -> None:
     if mark is None or mark["version"] == version.version:
         return
     older = rows.get((consumer.name, source, _DUE, None))

@@ -1,6 +1,7 @@
 """Quarantine: the rejected records of a dataset, with the reasons, as they landed.
 
-The rejects of an object take the place of those that its name had before, whichever object lay there.
+The rejects of an object take the place of those that its name had before, whichever object lay there. New ones enter
+before silver is written and old ones leave after it, so that a record that moves is at no moment in neither.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,37 +18,64 @@ _CONTENT = ["partition", SOURCE_FILENAME, "etag", "row_number", "raw", "raw_byte
 
 
 def replace_rejects(
-    table: Table, rejected: pl.DataFrame, outcomes: Sequence[ObjectOutcome], *, fresh: Collection[str]
-) -> None:
+    table: Table,
+    rejected: pl.DataFrame,
+    outcomes: Sequence[ObjectOutcome],
+    *,
+    fresh: Collection[str] = (),
+    fresh_at: int = -1,
+    keep_old: bool = False,
+) -> int:
     """Put the rejects of the objects just read in the place of those that their keys had; no commit without a change.
 
-    `fresh` are the keys of which the table can hold nothing yet. The landing dates whose rejects changed are noted in
-    the commit as touched.
+    `fresh` are the keys of which the table held nothing at its version `fresh_at`: they are not looked for while
+    nobody has changed it since. Returns the version up to which that is known now. The landing dates whose rejects
+    changed are noted in the commit as touched. With `keep_old` those that the keys had stay for the time being.
     """
-    read = [o.key for o in outcomes if o.is_read]
-    known = sorted({key for key in read if key not in fresh})
+    read = {o.key for o in outcomes if o.is_read}
 
-    def decide(seen: Snapshot) -> None:
-        old = _rejects_of(seen, known)
-        if rejected.is_empty() and old.is_empty():
-            return
-        new = rejected.filter(pl.col(SOURCE_FILENAME).is_in(known)) if known else rejected.clear()
-        if old.height and new.select(_CONTENT).sort(_CONTENT[:4]).equals(old.select(_CONTENT).sort(_CONTENT[:4])):
-            added, gone = rejected.filter(~pl.col(SOURCE_FILENAME).is_in(known)), None
-            if added.is_empty():
-                return
-        else:
-            added, gone = rejected, old.select(SOURCE_FILENAME).unique() if old.height else None
-        changed = {*added["partition"], *(old["partition"] if gone is not None else ())}
-        seen.change(
+    def decide(seen: Snapshot) -> int:
+        nothing_new = seen.version == fresh_at
+        old = _rejects_of(seen, sorted(read - set(fresh) if nothing_new else read))
+        same = _same_rejects(old, rejected)
+        added = rejected.join(same, on=SOURCE_FILENAME, how="anti")
+        gone = old.join(same, on=SOURCE_FILENAME, how="anti")
+        if keep_old:
+            added, gone = _lacking(added, gone), gone.clear()
+        if added.is_empty() and gone.is_empty():
+            return fresh_at
+        version = seen.change(
             add=added,
-            remove=gone,
+            remove=gone.select(SOURCE_FILENAME).unique() if gone.height else None,
             on=[SOURCE_FILENAME],
-            notes=CommitNotes(landing_dates(changed)),
-            exactly_here=gone is not None,
+            notes=CommitNotes(landing_dates([*added["partition"].unique(), *gone["partition"].unique()])),
+            exactly_here=True,
         )
+        return version if nothing_new else fresh_at
 
-    table.transact(decide)
+    return table.transact(decide)
+
+
+def _same_rejects(old: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """The keys whose rejects are the same before and after."""
+    keys = old.select(SOURCE_FILENAME).unique()
+    if keys.is_empty():
+        return keys
+    order = [SOURCE_FILENAME, "row_number"]
+    before = old.select(_CONTENT).sort(order).partition_by(SOURCE_FILENAME, as_dict=True)
+    after = new.join(keys, on=SOURCE_FILENAME, how="semi").select(_CONTENT).sort(order)
+    now = after.partition_by(SOURCE_FILENAME, as_dict=True)
+    return keys.filter(
+        pl.Series([key in now and now[key].equals(before[key]) for key in ((k,) for k in keys[SOURCE_FILENAME])])
+    )
+
+
+def _lacking(rejected: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
+    """The rejects that are not among old ones; the same line of the same object may be rejected for other reasons."""
+    reasons = pl.col("errors").list.join("\n").alias("_reasons")
+    place = [SOURCE_FILENAME, "etag", "row_number", "_reasons"]
+    known = old.with_columns(reasons).select(place)
+    return rejected.with_columns(reasons).join(known, on=place, how="anti", nulls_equal=True).drop("_reasons")
 
 
 def _rejects_of(seen: Snapshot, keys: Sequence[str]) -> pl.DataFrame:

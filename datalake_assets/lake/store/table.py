@@ -9,7 +9,7 @@ merges and compactions do so silently (a change of files is checked by nobody el
 import json
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -32,6 +32,7 @@ READER_VERSION, WRITER_VERSION = 1, 2
 _ATTEMPTS = 40
 _LONGEST_PAUSE = 1.0  # seconds
 _SMALL_FILE, _MOST_SMALL_FILES = 50_000, 16
+_SWEPT_EVERY = 100  # commits: each replaces a file or two of the lake's memory
 _CONFIGURATION = {
     "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
     "delta.logRetentionDuration": "interval 7 days",  # a log that is listed at every opening stays short
@@ -87,6 +88,13 @@ class Table:
             return Snapshot(self, DeltaTable(self.uri, version=version, storage_options=options))
         except TableNotFoundError:
             return Snapshot(self, None)
+
+    def sweep(self) -> None:
+        """Delete the files that the table has not needed for an hour."""
+        handle = self.open().handle
+        if handle is not None:
+            with suppress(DeltaError):  # somebody else is at it, or commits: the next sweep will do
+                handle.vacuum(retention_hours=1, dry_run=False, enforce_retention_duration=False)
 
     def moved(self, folder: str) -> "Table":
         """The same table in another folder."""
@@ -184,7 +192,7 @@ class Snapshot:
         stored = [name for name in wanted if name not in partitioned]
         frames = []
         by = [f"partition.{name}" for name in partitioned]
-        for values, group in files.group_by(by, maintain_order=True) if by else [((), files)]:
+        for values, group in _grouped(files, by):
             paths = {f"{self.table.uri}/{unquote(path)}": path for path in group["path"]}
             frame = pl.scan_parquet(
                 list(paths),
@@ -235,6 +243,11 @@ class Snapshot:
     def fits(self) -> bool:
         """Whether the table has the registry's columns (true where there is no table yet)."""
         return not self._other_columns()
+
+    def files_by_partition(self) -> Iterator[pl.DataFrame]:
+        """The live files, partition by partition."""
+        by = [f"partition.{name}" for name in self.table.spec.partition_by]
+        return (group for _, group in _grouped(self.files, by))
 
     @cached_property
     def shape(self) -> str | None:
@@ -287,13 +300,16 @@ class Snapshot:
         return self._commit(actions, rewritten, within=within, notes=notes, exactly_here=exactly_here)
 
     def replace(
-        self, rows: pl.DataFrame, *, within: "Within" = None, notes: CommitNotes = CommitNotes(), exactly_here: bool = False
+        self,
+        rows: pl.DataFrame,
+        *,
+        within: "Within" = None,
+        notes: CommitNotes = CommitNotes(),
+        exactly_here: bool = False,
     ) -> int:
         """Put rows in the place of all those of some partitions (None: of the table); one commit, as `change`."""
         actions = write_files(self._conformed(rows), self.table.uri, self.table.spec, rows_per_file=ROWS_PER_FILE)
-        return self._commit(
-            actions, self.files_within(within), within=within, notes=notes, exactly_here=exactly_here
-        )
+        return self._commit(actions, self.files_within(within), within=within, notes=notes, exactly_here=exactly_here)
 
     def swap(self, actions: Sequence[AddAction], *, notes: CommitNotes) -> int:
         """Make written files the table's only ones and its registry's columns its schema, in one commit.
@@ -357,6 +373,8 @@ class Snapshot:
                 handle, version = now.handle, now.version
                 time.sleep(random.uniform(0, 0.005 * (attempt + 1)))  # noqa: S311 (spreads retries, is no secret)
             else:
+                if self.table.spec.zone == "lake" and version % _SWEPT_EVERY == 0:
+                    self.table.sweep()
                 return version + 1
         raise AssertionError  # the last try returns or raises
 
@@ -455,6 +473,13 @@ Within = Mapping[str, Collection[Any]] | None
 """Partitions: the values of partition columns; None for all of a table."""
 
 
+def _grouped(files: pl.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
+    if by and files.height:
+        yield from files.group_by(by, maintain_order=True)
+    elif files.height:
+        yield (), files
+
+
 def _picked(name: str, values: Collection[Any], prefix: str = "") -> pl.Expr:
     column = pl.col(f"{prefix}{name}")
     some = column.is_in([v for v in values if v is not None])
@@ -481,8 +506,8 @@ def _removals(files: pl.DataFrame, spec: TableSpec) -> list[RemoveAction]:
     return [
         RemoveAction(
             unquote(row["path"]),
-            True,
-            now,
+            data_change=True,
+            deletion_timestamp=now,
             size=row["size_bytes"],
             partition_values={n: _as_text(row[f"partition.{n}"]) for n in spec.partition_by},
         )

@@ -4,7 +4,7 @@ A verdict that fails and blocks holds back gold for the event dates of its parti
 else, until the partition passes. Of those that pass, only the newest of each rule is kept, to be shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from datalake_assets.lake.store.table import Snapshot, Table
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found about a landing partition: `dates` are the event dates of its records and the day it landed."""
+    """What was found about a landing partition or an event date: `dates` are the event dates that it concerns."""
 
     rule: str
     partition: str
@@ -46,12 +46,16 @@ class Verdicts:
             found.setdefault(row["dataset"], {}).update(dict.fromkeys(row["dates"] or (), reason))
         return found
 
-    def store(self, dataset: str, verdicts: Sequence[Verdict], *, now: datetime) -> None:
-        """Enter verdicts in the place of those on the same rules and partitions; no commit without a change."""
-        if verdicts:
-            self.table.transact(lambda seen: self._store(seen, dataset, verdicts, now))
+    def store(self, dataset: str, judge: Callable[[], Sequence[Verdict]], *, now: datetime) -> None:
+        """Enter verdicts in the place of those on the same rules and partitions; no commit without a change.
+
+        `judge` is asked once more when another step has stored verdicts on the dataset meanwhile.
+        """
+        self.table.transact(lambda seen: self._store(seen, dataset, judge(), now))
 
     def _store(self, seen: Snapshot, dataset: str, verdicts: Sequence[Verdict], now: datetime) -> None:
+        if not verdicts:
+            return
         within = {"dataset": [dataset]}
         old = {(r["rule"], r["partition"]): r for r in seen.scan(within).collect().iter_rows(named=True)}
         new = dict(old)
