@@ -15,14 +15,15 @@ from urllib.parse import unquote
 
 import obstore
 import polars as pl
-from deltalake import Schema
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import DeltaTable, Schema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from datalake_assets.lake.spec.tables import TableSpec
 from datalake_assets.lake.store.conflicts import ATTEMPTS, ConflictError
 from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
 from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
+from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
 
 READER_VERSION, WRITER_VERSION = 1, 2
@@ -45,6 +46,10 @@ class SchemaChangeError(RuntimeError):
 
 class Snapshot(TableFiles):
     """A table as it was when it was opened, to be changed on condition that it still is so."""
+
+    def at(self, version: int | None) -> "Snapshot":
+        """The same table as it was at another version (None: as it is now)."""
+        return open_snapshot(self.table, version)
 
     def change(
         self,
@@ -143,7 +148,7 @@ class Snapshot(TableFiles):
                     commit_properties=properties(notes),
                 )
             except CommitFailedError as error:
-                now = self.table.open()
+                now = self.at(None)
                 if exactly_here or attempt == ATTEMPTS - 1 or not self._undisturbed(now, within, notes):
                     self.discard(actions)
                     raise ConflictError(f"{self.table.uri}: {error}") from None
@@ -152,7 +157,7 @@ class Snapshot(TableFiles):
                 time.sleep(random.uniform(0, 0.005 * (attempt + 1)))  # noqa: S311 (spreads retries, is no secret)
             else:
                 if self.table.spec.zone == "lake" and version % _SWEPT_EVERY == 0:
-                    self.table.sweep()
+                    _sweep(self.at(None))
                 return version + 1
         raise AssertionError  # the last try returns or raises
 
@@ -178,7 +183,7 @@ class Snapshot(TableFiles):
             )
         except (CommitFailedError, DeltaError) as error:
             self.discard(actions)
-            if self.table.open().exists:
+            if self.at(None).exists:
                 raise ConflictError(f"{self.table.uri}: {error}") from None
             raise
         return 0
@@ -237,6 +242,22 @@ class Snapshot(TableFiles):
                 f"{protocol.min_writer_version}; the lake's tables stay at {READER_VERSION} and {WRITER_VERSION}; "
                 "undo the change of the table's features"
             )
+
+
+def open_snapshot(place: TablePlace, version: int | None = None) -> Snapshot:
+    """The table at a place as it is now, or was at a version; one that does not exist has version -1 and no rows."""
+    options = dict(place.storage_options) or None
+    try:
+        return Snapshot(place, DeltaTable(place.uri, version=version, storage_options=options))
+    except TableNotFoundError:
+        return Snapshot(place, None)
+
+
+def _sweep(seen: Snapshot) -> None:
+    """Delete the files that a table has not needed for an hour."""
+    if seen.handle is not None:
+        with suppress(DeltaError):  # somebody else is at it, or commits: the next sweep will do
+            seen.handle.vacuum(retention_hours=1, dry_run=False, enforce_retention_duration=False)
 
 
 def _removals(files: pl.DataFrame, spec: TableSpec) -> list[RemoveAction]:

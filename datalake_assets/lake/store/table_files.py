@@ -6,16 +6,14 @@ Belongs here: reading, and which files can hold what is asked for. Changing a ta
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
 
 from datalake_assets.lake.store.notes import Commit, notes_of, touched_by
-
-if TYPE_CHECKING:
-    from datalake_assets.lake.store.table import Table
+from datalake_assets.lake.store.place import TablePlace
 
 Within = Mapping[str, Collection[Any]] | None
 
@@ -23,7 +21,7 @@ Within = Mapping[str, Collection[Any]] | None
 class TableFiles:
     """A table as it was when it was opened."""
 
-    def __init__(self, table: "Table", handle: DeltaTable | None) -> None:
+    def __init__(self, table: TablePlace, handle: DeltaTable | None) -> None:
         """Take an opened table; None stands for one that does not exist."""
         self.table = table
         self.handle = handle
