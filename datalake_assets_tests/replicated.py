@@ -1,6 +1,7 @@
 """A small lake of replicated tables: landing files as DMS writes them, refreshing, and reading what came out."""
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -60,9 +61,15 @@ class ReplicatedLake:
     def __init__(self, root: Path, *datasets: str) -> None:
         """A lake under `root` with a dataset for each YAML text (orders and customers when there is none)."""
         self.root = root
-        folder = write_datasets(root / "datasets", *(datasets or (ORDERS, CUSTOMERS)))
+        self._texts = datasets or (ORDERS, CUSTOMERS)
+        folder = write_datasets(root / "datasets", *self._texts)
         self.lake: Lake = Settings(root=str(root / "lake"), datasets=folder).lake()
         self.engine: Engine = PolarsEngine()
+
+    def copy(self, root: Path) -> "ReplicatedLake":
+        """The lake once more in another folder; hard links, so that its landed objects are the same ones."""
+        shutil.copytree(self.root, root, copy_function=os.link)
+        return ReplicatedLake(root, *self._texts)
 
     def dataset(self, name: str) -> CdcTable:
         """A dataset by its name."""
@@ -86,6 +93,7 @@ class ReplicatedLake:
         key = f"{dataset.landing.prefix}/{path}"
         file = Path(self.lake.layout.bronze) / key
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)  # a copy of the lake may share its bytes
         file.write_bytes(data)
         os.utime(file, (modified.timestamp(), modified.timestamp()))
         return key

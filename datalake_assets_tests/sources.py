@@ -28,6 +28,7 @@ def write_datasets(folder: Path, *texts: str) -> Path:
     """A folder with one dataset file for each text."""
     folder.mkdir(parents=True, exist_ok=True)
     for n, text in enumerate(texts):
+        (folder / f"dataset_{n}.yaml").unlink(missing_ok=True)  # a copy of the folder may share its bytes
         (folder / f"dataset_{n}.yaml").write_text(text)
     return folder
 

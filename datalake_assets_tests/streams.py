@@ -75,6 +75,7 @@ def land(lake: Lake, key: str, records: Sequence[Mapping[str, Any] | str] | byte
     """Land records as gzip NDJSON, or bytes as they are; returns the key."""
     file = Path(lake.layout.bronze) / key
     file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)  # a copy of the lake may share its bytes
     file.write_bytes(records if isinstance(records, bytes) else gzip.compress(ndjson(records)))
     return key
 

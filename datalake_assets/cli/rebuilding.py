@@ -9,7 +9,7 @@ from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.execute import execute
 from datalake_assets.lake.steps.messages import StepReport, StepRequest
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError, rebuild_table
-from datalake_assets.lake.steps.silver import ShapeChangedError
+from datalake_assets.lake.steps.shape import ShapeChangedError
 
 _EVERYTHING = 2**62
 

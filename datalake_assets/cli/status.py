@@ -10,7 +10,7 @@ from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.columns import EVENT_DATE, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.steps.planning import outdated_partitions
-from datalake_assets.lake.store.ledger import ADMITTED
+from datalake_assets.lake.store.ledger_rows import ADMITTED
 from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED
 
 _EVERYTHING = 2**62

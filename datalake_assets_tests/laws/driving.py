@@ -15,7 +15,7 @@ from datalake_assets.lake.steps.execute import execute
 from datalake_assets.lake.steps.gold import clamp_date
 from datalake_assets.lake.steps.messages import StepRequest
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError
-from datalake_assets.lake.steps.silver import ShapeChangedError
+from datalake_assets.lake.steps.shape import ShapeChangedError
 from datalake_assets.lake.store.snapshot import Snapshot
 
 _EVERYTHING = 2**62

@@ -31,7 +31,7 @@ from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps import planning
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError, rebuild_table
-from datalake_assets.lake.steps.silver import ShapeChangedError, require_shape
+from datalake_assets.lake.steps.shape import ShapeChangedError, require_shape
 from datalake_assets.lake.store.layout import Layout
 from datalake_assets_tests.laws.driving import killed_at_commit, replay, run_to_the_end, side_by_side
 
@@ -237,7 +237,7 @@ class History:
         under_it = rows.filter(pl.col("contract") == self.dataset.contract)
         current = set(under_it.select("key", "etag").iter_rows())
         try:
-            require_shape(lake, self.dataset)
+            require_shape(lake.silver(self.dataset).open(), self.dataset)
         except ShapeChangedError:
             current = set()
         waits = planning.landing_work(
@@ -249,7 +249,7 @@ class History:
             if needed and not self.file(key).exists():
                 self.put(key, data)
         try:
-            require_shape(lake, self.dataset)
+            require_shape(lake.silver(self.dataset).open(), self.dataset)
         except ShapeChangedError:
             admit_all(lake, self.dataset)
             rebuild_table(Step(lake, PolarsEngine()), self.dataset)

@@ -99,7 +99,7 @@ def test_every_job_sensor_and_schedule_of_the_packaged_datasets_resolves(tmp_pat
     assert jobs.keys() == {"landed_hourly", "landed_daily", "gold"}
     assert all(jobs.values()), "each says what it is for"
     assert {s.name for s in repository.sensor_defs} == {"landing", "gold_refresh"}
-    assert {s.name for s in repository.schedule_defs} == {"nightly_backfill"}
+    assert {s.name for s in repository.schedule_defs} == {"nightly_backfill", "nightly_replay"}
 
 
 @pytest.mark.parametrize("folder", ["with space", "per%cent", "umlaut-ä"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datalake_assets.lake.steps.silver import ShapeChangedError
+from datalake_assets.lake.steps.shape import ShapeChangedError
 from datalake_assets_tests import lakes
 from datalake_assets_tests.replicated import ORDERS, ReplicatedLake, change
 

@@ -18,6 +18,7 @@ from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import history_table, silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.shape import require_shape
 from datalake_assets.lake.store.conflicts import until_undisturbed
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import Snapshot
@@ -49,6 +50,7 @@ class ChangeWriter:
 
     def _write_history(self, seen: Snapshot, changes: Frame) -> None:
         """Add changes to the history and mend the validity of their neighbours."""
+        require_shape(seen, self._dataset)
         engine = self._step.engine
         columns = [name for name in history_table(self._dataset).columns if name not in _VALIDITY]
         with self._step.stage("transform"):
@@ -73,6 +75,7 @@ class ChangeWriter:
         """Decide what the newest changes do, and do it; the live table is opened before the tombstones are read."""
         engine = self._step.engine
         live = self._tables.silver.open()
+        require_shape(live, self._dataset)
         buried = self._tables.tombstones.open()
         with self._step.stage("transform"):
             tombstones = engine.compute(self._of_keys(buried, newest))

@@ -19,7 +19,7 @@ from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH
 from datalake_assets.lake.spec.dataset import Dataset, EventStream
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.store.landing import parse_partition
-from datalake_assets.lake.store.ledger import ADMITTED, Identity
+from datalake_assets.lake.store.ledger_rows import ADMITTED, Identity
 from datalake_assets.lake.store.outcome import FAILED, PROCESSED, ObjectOutcome
 from datalake_assets.lake.store.verdicts import Verdict
 

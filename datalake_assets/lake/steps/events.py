@@ -25,8 +25,10 @@ from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.spec.tables import silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.shape import require_shape
 from datalake_assets.lake.store.conflicts import until_undisturbed
-from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.store.ledger import Known
+from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.transforms import quality
@@ -87,6 +89,7 @@ class EventWriter:
         """Add what silver lacks, and put what outranks its copies in their place."""
         engine = self._step.engine
         seen = self._tables.silver.open()
+        require_shape(seen, self._dataset)
         with self._step.stage("transform"):
             repeated = self._count(accepted) > self._count(best)
             losing = engine.compute(without(accepted, best)) if repeated else None
@@ -121,6 +124,7 @@ class EventWriter:
         """
         engine = self._step.engine
         seen = self._tables.silver.open()
+        require_shape(seen, self._dataset)
         with self._step.stage("transform"):
             kept = self._tables.duplicates.open()
             shown = engine.compute(engine.scan(seen, dates=dates))

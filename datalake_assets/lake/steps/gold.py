@@ -195,7 +195,7 @@ def _dates_showing(step: Step, source: Snapshot, lookup: Lookup, now: Snapshot, 
     older = None
     if since is not None and since.table_id == now.table_id:
         try:
-            older = now.table.open(since.version)
+            older = now.at(since.version)
         except DeltaError:  # the log does not reach back that far
             older = None
     if older is not None:

@@ -13,7 +13,7 @@ import polars as pl
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.steps.checks import judge_again
-from datalake_assets.lake.steps.silver import ShapeChangedError, require_shape
+from datalake_assets.lake.steps.shape import ShapeChangedError, require_shape
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.pending import Debt
 
@@ -66,7 +66,7 @@ def landing_work(
     later = [*page.unlisted, *recent.unlisted, *found.later]
     if found.now:
         try:
-            require_shape(lake, dataset)
+            require_shape(lake.silver(dataset).open(), dataset)
         except ShapeChangedError as error:
             return LandingWork({}, (*later, str(error)), page.position)
     waiting: dict[str, int] = {}

@@ -35,7 +35,8 @@ from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
 from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
-from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.store.ledger import Known
+from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.outcome import ObjectOutcome
 from datalake_assets.lake.store.snapshot import Snapshot
@@ -200,7 +201,8 @@ def _rows_of(seen: Snapshot, keys: set[str]) -> pl.DataFrame:
     wanted = seen.table.dtypes
     rows = seen.scan().filter(pl.col(SOURCE_FILENAME).is_in(sorted(keys))).collect()
     cast = rows.select(pl.col(name).cast(dtype, strict=False) for name, dtype in wanted.items())
-    changed = [n for n in wanted if cast[n].null_count() != rows[n].null_count()]
+    back = cast.select(pl.col(name).cast(rows.schema[name], strict=False) for name in wanted)
+    changed = [n for n in wanted if not back[n].equals(rows[n], null_equal=True)]
     if changed:
         raise RebuildRefusedError(
             f"{seen.table.uri}: objects that are gone from bronze have values in {', '.join(changed)} that the new "

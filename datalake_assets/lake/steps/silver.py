@@ -14,12 +14,10 @@ from datetime import UTC, datetime
 
 import narwhals as nw
 
-from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.readers.rejects import rule_of
 from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
-from datalake_assets.lake.spec.shape import shape_difference
 from datalake_assets.lake.steps.changes import ChangeWriter
 from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
@@ -27,12 +25,10 @@ from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError, rebuild_table
-from datalake_assets.lake.store.ledger import Identity, Known
+from datalake_assets.lake.steps.shape import require_shape
+from datalake_assets.lake.store.ledger import Known
+from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.outcome import ObjectOutcome
-
-
-class ShapeChangedError(RuntimeError):
-    """A dataset file whose tables would have another form: they must be rebuilt before anything is added."""
 
 
 def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, replay: bool) -> StepReport:
@@ -43,7 +39,7 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
     Raises `ShapeChangedError` before anything is written when the dataset file asks for another table than there is.
     """
     ledger = step.lake.ledger
-    require_shape(step.lake, dataset)
+    require_shape(step.lake.silver(dataset).open(), dataset)
     if replay:
         ledger.reopen(dataset.name, partitions)
     quarantined_at = step.lake.quarantine(dataset).open().version  # before the ledger is asked what is new
@@ -76,17 +72,6 @@ def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], reason: st
         for known in objects
     ]
     step.lake.ledger.note(dataset, begun={}, completed=outcomes, now=datetime.now(UTC))
-
-
-def require_shape(lake: Lake, dataset: Dataset) -> None:
-    """Raise `ShapeChangedError` when silver was written with another form of the dataset file."""
-    seen = lake.silver(dataset).open()
-    if seen.exists and seen.shape not in {None, dataset.shape_text}:
-        words = shape_difference(seen.shape or "", dataset.shape_text)
-        raise ShapeChangedError(
-            f"{dataset.name}: its dataset file has changed ({words}); new objects wait. "
-            f"Run `datalake rebuild {dataset.name}`, or undo the change"
-        )
 
 
 def needs_rebuild(known: Known, dataset: CdcTable) -> bool:

@@ -10,25 +10,27 @@ objects back to `admitted` and keeps what is known of their last reading.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import date, datetime
 
 import polars as pl
 
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.store.landing import LandedObject, landing_time
+from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.ledger_rows import (
+    ADMITTED,
+    Identity,
+    Row,
+    begun_now,
+    bucket_of,
+    completed_now,
+    identity_of,
+    new_row,
+)
 from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED, ObjectOutcome
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.store.table import Table
 
-ADMITTED = "admitted"
 _IDENTITY = ["key", "etag", "size"]
-_NO_DATE = datetime(1, 1, 1, tzinfo=UTC)
-_UNDATED = "undated"
-_SEVERAL_CONTRACTS = "several"  # what a step died over may stand in silver by more than one reading
-_FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=24)
-Identity = tuple[str, str, int]
-Row = dict[str, Any]
 Identify = Callable[[LandedObject], LandedObject | None]
 
 
@@ -145,7 +147,7 @@ class Ledger:
         changed = pl.concat([returned, overwritten])
         if not new and changed.is_empty():
             return 0
-        entered = pl.DataFrame([_new_row(dataset, o, now) for o in new], schema=self.table.dtypes)
+        entered = pl.DataFrame([new_row(dataset, o, now) for o in new], schema=self.table.dtypes)
         seen.change(add=pl.concat([changed, entered]), remove=changed.select(_IDENTITY), on=_IDENTITY, within=within)
         return len(new)
 
@@ -236,7 +238,7 @@ class Ledger:
     ) -> frozenset[Identity]:
         outcomes = {(o.key, o.etag, o.size): o for o in completed}
         rows = _rows_of_keys(seen, within, [*(k for k, _, _ in begun), *(o.key for o in completed)])
-        ours = {_identity(row): row for row in rows.iter_rows(named=True)}
+        ours = {identity_of(row): row for row in rows.iter_rows(named=True)}
         gone = {i for i, row in ours.items() if row["status"] == SUPERSEDED}
         held = {i[0] for i in gone if ours[i]["begun_at"] is not None}
         refused = {i for i in begun if i in gone or (i[0] in held and i not in overwriting)}
@@ -245,10 +247,10 @@ class Ledger:
         changed = []
         for identity, row in ours.items():
             if identity in outcomes:
-                result = row | _completed(row, outcomes[identity], contract=dataset.contract, now=now)
+                result = row | completed_now(row, outcomes[identity], contract=dataset.contract, now=now)
                 changed.append(result | ({"status": SUPERSEDED, "retry_at": None} if identity in gone else {}))
             elif identity in begun and identity not in refused:
-                changed.append(row | _begun(row, begun[identity], contract=dataset.contract, now=now))
+                changed.append(row | begun_now(row, begun[identity], contract=dataset.contract, now=now))
             elif identity[0] in late:  # whoever has the key now takes back what was written late
                 if identity not in gone:
                     changed.append(row | {"status": ADMITTED, "retry_at": None})
@@ -258,53 +260,6 @@ class Ledger:
             frame = pl.DataFrame(changed, schema=self.table.dtypes)
             seen.change(add=frame, remove=frame.select(_IDENTITY), on=_IDENTITY, within=within)
         return frozenset(refused)
-
-
-def _identity(row: Row) -> Identity:
-    return row["key"], row["etag"], row["size"]
-
-
-def _begun(row: Row, dates: Iterable[date], *, contract: str, now: datetime) -> Row:
-    """What changes in an object's row when its records are about to be written."""
-    same = row["begun_at"] is None or row["contract"] == contract
-    return {
-        "status": ADMITTED,
-        "retry_at": None,
-        "begun_at": row["begun_at"] or now,
-        "event_dates": sorted({*(row["event_dates"] or ()), *dates}),
-        "contract": contract if same else _SEVERAL_CONTRACTS,
-    }
-
-
-def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime) -> Row:
-    """What changes in an object's row by what became of it."""
-    if outcome.state == MISSING:
-        kept = row["processed_at"] is not None  # not so where it was taken back since
-        return {
-            "status": PROCESSED if kept else MISSING,
-            "reason": f"what it said is kept: {outcome.error}" if kept else "not there when it was to be read",
-            "retry_at": None,
-        }
-    if outcome.state == SUPERSEDED:
-        return {"status": SUPERSEDED, "reason": outcome.error, "retry_at": None}
-    if outcome.state == FAILED and not outcome.final:
-        attempts = (row["attempts"] or 0) + 1
-        wait = min(_FIRST_WAIT * 2 ** min(attempts - 1, 20), _LONGEST_WAIT)
-        return {"status": FAILED, "attempts": attempts, "reason": outcome.error, "retry_at": now + wait}
-    return {
-        "status": outcome.state,
-        "attempts": 0 if outcome.state == PROCESSED else 1,
-        "reason": outcome.error,
-        "retry_at": None,
-        "rows_in": outcome.rows_in,
-        "rows_out": outcome.rows_out,
-        "rows_rejected": outcome.rows_rejected,
-        "bytes_rejected": outcome.unusable_bytes,
-        "event_dates": list(outcome.event_dates),
-        "contract": contract,
-        "begun_at": row["begun_at"] or now,
-        "processed_at": now,
-    }
 
 
 def _match(
@@ -372,31 +327,8 @@ def _known(seen: Snapshot, dataset: str, rows: pl.DataFrame) -> list[Known]:
     ]
 
 
-def _new_row(dataset: Dataset, landed: LandedObject, now: datetime) -> Row:
-    return {
-        "dataset": dataset.name,
-        "bucket": _bucket(dataset, landed.key),
-        "key": landed.key,
-        "etag": landed.etag,
-        "size": landed.size,
-        "stamp": landed.stamp,
-        "last_modified": landed.last_modified,
-        "partition": landed.partition,
-        "status": ADMITTED,
-        "attempts": 0,
-        "event_dates": [],
-        "admitted_at": now,
-    }
-
-
-def _bucket(dataset: Dataset, key: str) -> str:
-    """Where a key's rows are kept: told by the name alone, so that no clock moves it."""
-    moment = landing_time(key.removeprefix(f"{dataset.landing.prefix}/"), _NO_DATE)
-    return _UNDATED if moment == _NO_DATE else moment.strftime("%Y-%m")
-
-
 def _within(dataset: Dataset, keys: Iterable[str]) -> dict[str, list[str]]:
-    return {"dataset": [dataset.name], "bucket": sorted({_bucket(dataset, key) for key in keys})}
+    return {"dataset": [dataset.name], "bucket": sorted({bucket_of(dataset, key) for key in keys})}
 
 
 def _narrowed(within: Mapping[str, Collection[str]], rows: pl.DataFrame) -> dict[str, Collection[str]]:
@@ -404,8 +336,9 @@ def _narrowed(within: Mapping[str, Collection[str]], rows: pl.DataFrame) -> dict
 
 
 def _rows_of_keys(seen: Snapshot, within: Mapping[str, Collection[str]], keys: Collection[str]) -> pl.DataFrame:
-    wanted = pl.LazyFrame({"key": sorted(set(keys))}, schema={"key": pl.String})
-    return seen.scan(within).join(wanted, on="key", how="semi").collect()
+    """The rows of some keys, read from the files that can hold them."""
+    wanted = pl.DataFrame({"key": sorted(set(keys))}, schema={"key": pl.String})
+    return seen.scan_keys(wanted, within=within).collect()
 
 
 def _identities(objects: Iterable[LandedObject]) -> pl.DataFrame:

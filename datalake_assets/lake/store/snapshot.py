@@ -15,18 +15,19 @@ from urllib.parse import unquote
 
 import obstore
 import polars as pl
-from deltalake import Schema
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import DeltaTable, Schema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from datalake_assets.lake.spec.tables import TableSpec
 from datalake_assets.lake.store.conflicts import ATTEMPTS, ConflictError
 from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
 from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
+from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
 
 READER_VERSION, WRITER_VERSION = 1, 2
-_SMALL_FILE, _MOST_SMALL_FILES = 50_000, 16
+_SMALL_FILE, _SMALL_MEMORY_FILE, _MOST_SMALL_FILES = 50_000, 5_000, 16  # rows; the lake's memory is looked up by key
 _SWEPT_EVERY = 100  # commits: each replaces a file or two of the lake's memory
 _CONFIGURATION = {
     "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
@@ -45,6 +46,10 @@ class SchemaChangeError(RuntimeError):
 
 class Snapshot(TableFiles):
     """A table as it was when it was opened, to be changed on condition that it still is so."""
+
+    def at(self, version: int | None) -> "Snapshot":
+        """The same table as it was at another version (None: as it is now)."""
+        return open_snapshot(self.table, version)
 
     def change(
         self,
@@ -143,8 +148,8 @@ class Snapshot(TableFiles):
                     commit_properties=properties(notes),
                 )
             except CommitFailedError as error:
-                now = self.table.open()
-                if exactly_here or attempt == ATTEMPTS - 1 or not self._undisturbed(now, within):
+                now = self.at(None)
+                if exactly_here or attempt == ATTEMPTS - 1 or not self._undisturbed(now, within, notes):
                     self.discard(actions)
                     raise ConflictError(f"{self.table.uri}: {error}") from None
                 assert now.handle is not None  # noqa: S101 (it is the table that was opened before)
@@ -152,7 +157,7 @@ class Snapshot(TableFiles):
                 time.sleep(random.uniform(0, 0.005 * (attempt + 1)))  # noqa: S311 (spreads retries, is no secret)
             else:
                 if self.table.spec.zone == "lake" and version % _SWEPT_EVERY == 0:
-                    self.table.sweep()
+                    _sweep(self.at(None))
                 return version + 1
         raise AssertionError  # the last try returns or raises
 
@@ -178,14 +183,16 @@ class Snapshot(TableFiles):
             )
         except (CommitFailedError, DeltaError) as error:
             self.discard(actions)
-            if self.table.open().exists:
+            if self.at(None).exists:
                 raise ConflictError(f"{self.table.uri}: {error}") from None
             raise
         return 0
 
-    def _undisturbed(self, now: "Snapshot", within: Within) -> bool:
-        """Whether the files that a decision rested on are those that the table still has."""
-        if now.table_id != self.table_id:
+    def _undisturbed(self, now: "Snapshot", within: Within, notes: CommitNotes) -> bool:
+        """Whether the files that a decision rested on are those that the table still has, and it has the same form."""
+        if now.table_id != self.table_id or not now.fits:
+            return False
+        if notes.shape and now.shape not in {None, notes.shape}:
             return False
         return set(self.files_within(within)["path"]) == set(now.files_within(within)["path"])
 
@@ -218,7 +225,8 @@ class Snapshot(TableFiles):
 
     def _small_files(self, within: Within) -> pl.DataFrame:
         """The small files of those partitions that have too many of them."""
-        files = self.files_within(within).filter(pl.col("num_records") < _SMALL_FILE)
+        small = _SMALL_MEMORY_FILE if self.table.spec.zone == "lake" else _SMALL_FILE
+        files = self.files_within(within).filter(pl.col("num_records") < small)
         by = [f"partition.{name}" for name in self.table.spec.partition_by]
         if files.height < _MOST_SMALL_FILES:
             return files.clear()
@@ -234,6 +242,22 @@ class Snapshot(TableFiles):
                 f"{protocol.min_writer_version}; the lake's tables stay at {READER_VERSION} and {WRITER_VERSION}; "
                 "undo the change of the table's features"
             )
+
+
+def open_snapshot(place: TablePlace, version: int | None = None) -> Snapshot:
+    """The table at a place as it is now, or was at a version; one that does not exist has version -1 and no rows."""
+    options = dict(place.storage_options) or None
+    try:
+        return Snapshot(place, DeltaTable(place.uri, version=version, storage_options=options))
+    except TableNotFoundError:
+        return Snapshot(place, None)
+
+
+def _sweep(seen: Snapshot) -> None:
+    """Delete the files that a table has not needed for an hour."""
+    if seen.handle is not None:
+        with suppress(DeltaError):  # somebody else is at it, or commits: the next sweep will do
+            seen.handle.vacuum(retention_hours=1, dry_run=False, enforce_retention_duration=False)
 
 
 def _removals(files: pl.DataFrame, spec: TableSpec) -> list[RemoveAction]:

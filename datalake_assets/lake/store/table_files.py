@@ -3,18 +3,17 @@
 Belongs here: reading, and which files can hold what is asked for. Changing a table is in `snapshot.py`.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
 
 from datalake_assets.lake.store.notes import Commit, notes_of, touched_by
-
-if TYPE_CHECKING:
-    from datalake_assets.lake.store.table import Table
+from datalake_assets.lake.store.place import TablePlace
 
 Within = Mapping[str, Collection[Any]] | None
 
@@ -22,7 +21,7 @@ Within = Mapping[str, Collection[Any]] | None
 class TableFiles:
     """A table as it was when it was opened."""
 
-    def __init__(self, table: "Table", handle: DeltaTable | None) -> None:
+    def __init__(self, table: TablePlace, handle: DeltaTable | None) -> None:
         """Take an opened table; None stands for one that does not exist."""
         self.table = table
         self.handle = handle
@@ -99,13 +98,12 @@ class TableFiles:
             return pl.LazyFrame(schema={**schema, "_file": pl.String()})
         return pl.concat(frames)
 
-    def scan_keys(self, keys: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
-        """The rows whose values in the columns of `keys` it has, read from the files that can hold them."""
-        candidates = self.files
+    def scan_keys(self, keys: pl.DataFrame, *, within: Within = None) -> pl.LazyFrame:
+        """The rows (of some partitions) with the values of `keys` in its columns, from the files that can hold them."""
+        candidates = self.files_within(within)
         for name in keys.columns:
             candidates = may_hold(candidates, name, keys[name])
-        wanted = list(dict.fromkeys([*keys.columns, *(columns or self.table.dtypes)]))
-        rows = self.scan_files(candidates, wanted).drop("_file")
+        rows = self.scan_files(candidates).drop("_file")
         return rows.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
 
     def changed_since(self, older: "TableFiles", columns: Sequence[str]) -> pl.DataFrame:
@@ -131,11 +129,17 @@ class TableFiles:
 
     @cached_property
     def shape(self) -> str | None:
-        """The shape of the dataset that the table was last written with; None where no commit tells one."""
+        """The shape of the dataset that the table was last written with; None where no commit tells one.
+
+        Commits of other tools, such as a compaction, tell none: then the last one that does counts.
+        """
         if self.handle is None:
             return None
-        notes = notes_of(self.handle.history(1)[0])
-        return str(notes["shape"]) if notes and notes.get("shape") else None
+        for wanted in (1, None):
+            for entry in self.handle.history(wanted):
+                if (notes := notes_of(entry)) and notes.get("shape"):
+                    return str(notes["shape"])
+        return None
 
     def commits_since(self, version: int) -> list[Commit] | None:
         """The commits after a version, oldest first; None when the log does not reach back that far."""
@@ -181,9 +185,19 @@ def may_hold(files: pl.DataFrame, name: str, wanted: pl.Series) -> pl.DataFrame:
         return files
     bounded = files.filter(pl.col(low).is_not_null() & pl.col(high).is_not_null())
     unbounded = pl.col(low).is_null() | pl.col(high).is_null()
-    if wanted.dtype == pl.String():  # no join by nearness for text: the range of the values must do
-        return files.filter(unbounded | ((pl.col(low) <= wanted.max()) & (pl.col(high) >= wanted.min())))
+    if wanted.dtype == pl.String():  # no join by nearness for text
+        values_in_order = wanted.unique().sort().to_list()
+        hits = [_any_between(values_in_order, low_, high_) for low_, high_ in bounded.select(low, high).iter_rows()]
+        return files.filter(
+            unbounded | pl.col("path").is_in(bounded.filter(pl.Series(hits, dtype=pl.Boolean))["path"].to_list())
+        )
     values = pl.DataFrame({"value": wanted.unique().sort()}).lazy()
     first = bounded.lazy().sort(low).join_asof(values, left_on=low, right_on="value", strategy="forward")
     hit = first.filter(pl.col("value") <= pl.col(high)).select("path").collect()
     return files.filter(unbounded | pl.col("path").is_in(hit["path"].to_list()))
+
+
+def _any_between(ordered: Sequence[str], low: str, high: str) -> bool:
+    """Whether one of some ordered texts lies between two; by code points, which is the order of their UTF-8 bytes."""
+    first = bisect_left(ordered, low)
+    return first < len(ordered) and ordered[first] <= high

@@ -1,0 +1,92 @@
+"""A row of the ledger: what it is at first, and what changes in it by what happens to its object.
+
+Belongs here: pure functions of rows. Which rows change together, and how that is committed, is in `ledger.py`.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.store.landing import LandedObject, landing_time
+from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED, ObjectOutcome
+
+ADMITTED = "admitted"
+_NO_DATE = datetime(1, 1, 1, tzinfo=UTC)
+_UNDATED = "undated"
+_SEVERAL_CONTRACTS = "several"  # what a step died over may stand in silver by more than one reading
+_FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=24)
+Identity = tuple[str, str, int]
+Row = dict[str, Any]
+
+
+def identity_of(row: Row) -> Identity:
+    """What tells the row's object from all others."""
+    return row["key"], row["etag"], row["size"]
+
+
+def begun_now(row: Row, dates: Iterable[date], *, contract: str, now: datetime) -> Row:
+    """What changes in an object's row when its records are about to be written."""
+    same = row["begun_at"] is None or row["contract"] == contract
+    return {
+        "status": ADMITTED,
+        "retry_at": None,
+        "begun_at": row["begun_at"] or now,
+        "event_dates": sorted({*(row["event_dates"] or ()), *dates}),
+        "contract": contract if same else _SEVERAL_CONTRACTS,
+    }
+
+
+def completed_now(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime) -> Row:
+    """What changes in an object's row by what became of it."""
+    if outcome.state == MISSING:
+        kept = row["processed_at"] is not None  # not so where it was taken back since
+        return {
+            "status": PROCESSED if kept else MISSING,
+            "reason": f"what it said is kept: {outcome.error}" if kept else "not there when it was to be read",
+            "retry_at": None,
+        }
+    if outcome.state == SUPERSEDED:
+        return {"status": SUPERSEDED, "reason": outcome.error, "retry_at": None}
+    if outcome.state == FAILED and not outcome.final:
+        attempts = (row["attempts"] or 0) + 1
+        wait = min(_FIRST_WAIT * 2 ** min(attempts - 1, 20), _LONGEST_WAIT)
+        return {"status": FAILED, "attempts": attempts, "reason": outcome.error, "retry_at": now + wait}
+    return {
+        "status": outcome.state,
+        "attempts": 0 if outcome.state == PROCESSED else 1,
+        "reason": outcome.error,
+        "retry_at": None,
+        "rows_in": outcome.rows_in,
+        "rows_out": outcome.rows_out,
+        "rows_rejected": outcome.rows_rejected,
+        "bytes_rejected": outcome.unusable_bytes,
+        "event_dates": list(outcome.event_dates),
+        "contract": contract,
+        "begun_at": row["begun_at"] or now,
+        "processed_at": now,
+    }
+
+
+def new_row(dataset: Dataset, landed: LandedObject, now: datetime) -> Row:
+    """The row of an object that is admitted now."""
+    return {
+        "dataset": dataset.name,
+        "bucket": bucket_of(dataset, landed.key),
+        "key": landed.key,
+        "etag": landed.etag,
+        "size": landed.size,
+        "stamp": landed.stamp,
+        "last_modified": landed.last_modified,
+        "partition": landed.partition,
+        "status": ADMITTED,
+        "attempts": 0,
+        "event_dates": [],
+        "admitted_at": now,
+    }
+
+
+def bucket_of(dataset: Dataset, key: str) -> str:
+    """Where a key's rows are kept: told by the name alone, so that no clock moves it."""
+    moment = landing_time(key.removeprefix(f"{dataset.landing.prefix}/"), _NO_DATE)
+    return _UNDATED if moment == _NO_DATE else moment.strftime("%Y-%m")
