@@ -3,7 +3,6 @@
 import gzip
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
