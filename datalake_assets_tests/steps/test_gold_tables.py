@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from datalake_assets.lake.engines.polars import PolarsEngine
-from datalake_assets.lake.store import delta
+from datalake_assets.lake.store.table import Snapshot, Table
+from datalake_assets_tests import lakes
 from datalake_assets_tests.dms_files import Row
 from datalake_assets_tests.replicated import CUSTOMERS, ORDERS, ReplicatedLake, change
 
@@ -61,7 +61,7 @@ def ask(lake: ReplicatedLake, query: str) -> list[dict[str, Any]]:
             ("quarantine", "orders"),
             ("gold", "daily_summary"),
         ):
-            table = delta.open_table(lake.lake.uri(f"{zone}/{name}"))
+            table = lakes.table_of(lake.lake, f"{zone}/{name}").open().handle
             if table is not None:
                 connection.register(f"{zone}_{name}", table.to_pyarrow_dataset())
         rows: list[dict[str, Any]] = connection.sql(query).to_arrow_table().to_pylist()
@@ -139,17 +139,6 @@ def test_late_data_reopen_the_dates_they_touch_and_no_others(tmp_path: Path) -> 
     assert counts == {late.date(): 1, DAYS[0]: 3, DAYS[1]: 3, DAYS[2]: 3, DAYS[3]: 5, DAYS[4]: 4}
 
 
-class CountingEngine(PolarsEngine):
-    """Polars that counts its scans."""
-
-    def __init__(self) -> None:
-        self.scans: list[str] = []
-
-    def scan(self, uri: str, **kwargs: Any) -> Any:
-        self.scans.append(uri)
-        return super().scan(uri, **kwargs)
-
-
 @pytest.fixture
 def with_customers(tmp_path: Path) -> ReplicatedLake:
     """Orders of two customers on five days, computed to gold."""
@@ -185,26 +174,48 @@ def test_a_customer_who_changes_reopens_exactly_the_dates_of_their_orders(
     lake = with_customers
     lake.land("2026/01/05/09/20260105-091500000.parquet", [row()], table="customers")
     lake.refresh("customers")
-    assert lake.owed().get("orders_enriched", set()) == dates
-    lake.refresh_gold()
+    computed = lake.refresh_gold().get("orders_enriched", set())
+    assert {day for day in computed if day <= DAYS[-1]} == dates  # what changed is found by a step of today's date
     assert lake.owed() == {}
     assert lake.rows("gold/orders_enriched") == ask(lake, FIGURES["gold/orders_enriched"])
 
 
-def test_nothing_is_scanned_for_lookups_that_have_not_moved(with_customers: ReplicatedLake) -> None:
-    lake = with_customers
-    engine = CountingEngine()
-    lake.engine = engine
-    assert lake.owed() == {}
-    assert engine.scans == []
-    lake.land("2026/01/05/09/20260105-091500000.parquet", [customer("I", 9, 1, "New")], table="customers")
+def test_a_customer_of_orders_before_the_first_and_after_the_current_partition_is_renamed_there_too(
+    tmp_path: Path,
+) -> None:
+    """Such orders kept the old name for ever: their dates were found, and no partition computed them."""
+    lake = ReplicatedLake(tmp_path)
+    far = [datetime(1999, 1, 1, tzinfo=UTC), MIDNIGHT, datetime(2099, 1, 1, tzinfo=UTC)]
+    lake.land("LOAD00000001.parquet", [customer(None, 1, None, "Ada")], table="customers")
+    orders = [change(None, n, None, created=at, customer_id=1) for n, at in enumerate(far)]
+    lake.land("LOAD00000001.parquet", orders)
+    for table in ("orders", "customers"):
+        lake.refresh(table)
+    lake.refresh_gold()
+    rename = [customer("U", 1, 1, "Ada Byron")]
+    lake.land("2026/01/05/09/20260105-091500000.parquet", rename, table="customers")
     lake.refresh("customers")
-    engine.scans.clear()
-    assert lake.owed() == {}
-    assert len(engine.scans) == 2
-    engine.scans.clear()
-    assert lake.owed() == {}
-    assert engine.scans == []
+    lake.refresh_gold()
+    names = lake.rows("gold/orders_enriched", "event_date", "customer_name")
+    assert names == [{"customer_name": "Ada Byron", "event_date": at.date()} for at in far]
+
+
+def test_a_look_for_what_gold_owes_opens_no_table_that_has_not_moved(
+    with_customers: ReplicatedLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    open_table = Table.open
+
+    def counting(table: Table, version: int | None = None) -> Snapshot:
+        opened.append(table.spec.sql_name)
+        return open_table(table, version)
+
+    lake = with_customers.lake
+    sources = {table.spec.sql_name for table in lake.sources().values() if table.open().exists}
+    monkeypatch.setattr(Table, "open", counting)
+    assert lakes.owed(lake) == {}
+    assert len(sources) > 5
+    assert not sources & set(opened)
 
 
 def test_a_lake_without_orders_or_customers_has_no_tables_of_theirs(tmp_path: Path) -> None:
@@ -213,8 +224,8 @@ def test_a_lake_without_orders_or_customers_has_no_tables_of_theirs(tmp_path: Pa
     lake.land("LOAD00000001.parquet", [customer(None, 1, None, "Ada")], table="people")
     lake.refresh("people")
     lake.refresh_gold()
-    assert not [name for name in ("daily_sales", "orders_enriched") if lake.rows(f"gold/{name}")]
+    assert not {"daily_sales", "orders_enriched"} & lake.lake.gold_tables.keys()
     alone = ReplicatedLake(tmp_path / "orders", ORDERS)
     alone.land("LOAD00000001.parquet", [change(None, 1, None)])
     alone.refresh()
-    assert set(alone.refresh_gold()) == {"daily_sales", "daily_summary", "hourly_metrics"}
+    assert set(alone.refresh_gold()) == {"daily_sales", "daily_summary", "hourly_metrics", "source_statistics"}
