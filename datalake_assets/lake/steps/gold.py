@@ -1,6 +1,7 @@
 """A gold step: some event dates of a gold table computed from silver as it is, and taken out of what gold owes.
 
-Dates that a blocking verdict holds back are left as they are, and so are, in a table by source, the held source's rows.
+Dates that a blocking verdict holds back are left as they are, and so are, in a table by source, the held source's rows;
+in a table that gets other columns they are left out.
 A date that can't be computed stops no other: a range that fails is cut in two until the date is found, and that one is
 tried again later. A commit rests on the rows of its dates as they were before anything was read, so that a step that
 read older sources never writes over one that read newer ones.
@@ -55,7 +56,10 @@ def compute_gold(step: Step, gold: GoldTable, dates: Collection[date]) -> StepRe
     if not gold.daily:
         _attempt(step, gold, None, frozenset(), done)
     elif not lake.table(gold.spec).open().fits:
-        _attempt(step, gold, None, frozenset(), done, settles=set(debt.due) | set(debt.retries))
+        without = {name: days for name, days in lake.verdicts.held().items() if name in gold.datasets}
+        done.withheld = {day: reason for days in without.values() for day, reason in days.items()}
+        settles = {*debt.due, *debt.retries} - done.withheld.keys()
+        _attempt(step, gold, None, frozenset(), done, settles=settles, without=without)
     else:
         wanted = dates_to_compute(lake, dates, debt, today=step.started_at.date())
         for held, days in _groups(lake, gold, wanted, done).items():
@@ -99,10 +103,16 @@ def _attempt(
     done: _Done,
     *,
     settles: Collection[date | None] | None = None,
+    without: Mapping[str, Collection[date]] | None = None,
 ) -> None:
-    """Compute dates (None: the whole table) and settle them; a range that fails is cut in two."""
+    """Compute dates (None: the whole table, `without` those of some datasets) and settle them.
+
+    A range that fails is cut in two.
+    """
     try:
-        read = until_undisturbed(lambda: _compute(step, gold, dates, held, done), what=f"gold/{gold.name}")
+        read = until_undisturbed(
+            lambda: _compute(step, gold, dates, held, done, without=without or {}), what=f"gold/{gold.name}"
+        )
     except _STORAGE_FAULTS:
         raise
     except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 (whatever a value provokes in a library)
@@ -121,7 +131,13 @@ def _attempt(
 
 
 def _compute(
-    step: Step, gold: GoldTable, dates: set[date] | None, held: frozenset[str], done: _Done
+    step: Step,
+    gold: GoldTable,
+    dates: set[date] | None,
+    held: frozenset[str],
+    done: _Done,
+    *,
+    without: Mapping[str, Collection[date]],
 ) -> dict[str, Version]:
     """Compute and commit; returns how far the sources were read."""
     lake, engine = step.lake, step.engine
@@ -142,7 +158,11 @@ def _compute(
             rows = engine.conform(gold.compute(frames), gold.columns)
             if dates is not None:
                 rows = rows.filter(nw.col(EVENT_DATE).is_in(sorted(dates)))
+            rows = _without(rows, gold, without)
             rows = rows.with_columns(nw.lit(step.started_at).cast(nw.Datetime("us", "UTC")).alias(ETL_TIMESTAMP))
+        elif seen.exists:  # nothing is left of what its rows came from
+            rows = engine.scan(seen, dates=dates).head(0)
+        if rows is not None:
             if held and seen.exists:
                 kept = engine.scan(seen, dates=dates).filter(nw.col("source").is_in(sorted(held)))
                 rows = nw.concat([rows, kept], how="vertical")
@@ -159,6 +179,14 @@ def _compute(
         step.rows_written += sum(counts.values())
     done.rows |= counts
     return {source: Version(snapshot.table_id, snapshot.version) for source, snapshot in opened.items()}
+
+
+def _without(rows: Frame, gold: GoldTable, held: Mapping[str, Collection[date]]) -> Frame:
+    """Rows without those that depend on some dates of some datasets."""
+    for name, days in held.items():
+        of_them = nw.col(EVENT_DATE).is_in(sorted(days))
+        rows = rows.filter(~(of_them & (nw.col("source") == name)) if gold.by_source else ~of_them)
+    return rows
 
 
 def _frame(step: Step, seen: Snapshot, dates: Collection[date] | None) -> Frame:

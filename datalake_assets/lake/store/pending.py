@@ -164,7 +164,7 @@ def _advance(
         known = mark is not None and not fresh and mark["table_id"] == now.table_id
         if source in consumer.lookups:
             _enter_lookup(rows, consumer, source, version, mark if known else None)
-            days = set() if known else _all_dates(consumer, now)
+            days: set[date | None] = set() if known else set(_dates_of(consumer.table.open()))
         else:
             days = _touched_dates(consumer, now, mark if known else None)
             known_due = [r["event_date"] for r in rows.values() if _is_due(r, consumer.name, source)]

@@ -7,7 +7,7 @@ is checked by nobody else, so it is checked here).
 
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from deltalake import DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
+from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.tables import TableSpec
 from datalake_assets.lake.store.conflicts import ATTEMPTS, ConflictError
 from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
@@ -194,7 +195,17 @@ class Snapshot(TableFiles):
             return False
         if notes.shape and now.shape not in {None, notes.shape}:
             return False
-        return set(self.files_within(within)["path"]) == set(now.files_within(within)["path"])
+        if set(self.files_within(within)["path"]) != set(now.files_within(within)["path"]):
+            return False
+        return not self._was_touched(now, (within or {}).get(EVENT_DATE, ()))
+
+    def _was_touched(self, now: "Snapshot", dates: Collection[Any]) -> bool:
+        """Whether commits since this snapshot tell of some event dates, be it that these had no rows and have none."""
+        if not dates:
+            return False
+        commits = now.commits_since(self.version)
+        touched = None if commits is None else [commit.touched_dates for commit in commits]
+        return touched is None or any(days is None or not days.isdisjoint(dates) for days in touched)
 
     def _conformed(self, rows: pl.DataFrame | None) -> pl.DataFrame:
         """Rows in the registry's columns and order. Raises `SchemaChangeError` where a type is another."""
