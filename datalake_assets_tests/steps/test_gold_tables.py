@@ -10,7 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from datalake_assets.lake.store.table import Snapshot, Table
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
 from datalake_assets_tests import lakes
 from datalake_assets_tests.dms_files import Row
 from datalake_assets_tests.replicated import CUSTOMERS, ORDERS, ReplicatedLake, change
