@@ -10,15 +10,14 @@ from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.columns import EVENT_DATE, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.steps.planning import outdated_partitions
-from datalake_assets.lake.store.ledger_rows import ADMITTED
-from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED
+from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED
 
 _EVERYTHING = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """One dataset: its objects by state, and its records (in, rejected, late).
+    """One dataset: its objects (those that lie in bronze, those that the ledger has, by state), and its records.
 
     An event is late when it happened on a day before the one on which it landed. `older_contract` counts the objects
     that were read before the dataset file changed: `datalake rebuild`, or materializing their partitions, reads them
@@ -57,7 +56,7 @@ def source_status(lake: Lake) -> Iterator[SourceStatus]:
         yield SourceStatus(
             dataset=name,
             landed=len(landed),
-            admitted=states.get(ADMITTED, 0),
+            admitted=known.height - states.get(SUPERSEDED, 0),
             processed=states.get(PROCESSED, 0),
             failed=states.get(FAILED, 0),
             missing=states.get(MISSING, 0),
