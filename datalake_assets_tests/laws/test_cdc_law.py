@@ -143,7 +143,7 @@ def in_portions(lake: ReplicatedLake, plan: Plan, *, gold: bool) -> None:
         known |= set(waiting)
         lake.refresh(partitions=plan.luck.sample(waiting, plan.luck.randint(1, len(waiting))))
         if plan.luck.random() < 0.3:
-            lake.refresh(partitions=[plan.luck.choice(sorted(known))], only_waiting=False)
+            lake.refresh(partitions=[plan.luck.choice(sorted(known))], replay=True)
         if gold and plan.luck.random() < 0.5:
             lake.refresh_gold()
     for partition in plan.luck.sample(waiting := lake.waiting(), len(waiting)):

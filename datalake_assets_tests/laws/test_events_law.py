@@ -7,7 +7,6 @@ computed at any time between. Both lakes must end up with the same tables.
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -17,19 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datalake_assets.lake.engines.polars import PolarsEngine
-from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import EventStream
-from datalake_assets.lake.steps.planning import owed_by_gold, stale_totals
-from datalake_assets.lake.steps.refresh import admit, refresh_gold, refresh_silver
-from datalake_assets.lake.store import delta
-from datalake_assets_tests.streams import AT, lake_in, land, runner, stream
+from datalake_assets_tests import lakes
+from datalake_assets_tests.lakes import PASSING
+from datalake_assets_tests.streams import AT, lake_in, land, process, stream
 
 DAYS = ("2026/03/01", "2026/03/02")
 GOLD = ("daily_summary", "hourly_metrics", "events_by_type", "source_statistics")
-PASSING = ("etl_timestamp", "source_filename")
-"""What may differ: when a row was written, and which of several equal copies it came from."""
+ROW_NUMBER = "_row_number"
+"""Which of several equal copies is shown does not matter, and so neither does its line."""
 
 COLUMNS = {"event_name": {"type": "string"}, "amount": {"type": "number", "x-lake-type": "decimal(8,2)"}}
 STREAMS = {
@@ -51,7 +47,7 @@ class Refresh(NamedTuple):
     """One run: over which of the files' partitions, whether it reads all of them again, and whether gold follows."""
 
     partitions: tuple[int, ...]
-    only_waiting: bool
+    replay: bool
     gold: bool
 
 
@@ -97,35 +93,16 @@ def histories(draw: st.DrawFn) -> History:
     return History(files, tuple(draw(st.lists(runs, max_size=4))))
 
 
-def refresh(lake: Lake, dataset: EventStream, partitions: Sequence[str], *, only_waiting: bool = True) -> None:
-    admit(lake, dataset, partitions)
-    refresh_silver(lake, dataset, partitions, run=runner(lake), only_waiting=only_waiting)
-
-
-def compute_gold(lake: Lake) -> None:
-    """Compute what gold owes, as the late-data sensor asks for it."""
-    now = datetime.now(UTC) + timedelta(seconds=1)
-    tables = gold_tables(lake.datasets)
-    for name, owed in owed_by_gold(lake, PolarsEngine(), now=now).items():
-        assert not owed.withheld
-        refresh_gold(lake, tables[name], owed.dates, run=runner(lake))
-    for name in stale_totals(lake, now=now):
-        refresh_gold(lake, tables[name], (), run=runner(lake))
-
-
 def content(lake: Lake, table: str) -> list[tuple[Any, ...]]:
     """A table's rows in a fixed order, without what may differ."""
-    found = delta.scan(lake.uri(table))
-    if found is None:
-        return []
-    rows = found.select(pl.exclude(*PASSING)).collect()
+    found = lakes.table_of(lake, table).open().scan()
+    rows = found.select(pl.exclude(*PASSING, ROW_NUMBER)).collect()
     return sorted(rows.select(sorted(rows.columns)).rows(), key=repr)
 
 
 def rejects(lake: Lake) -> list[tuple[str, str, tuple[str, ...]]]:
     """The rejected lines with the day they landed and the reasons."""
-    found = delta.scan(lake.uri("quarantine/clicks"))
-    rows = [] if found is None else found.collect().to_dicts()
+    rows = lakes.rows(lake, "quarantine/clicks", "partition", "raw", "errors")
     return sorted((row["partition"][:10], row["raw"], tuple(row["errors"])) for row in rows)
 
 
@@ -134,8 +111,8 @@ def all_at_once(folder: Path, dataset: EventStream, files: Sequence[File]) -> La
     lake = lake_in(folder, dataset)
     for n, day in enumerate(DAYS):
         land(lake, f"firehose/clicks/{day}/00/all.gz", [line for f in files if f.day == n for line in f.lines])
-    refresh(lake, dataset, [f"{day.replace('/', '-')}-00:00" for day in DAYS])
-    compute_gold(lake)
+    process(lake, dataset, *(f"{day.replace('/', '-')}-00:00" for day in DAYS))
+    lakes.compute_gold(lake)
     return lake
 
 
@@ -147,12 +124,12 @@ def bit_by_bit(folder: Path, dataset: EventStream, history: History) -> Lake:
         land(lake, f"firehose/clicks/{DAYS[file.day]}/{file.hour:02}/{n}.gz", file.lines)
     for run in history.refreshes:
         asked = sorted({partitions[n] for n in run.partitions})
-        refresh(lake, dataset, asked, only_waiting=run.only_waiting)
+        process(lake, dataset, *asked, replay=run.replay)
         if run.gold:
-            compute_gold(lake)
+            lakes.compute_gold(lake)
     for partition in sorted(set(partitions), reverse=True):
-        refresh(lake, dataset, [partition])
-    compute_gold(lake)
+        process(lake, dataset, partition)
+    lakes.compute_gold(lake)
     return lake
 
 
@@ -163,7 +140,7 @@ def assert_laws_hold(dataset: EventStream, history: History) -> None:
         for table in ("silver/clicks", *(f"gold/{name}" for name in GOLD)):
             assert content(lake, table) == content(reference, table), table
         assert rejects(lake) == rejects(reference)
-        assert owed_by_gold(lake, PolarsEngine(), now=datetime.now(UTC) + timedelta(seconds=1)) == {}
+        assert lakes.owed(lake) == {}
         assert_nothing_is_lost(lake, dataset, history)
 
 
@@ -172,8 +149,7 @@ def assert_nothing_is_lost(lake: Lake, dataset: EventStream, history: History) -
     bad = [raw for _, raw, _ in rejects(lake)]
     good = [json.loads(line) for line in lines if line not in bad]
     assert len(good) + len(bad) == len(lines)
-    table = delta.scan(lake.uri("silver/clicks"))
-    rows = [] if table is None else table.collect().to_dicts()
+    rows = lakes.rows(lake, "silver/clicks")
     names = [*(dataset.key or ("id", "at", *COLUMNS, "extra")), "day"]
     events = [tuple(_plain(row, name) for name in names) for row in rows]
     assert len(set(events)) == len(events)

@@ -1,6 +1,7 @@
 """The datasets that the tests of gold use: a shop's orders and customers, and clicks on its pages."""
 
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.spec.tables import silver_table
 
 ORDERS = CdcTable.model_validate(
     {
@@ -65,16 +66,9 @@ PINGS = EventStream.model_validate(
     }
 )
 SHOP: dict[str, Dataset] = {d.name: d for d in (CLICKS, CUSTOMERS, ORDERS, PINGS)}
-ADDED = {
-    "_event_time": "timestamp",
-    "event_date": "date",
-    "source_filename": "string",
-    "record_hash": "string",
-    "quality_score": "double",
-}
 QUARANTINE = {"dataset": "string", "partition": "string", "raw": "string"}
 
 
 def silver_types(dataset: Dataset) -> dict[str, str]:
     """The columns of a dataset's silver table with their types."""
-    return {name: column.type for name, column in dataset.columns.items()} | ADDED
+    return {name: column.type for name, column in silver_table(dataset).columns.items()}

@@ -98,25 +98,10 @@ def test_before_customers_have_landed_orders_stand_alone(frames: dict[str, Frame
     }
 
 
-def test_a_date_is_stale_when_a_customer_of_its_orders_is_not_what_it_shows(
-    frame: Constructor, frames: dict[str, Frame]
-) -> None:
-    stale = TABLES["orders_enriched"].stale
-    assert stale is not None
-    customers = [
-        CUSTOMER_ROWS[0],  # as it was: orders of both days
-        row(None, id=8, name="Bo", country="NO"),  # was null
-        row(None, id=10, name="New", country=None),  # nobody's
-    ]
-    made = figures("orders_enriched", frames)
-    now = frames | {"silver/customers": frame(customers, silver_types(CUSTOMERS)), "gold/orders_enriched": made}
-    assert_equal_rows(stale(now), [{"event_date": DAY_1}])
-    assert_equal_rows(stale(frames | {"gold/orders_enriched": made}), [])
-    gone = frames | {
-        "silver/customers": frame(CUSTOMER_ROWS[1:], silver_types(CUSTOMERS)),
-        "gold/orders_enriched": made,
-    }
-    assert_equal_rows(stale(gone), [{"event_date": DAY_1}, {"event_date": DAY_2}])
+def test_a_gold_table_names_the_columns_of_its_lookups_that_it_shows() -> None:
+    (lookup,) = TABLES["orders_enriched"].lookups
+    assert (lookup.table, lookup.key, lookup.column) == ("silver/customers", "id", "customer_id")
+    assert lookup.shows == ("name", "country")
 
 
 def summary(source: str, day: date, *, records: int, keys: int, rejects: int = 0, **rest: Any) -> dict[str, Any]:

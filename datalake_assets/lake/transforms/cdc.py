@@ -106,8 +106,8 @@ def known_changes(
     A change that is read again stands once.
     """
     place = [*key, CHANGE_ORDER]
-    others = existing.select(*columns).join(changes.select(*place), on=place, how="anti")
-    return nw.concat([others, changes.select(*columns)], how="vertical")
+    others = existing.join(changes.select(*place), on=place, how="anti")
+    return nw.concat([others.select(*columns), changes.select(*columns)], how="vertical")
 
 
 def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Sequence[str]) -> nw.LazyFrame[Any]:

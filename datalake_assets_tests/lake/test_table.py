@@ -1,0 +1,392 @@
+"""A table is readable by everyone, and a commit does what was decided on the version that was seen, or nothing."""
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.store.files import write_files
+from datalake_assets.lake.store.table import (
+    CommitNotes,
+    ConflictError,
+    ProtocolError,
+    SchemaChangeError,
+    Table,
+    until_undisturbed,
+)
+from datalake_assets_tests.lake.tables import APRIL, MARCH, content, frame, ids, table
+
+KEY = ["id"]
+BY_DATE = {"event_date": [MARCH]}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Table:
+    """A table that is not there yet, cut by event date."""
+    return table(tmp_path, by_date=True)
+
+
+@pytest.fixture
+def uncut(tmp_path: Path) -> Table:
+    """A table that is not there yet, not cut by anything."""
+    return table(tmp_path)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits between tries."""
+    monkeypatch.setattr("datalake_assets.lake.store.table.time.sleep", lambda _: None)
+
+
+def protocol(place: Table) -> tuple[int, int]:
+    found = DeltaTable(place.uri).protocol()
+    return found.min_reader_version, found.min_writer_version
+
+
+def added(place: Table, *rows: tuple[str | None, int, object]) -> int:
+    return place.open().change(add=frame(*rows))  # type: ignore[arg-type]  # dates are objects here
+
+
+def test_a_table_that_is_not_there_has_nothing(place: Table) -> None:
+    seen = place.open()
+    assert (seen.exists, seen.version, seen.table_id, seen.row_count, seen.shape) == (False, -1, "", 0, None)
+    assert seen.scan().collect().rows() == []
+    assert seen.scan_keys(ids("a")).collect().rows() == []
+    assert seen.commits_since(-1) == []
+    assert place.log_stamp(0) is None
+
+
+def test_every_commit_leaves_the_protocol_as_low_as_it_can_be(tmp_path: Path) -> None:
+    place = table(tmp_path, by_date=True, at="timestamp", price="decimal(12,2)")
+    at = pl.lit(datetime(2026, 3, 1, tzinfo=UTC), dtype=pl.Datetime("us", "UTC"))
+    exact = {"at": at, "price": pl.lit("1.50").cast(pl.Decimal(12, 2))}
+    place.open().change(add=frame(("a", 1, MARCH), **exact))
+    place.open().change(add=frame(("a", 2, MARCH), **exact), remove=ids("a"), on=KEY)
+    place.open().replace(frame(("b", 1, MARCH), **exact), within=BY_DATE)
+    seen = place.open()
+    seen.swap(write_files(seen.scan().collect(), place.uri, place.spec, rows_per_file=10), notes=CommitNotes())
+    assert protocol(place) == (1, 2)
+    assert content(place) == [("b", 1, MARCH)]
+
+
+@pytest.mark.parametrize("dtype", [pl.Datetime("us"), pl.Datetime("ms", "UTC"), pl.Datetime("us", "Europe/Paris")])
+def test_a_timestamp_that_is_not_utc_microseconds_is_refused(tmp_path: Path, dtype: pl.Datetime) -> None:
+    place = table(tmp_path, at="timestamp")
+    with pytest.raises(SchemaChangeError, match=r"at: Datetime.* instead of Datetime.*UTC"):
+        place.open().change(add=frame(("a", 1, MARCH), at=pl.lit(None, dtype=dtype)))
+    assert not place.open().exists
+
+
+def test_a_table_whose_protocol_somebody_raised_is_not_written(place: Table) -> None:
+    added(place, ("a", 1, MARCH))
+    DeltaTable(place.uri).alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
+    assert protocol(place)[1] > 2
+    seen = place.open()
+    writes: tuple[Callable[[], int], ...] = (
+        lambda: seen.change(add=frame(("b", 1, MARCH))),
+        lambda: seen.change(remove=ids("a"), on=KEY),
+        lambda: seen.replace(frame(("b", 1, MARCH))),
+        lambda: seen.swap([], notes=CommitNotes()),
+    )
+    for write in writes:
+        with pytest.raises(ProtocolError, match="undo the change of the table's features"):
+            write()
+    assert content(place) == [("a", 1, MARCH)]
+
+
+def test_rows_of_another_type_are_refused_because_delta_would_cast_them_silently(place: Table) -> None:
+    added(place, ("a", 1, MARCH))
+    with pytest.raises(SchemaChangeError, match=r"n: Float64 instead of Int64"):
+        place.open().change(add=frame(("b", 1, MARCH)).with_columns(n=2.9))
+    with pytest.raises(SchemaChangeError, match=r"n: None instead of Int64"):
+        place.open().replace(frame(("b", 1, MARCH)).drop("n"))
+    assert content(place) == [("a", 1, MARCH)]
+
+
+def test_a_table_with_other_columns_than_declared_is_read_and_not_written_before_it_is_swapped(tmp_path: Path) -> None:
+    added(table(tmp_path), ("a", 1, MARCH))
+    wider = table(tmp_path, colour="string")
+    seen = wider.open()
+    assert not seen.fits
+    assert seen.scan().select("id", "colour").collect().rows() == [("a", None)]
+    with pytest.raises(SchemaChangeError, match=r"columns are others \(colour: none -> String\)"):
+        seen.change(add=frame(("b", 1, MARCH), colour=pl.lit("red")))
+    red = frame(("b", 1, MARCH), colour=pl.lit("red"))
+    seen.swap(write_files(red, wider.uri, wider.spec, rows_per_file=10), notes=CommitNotes())
+    assert wider.open().fits
+    assert wider.open().scan().select("id", "colour").collect().rows() == [("b", "red")]
+
+
+def test_a_change_removes_rows_by_their_key_and_adds_others_in_one_commit(uncut: Table) -> None:
+    added(uncut, ("a", 1, MARCH), ("b", 1, MARCH))
+    version = uncut.open().change(add=frame(("b", 2, MARCH), ("c", 2, MARCH)), remove=ids("b", "z"), on=KEY)
+    assert (version, uncut.open().version) == (1, 1)
+    assert content(uncut) == [("a", 1, MARCH), ("b", 2, MARCH), ("c", 2, MARCH)]
+
+
+def test_a_key_that_is_null_is_one_key(uncut: Table) -> None:
+    added(uncut, (None, 1, MARCH), ("a", 1, None))
+    for _ in range(2):
+        rows = frame((None, 2, MARCH), ("a", 2, None))
+        uncut.open().change(add=rows, remove=rows.select("id", "event_date"), on=["id", "event_date"])
+    assert content(uncut) == [(None, 2, MARCH), ("a", 2, None)]
+
+
+def test_a_change_within_some_dates_leaves_the_rows_of_others(place: Table) -> None:
+    added(place, ("a", 1, MARCH), ("a", 1, APRIL), ("a", 1, None))
+    within = {"event_date": [MARCH, None]}
+    place.open().change(add=frame(("a", 2, MARCH), ("a", 2, None)), remove=ids("a"), on=KEY, within=within)
+    assert sorted(content(place), key=str) == [("a", 1, APRIL), ("a", 2, None), ("a", 2, MARCH)]
+
+
+def test_columns_whose_names_need_quotes_can_be_changed(tmp_path: Path) -> None:
+    odd = "the-Id/é"
+    place = table(tmp_path, **{odd: "string"})
+    one = frame(("a", 1, MARCH)).with_columns(pl.lit("x").alias(odd))
+    place.open().change(add=one)
+    two = one.with_columns(n=pl.lit(2, dtype=pl.Int64))
+    place.open().change(add=two, remove=one.select(odd), on=[odd])
+    assert content(place) == [("a", 2, MARCH)]
+
+
+def test_replacing_the_rows_of_a_date_leaves_the_others(place: Table) -> None:
+    added(place, ("a", 1, MARCH), ("b", 1, APRIL))
+    place.open().replace(frame(("c", 2, MARCH)), within=BY_DATE)
+    assert content(place) == [("b", 1, APRIL), ("c", 2, MARCH)]
+    place.open().replace(frame(), within=BY_DATE)
+    assert content(place) == [("b", 1, APRIL)]
+
+
+def test_only_the_files_that_hold_removed_rows_are_written_anew(uncut: Table) -> None:
+    for n in range(4):
+        added(uncut, (f"{n}", n, MARCH), (f"{n + 4}", n, MARCH))
+    before = set(uncut.open().files["path"])
+    uncut.open().change(remove=ids("2"), on=KEY)
+    after = set(uncut.open().files["path"])
+    assert (len(before & after), len(after)) == (3, 4)
+    assert "2" not in {row[0] for row in content(uncut)}
+
+
+def test_a_change_that_takes_a_commit_of_others_for_its_own_ground_is_refused(place: Table) -> None:
+    added(place, ("a", 1, MARCH))
+    seen = place.open()
+    added(place, ("b", 1, MARCH))
+    with pytest.raises(ConflictError):
+        seen.change(add=frame(("c", 1, MARCH)), within=BY_DATE)
+    assert content(place) == [("a", 1, MARCH), ("b", 1, MARCH)]
+
+
+def test_a_commit_to_other_dates_disturbs_no_decision(place: Table) -> None:
+    added(place, ("a", 1, MARCH))
+    seen = place.open()
+    added(place, ("b", 1, APRIL))
+    assert seen.change(add=frame(("a", 2, MARCH)), remove=ids("a"), on=KEY, within=BY_DATE) == 2
+    assert content(place) == [("a", 2, MARCH), ("b", 1, APRIL)]
+
+
+def test_a_decision_that_rests_on_one_version_is_refused_on_any_other(place: Table) -> None:
+    added(place, ("a", 1, MARCH))
+    seen = place.open()
+    added(place, ("b", 1, APRIL))
+    with pytest.raises(ConflictError):
+        seen.change(add=frame(("c", 1, MARCH)), within=BY_DATE, exactly_here=True)
+    assert len(content(place)) == 2
+
+
+@pytest.mark.parametrize("what", ["replace", "swap"])
+def test_what_replaces_a_whole_table_is_refused_when_anything_was_added(place: Table, what: str) -> None:
+    added(place, ("a", 1, MARCH))
+    seen = place.open()
+    added(place, ("b", 1, APRIL))
+    with pytest.raises(ConflictError):
+        if what == "replace":
+            seen.replace(frame(("c", 1, MARCH)))
+        else:
+            made = write_files(frame(("c", 1, MARCH)), place.uri, place.spec, rows_per_file=10)
+            seen.swap(made, notes=CommitNotes())
+    assert content(place) == [("a", 1, MARCH), ("b", 1, APRIL)]
+
+
+def test_of_two_that_make_a_table_one_is_refused(place: Table) -> None:
+    first, second = place.open(), place.open()
+    first.change(add=frame(("a", 1, MARCH)))
+    with pytest.raises(ConflictError):
+        second.change(add=frame(("b", 1, MARCH)))
+    assert content(place) == [("a", 1, MARCH)]
+
+
+def test_a_decision_on_a_table_that_was_made_anew_is_refused(place: Table, tmp_path: Path) -> None:
+    added(place, ("a", 1, MARCH))
+    seen = place.open()
+    Path(place.uri).rename(tmp_path / "old")
+    for name in "bc":
+        added(place, (name, 1, APRIL))
+    with pytest.raises(ConflictError):
+        seen.change(add=frame(("d", 1, MARCH)), within={"event_date": []})
+    assert content(place) == [("b", 1, APRIL), ("c", 1, APRIL)]
+
+
+def test_a_refused_commit_leaves_no_files_behind(place: Table) -> None:
+    added(place, ("a", 1, MARCH))
+    seen = place.open()
+    added(place, ("b", 1, MARCH))
+    with pytest.raises(ConflictError):
+        seen.change(add=frame(("c", 1, MARCH)), within=BY_DATE)
+    assert len(list(Path(place.uri).rglob("*.parquet"))) == 2
+
+
+def test_two_writers_at_once_lose_nothing(uncut: Table) -> None:
+    added(uncut, *((f"{w}{n}", 0, MARCH) for w in "ab" for n in range(5)))
+    begin = threading.Barrier(2)
+    failures: list[BaseException] = []
+
+    def work(writer: str) -> None:
+        begin.wait()
+        try:
+            for n in range(5):
+                row, name = frame((f"{writer}{n}", n + 1, MARCH)), ids(f"{writer}{n}")
+                uncut.transact(lambda seen, row=row, name=name: seen.change(add=row, remove=name, on=KEY))  # type: ignore[misc]  # mypy infers no type for defaults
+        except BaseException as error:  # noqa: BLE001 (handed to the test)
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(writer,)) for writer in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert content(uncut) == [(f"{w}{n}", n + 1, MARCH) for w in "ab" for n in range(5)]
+
+
+def test_a_decision_that_is_always_disturbed_ends_with_the_name_of_what_it_was_about(impatient: None) -> None:
+    tries: list[int] = []
+
+    def attempt() -> None:
+        tries.append(1)
+        raise ConflictError("somebody was faster")
+
+    with pytest.raises(ConflictError, match=r"the clicks: other writers came between 40 times; run it again"):
+        until_undisturbed(attempt, what="the clicks")
+    assert len(tries) == 40
+
+
+def test_small_files_of_a_date_are_absorbed_by_a_change_once_they_are_many(place: Table) -> None:
+    added(place, ("b", 1, APRIL))
+    for n in range(16):
+        added(place, (f"a{n:02}", n, MARCH))
+    before = [row for row in content(place) if row[0] != "b"]
+    assert place.open().files.height == 17
+    place.open().change(add=frame(("c", 1, MARCH)), within=BY_DATE)
+    files = place.open().files
+    assert files.height == 2
+    assert content(place) == [*before, ("b", 1, APRIL), ("c", 1, MARCH)]
+
+
+def test_commits_tell_which_dates_they_touched(place: Table) -> None:
+    place.open().change(add=frame(("a", 1, MARCH)), notes=CommitNotes([MARCH]))
+    place.open().change(add=frame(("b", 1, MARCH)))
+    place.open().replace(frame(("a", 2, APRIL)), notes=CommitNotes({MARCH, APRIL}))
+    seen = place.open()
+    touched = {0: {MARCH}, 1: set(), 2: {MARCH, APRIL}}
+    commits = seen.commits_since(-1)
+    assert commits is not None
+    assert {c.version: c.touched_dates for c in commits} == touched
+    newest = seen.commits_since(1)
+    assert newest is not None
+    assert [c.version for c in newest] == [2]
+    assert seen.commits_since(2) == []
+    assert seen.commits_since(3) is None
+
+
+def test_maintenance_touches_nothing_and_what_somebody_else_wrote_may_have_touched_anything(place: Table) -> None:
+    added(place, ("a", 1, MARCH))
+    added(place, ("b", 1, MARCH))
+    DeltaTable(place.uri).optimize.compact()
+    frame(("c", 1, MARCH)).write_delta(place.uri, mode="append")
+    commits = place.open().commits_since(1)
+    assert commits is not None
+    assert [c.touched_dates for c in commits] == [frozenset(), None]
+
+
+def test_a_log_that_was_cut_short_does_not_tell_what_came_before(place: Table) -> None:
+    for n in range(12):
+        added(place, (f"{n}", n, MARCH))
+    for version in range(5):
+        Path(place.uri, "_delta_log", f"{version:020}.json").unlink()
+    assert place.open().commits_since(2) is None
+    recent = place.open().commits_since(9)
+    assert recent is not None
+    assert [c.version for c in recent] == [10, 11]
+
+
+def test_the_shape_of_the_last_commit_is_the_tables(place: Table) -> None:
+    place.open().change(add=frame(("a", 1, MARCH)), notes=CommitNotes(shape="round"))
+    assert place.open().shape == "round"
+
+
+def test_the_log_is_recognised_by_a_stamp_and_no_table_is_opened_for_it(place: Table) -> None:
+    added(place, ("a", 1, MARCH))
+    first = place.log_stamp(0)
+    assert first is not None
+    assert place.log_stamp(0) == first
+    assert place.log_stamp(1) is None
+    added(place, ("b", 1, MARCH))
+    assert place.log_stamp(1) not in {None, first}
+
+
+def test_what_changed_between_two_versions_is_read_from_the_files_that_came_or_went(place: Table) -> None:
+    added(place, ("a", 1, MARCH), ("b", 1, MARCH), ("c", 1, APRIL))
+    older = place.open()
+    place.open().change(add=frame(("b", 2, MARCH), ("d", 1, MARCH)), remove=ids("b"), on=KEY, within=BY_DATE)
+    now = place.open()
+    assert sorted(now.changed_since(older, ["id", "n"]).rows()) == [("b", 1), ("b", 2), ("d", 1)]
+    assert sorted(now.changed_since(older, ["id"]).rows()) == [("d",)]
+    assert now.changed_since(now, ["id"]).rows() == []
+
+
+def test_a_version_of_the_past_can_be_opened(place: Table) -> None:
+    added(place, ("a", 1, MARCH))
+    place.open().replace(frame(("b", 1, MARCH)))
+    assert place.open(0).scan().select("id").collect().rows() == [("a",)]
+
+
+def test_keys_are_looked_for_in_the_files_that_can_hold_them(uncut: Table) -> None:
+    for n in (1, 2, 3):
+        added(uncut, (f"{n}0", n, MARCH), (f"{n}9", n, APRIL))
+    seen = uncut.open()
+    holding = seen.files.filter(pl.col("min.id") == "20")["path"].item()
+    for path in set(seen.files["path"]) - {holding}:
+        Path(uncut.uri, path).unlink()  # reading one of these would fail
+    assert seen.scan_keys(ids("25", "20")).select("id", "n").collect().rows() == [("20", 2)]
+
+
+def test_rows_are_counted_from_the_log(place: Table) -> None:
+    added(place, ("a", 1, MARCH), ("b", 1, APRIL))
+    place.open().change(add=frame(("c", 1, APRIL)), remove=ids("a"), on=KEY)
+    assert place.open().row_count == 2
+
+
+def test_a_files_bounds_are_in_the_log_for_keys_and_dates_alone(tmp_path: Path) -> None:
+    place = table(tmp_path, note="string")
+    place.open().change(add=frame(("a", 1, MARCH), note=pl.lit("x" * 100_000)))
+    log = Path(place.uri, "_delta_log", f"{0:020}.json").read_text()
+    assert len(log) < 5_000
+    (add,) = [json.loads(line)["add"] for line in log.splitlines() if line.startswith('{"add"')]
+    assert set(json.loads(add["stats"])["minValues"]) == {"id", "event_date"}
+
+
+def test_the_lakes_memory_is_swept_of_files_it_no_longer_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = TableSpec("lake", "memory", "What is remembered.", table(tmp_path).spec.columns, key=("id",))
+    place = Table(spec, str(tmp_path / "memory"))
+    swept: list[str] = []
+    monkeypatch.setattr(Table, "sweep", lambda self: swept.append(self.spec.name))
+    monkeypatch.setattr("datalake_assets.lake.store.table._SWEPT_EVERY", 2)
+    for n in range(5):
+        place.open().replace(frame((f"{n}", n, MARCH)))
+    assert swept == ["memory", "memory"]
