@@ -11,15 +11,11 @@ import pytest
 from deltalake import DeltaTable
 
 from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
 from datalake_assets.lake.store.files import write_files
-from datalake_assets.lake.store.table import (
-    CommitNotes,
-    ConflictError,
-    ProtocolError,
-    SchemaChangeError,
-    Table,
-    until_undisturbed,
-)
+from datalake_assets.lake.store.notes import CommitNotes
+from datalake_assets.lake.store.snapshot import ProtocolError, SchemaChangeError
+from datalake_assets.lake.store.table import Table
 from datalake_assets_tests.lake.tables import APRIL, MARCH, content, frame, ids, table
 
 KEY = ["id"]
