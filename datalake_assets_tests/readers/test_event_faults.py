@@ -25,7 +25,7 @@ from datalake_assets_tests.readers.bronze import loading
 from datalake_assets_tests.streams import AT, landed, ndjson, stream
 
 GOOD = ndjson([{"id": "1", "at": AT}])[:-1]
-WHOLE = gzip.compress(GOOD + b"\n" + GOOD)
+WHOLE = gzip.compress(GOOD + b"\n" + GOOD, mtime=0)
 BIG = 50_000_000
 
 
