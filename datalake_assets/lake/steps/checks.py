@@ -141,9 +141,10 @@ def judge_again(lake: Lake) -> None:
     A step may have died after its objects were in place, or a limit may have been raised. A partition of which objects
     are still to be read keeps its verdict: it was decided on what a step is about to write.
     """
-    for dataset in lake.datasets.values():
-        failing = {v.partition for v in lake.verdicts.of(dataset.name) if not v.passed and v.rule == REJECTED_FRACTION}
-        if failing:
+    for name, verdicts in lake.verdicts.failing().items():
+        dataset = lake.datasets.get(name)
+        failing = {v.partition for v in verdicts if v.rule == REJECTED_FRACTION}
+        if dataset is not None and failing:
             rows = lake.ledger.rows(dataset.name, failing)
             store_verdicts(lake, dataset, failing - set(rows.filter(pl.col("status") == ADMITTED)["partition"]))
 

@@ -38,13 +38,22 @@ class Verdicts:
         rows = self.table.open().scan({"dataset": [dataset]}).sort("rule", "partition").collect()
         return [_verdict(row) for row in rows.iter_rows(named=True)]
 
+    def failing(self) -> dict[str, list[Verdict]]:
+        """The stored verdicts that fail, by dataset."""
+        rows = self.table.open().scan().filter(~pl.col("passed")).sort("dataset", "rule", "partition").collect()
+        found: dict[str, list[Verdict]] = {}
+        for row in rows.iter_rows(named=True):
+            found.setdefault(row["dataset"], []).append(_verdict(row))
+        return found
+
     def held(self) -> dict[str, dict[date, str]]:
         """The event dates that gold must wait with, by dataset, each with the reason."""
         found: dict[str, dict[date, str]] = {}
-        failing = self.table.open().scan().filter(~pl.col("passed"), pl.col("blocking")).sort("partition").collect()
-        for row in failing.iter_rows(named=True):
-            reason = f"{row['dataset']} {row['partition']}: {row['detail']}"
-            found.setdefault(row["dataset"], {}).update(dict.fromkeys(row["dates"] or (), reason))
+        for dataset, verdicts in self.failing().items():
+            for verdict in verdicts:
+                if verdict.blocking:
+                    reason = f"{dataset} {verdict.partition}: {verdict.detail}"
+                    found.setdefault(dataset, {}).update(dict.fromkeys(verdict.dates, reason))
         return found
 
     def store(self, dataset: str, judge: Callable[[], Sequence[Verdict]], *, now: datetime) -> None:
