@@ -149,7 +149,7 @@ def test_a_replay_opens_the_objects_of_its_partitions_and_keeps_what_is_known_of
     assert ledger.reopen("clicks", [HOUR]) == 2
     assert status(ledger) == {"a 1": "admitted", "b 1": "admitted", "c 1": "processed"}
     known = to_read(ledger)["a 1"]
-    assert (known.begun, known.was_processed, known.dates) == (True, True, {SUNDAY})
+    assert (known.begun, known.was_processed, known.dates) == (True, True, frozenset({SUNDAY}))
 
 
 def test_a_replay_of_event_dates_opens_the_objects_that_have_events_of_them(ledger: Ledger) -> None:
@@ -236,7 +236,7 @@ def test_what_is_about_to_be_written_is_noted_before_it_is(ledger: Ledger) -> No
     assert begin(ledger, a, SUNDAY) == frozenset()
     begin(ledger, a, MONDAY)  # another try, after the first died
     known = to_read(ledger)["a 1"]
-    assert (known.begun, known.was_processed, known.dates) == (True, False, {SUNDAY, MONDAY})
+    assert (known.begun, known.was_processed, known.dates) == (True, False, frozenset({SUNDAY, MONDAY}))
     complete(ledger, outcome(a, event_dates=(MONDAY,)))
     assert column(ledger, "event_dates") == {("a", "1"): [MONDAY]}
 
@@ -257,12 +257,12 @@ def test_an_object_knows_of_the_dates_of_what_lay_under_its_key_until_these_are_
     begin(ledger, first, SUNDAY)
     admit(ledger, second)
     known = to_read(ledger)["a 2"]
-    assert (known.overwrites, known.begun, known.dates) == (True, True, {SUNDAY})
+    assert (known.overwrites, known.begun, known.dates) == (True, True, frozenset({SUNDAY}))
     assert begin(ledger, second, MONDAY, overwriting=[second.identity]) == frozenset()
     complete(ledger, outcome(second, event_dates=(MONDAY,)))
     ledger.reopen("clicks", [HOUR])
     known = to_read(ledger)["a 2"]
-    assert (known.overwrites, known.dates) == (False, {MONDAY})
+    assert (known.overwrites, known.dates) == (False, frozenset({MONDAY}))
 
 
 def test_what_was_overwritten_since_a_step_asked_for_it_is_not_begun(ledger: Ledger) -> None:
