@@ -13,6 +13,8 @@ from datalake_assets.lake.store.table import Table
 
 MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)
 COLUMNS = {"id": TableColumn("string"), "n": TableColumn("int64"), "event_date": TableColumn("date")}
+KEY = ["id"]
+BY_DATE = {"event_date": [MARCH]}
 Row = tuple[str | None, int, date | None]
 
 
@@ -42,6 +44,11 @@ def frame(*rows: Row, **values: Any) -> pl.DataFrame:
 def ids(*names: str | None) -> pl.DataFrame:
     """Rows to be removed, by their ids."""
     return pl.DataFrame({"id": list(names)}, schema={"id": pl.String})
+
+
+def added(place: Table, *rows: Row) -> int:
+    """Add rows; returns the table's version."""
+    return place.open().change(add=frame(*rows))
 
 
 def content(place: Table) -> list[Row]:

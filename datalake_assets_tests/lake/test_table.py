@@ -1,8 +1,7 @@
-"""A table is readable by everyone, and a commit does what was decided on the version that was seen, or nothing."""
+"""A table is readable by everyone, and a commit does exactly what it says."""
 
-import json
-import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,43 +9,17 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from datalake_assets.lake.spec.tables import TableSpec
-from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
+from datalake_assets.lake.spec.tables import TableColumn, TableSpec
 from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import ProtocolError, SchemaChangeError
 from datalake_assets.lake.store.table import Table
-from datalake_assets_tests.lake.tables import APRIL, MARCH, content, frame, ids, table
-
-KEY = ["id"]
-BY_DATE = {"event_date": [MARCH]}
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Table:
-    """A table that is not there yet, cut by event date."""
-    return table(tmp_path, by_date=True)
-
-
-@pytest.fixture
-def uncut(tmp_path: Path) -> Table:
-    """A table that is not there yet, not cut by anything."""
-    return table(tmp_path)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits between tries."""
-    monkeypatch.setattr("datalake_assets.lake.store.table.time.sleep", lambda _: None)
+from datalake_assets_tests.lake.tables import APRIL, BY_DATE, COLUMNS, KEY, MARCH, added, content, frame, ids, table
 
 
 def protocol(place: Table) -> tuple[int, int]:
     found = DeltaTable(place.uri).protocol()
     return found.min_reader_version, found.min_writer_version
-
-
-def added(place: Table, *rows: tuple[str | None, int, object]) -> int:
-    return place.open().change(add=frame(*rows))  # type: ignore[arg-type]  # dates are objects here
 
 
 def test_a_table_that_is_not_there_has_nothing(place: Table) -> None:
@@ -143,7 +116,8 @@ def test_a_change_within_some_dates_leaves_the_rows_of_others(place: Table) -> N
 
 def test_columns_whose_names_need_quotes_can_be_changed(tmp_path: Path) -> None:
     odd = "the-Id/é"
-    place = table(tmp_path, **{odd: "string"})
+    declared = table(tmp_path)
+    place = replace(declared, spec=replace(declared.spec, columns=COLUMNS | {odd: TableColumn("string")}))
     one = frame(("a", 1, MARCH)).with_columns(pl.lit("x").alias(odd))
     place.open().change(add=one)
     two = one.with_columns(n=pl.lit(2, dtype=pl.Int64))
@@ -169,109 +143,6 @@ def test_only_the_files_that_hold_removed_rows_are_written_anew(uncut: Table) ->
     assert "2" not in {row[0] for row in content(uncut)}
 
 
-def test_a_change_that_takes_a_commit_of_others_for_its_own_ground_is_refused(place: Table) -> None:
-    added(place, ("a", 1, MARCH))
-    seen = place.open()
-    added(place, ("b", 1, MARCH))
-    with pytest.raises(ConflictError):
-        seen.change(add=frame(("c", 1, MARCH)), within=BY_DATE)
-    assert content(place) == [("a", 1, MARCH), ("b", 1, MARCH)]
-
-
-def test_a_commit_to_other_dates_disturbs_no_decision(place: Table) -> None:
-    added(place, ("a", 1, MARCH))
-    seen = place.open()
-    added(place, ("b", 1, APRIL))
-    assert seen.change(add=frame(("a", 2, MARCH)), remove=ids("a"), on=KEY, within=BY_DATE) == 2
-    assert content(place) == [("a", 2, MARCH), ("b", 1, APRIL)]
-
-
-def test_a_decision_that_rests_on_one_version_is_refused_on_any_other(place: Table) -> None:
-    added(place, ("a", 1, MARCH))
-    seen = place.open()
-    added(place, ("b", 1, APRIL))
-    with pytest.raises(ConflictError):
-        seen.change(add=frame(("c", 1, MARCH)), within=BY_DATE, exactly_here=True)
-    assert len(content(place)) == 2
-
-
-@pytest.mark.parametrize("what", ["replace", "swap"])
-def test_what_replaces_a_whole_table_is_refused_when_anything_was_added(place: Table, what: str) -> None:
-    added(place, ("a", 1, MARCH))
-    seen = place.open()
-    added(place, ("b", 1, APRIL))
-    with pytest.raises(ConflictError):
-        if what == "replace":
-            seen.replace(frame(("c", 1, MARCH)))
-        else:
-            made = write_files(frame(("c", 1, MARCH)), place.uri, place.spec, rows_per_file=10)
-            seen.swap(made, notes=CommitNotes())
-    assert content(place) == [("a", 1, MARCH), ("b", 1, APRIL)]
-
-
-def test_of_two_that_make_a_table_one_is_refused(place: Table) -> None:
-    first, second = place.open(), place.open()
-    first.change(add=frame(("a", 1, MARCH)))
-    with pytest.raises(ConflictError):
-        second.change(add=frame(("b", 1, MARCH)))
-    assert content(place) == [("a", 1, MARCH)]
-
-
-def test_a_decision_on_a_table_that_was_made_anew_is_refused(place: Table, tmp_path: Path) -> None:
-    added(place, ("a", 1, MARCH))
-    seen = place.open()
-    Path(place.uri).rename(tmp_path / "old")
-    for name in "bc":
-        added(place, (name, 1, APRIL))
-    with pytest.raises(ConflictError):
-        seen.change(add=frame(("d", 1, MARCH)), within={"event_date": []})
-    assert content(place) == [("b", 1, APRIL), ("c", 1, APRIL)]
-
-
-def test_a_refused_commit_leaves_no_files_behind(place: Table) -> None:
-    added(place, ("a", 1, MARCH))
-    seen = place.open()
-    added(place, ("b", 1, MARCH))
-    with pytest.raises(ConflictError):
-        seen.change(add=frame(("c", 1, MARCH)), within=BY_DATE)
-    assert len(list(Path(place.uri).rglob("*.parquet"))) == 2
-
-
-def test_two_writers_at_once_lose_nothing(uncut: Table) -> None:
-    added(uncut, *((f"{w}{n}", 0, MARCH) for w in "ab" for n in range(5)))
-    begin = threading.Barrier(2)
-    failures: list[BaseException] = []
-
-    def work(writer: str) -> None:
-        begin.wait()
-        try:
-            for n in range(5):
-                row, name = frame((f"{writer}{n}", n + 1, MARCH)), ids(f"{writer}{n}")
-                uncut.transact(lambda seen, row=row, name=name: seen.change(add=row, remove=name, on=KEY))  # type: ignore[misc]  # mypy infers no type for defaults
-        except BaseException as error:  # noqa: BLE001 (handed to the test)
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(writer,)) for writer in "ab"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert content(uncut) == [(f"{w}{n}", n + 1, MARCH) for w in "ab" for n in range(5)]
-
-
-def test_a_decision_that_is_always_disturbed_ends_with_the_name_of_what_it_was_about(impatient: None) -> None:
-    tries: list[int] = []
-
-    def attempt() -> None:
-        tries.append(1)
-        raise ConflictError("somebody was faster")
-
-    with pytest.raises(ConflictError, match=r"the clicks: other writers came between 40 times; run it again"):
-        until_undisturbed(attempt, what="the clicks")
-    assert len(tries) == 40
-
-
 def test_small_files_of_a_date_are_absorbed_by_a_change_once_they_are_many(place: Table) -> None:
     added(place, ("b", 1, APRIL))
     for n in range(16):
@@ -282,74 +153,6 @@ def test_small_files_of_a_date_are_absorbed_by_a_change_once_they_are_many(place
     files = place.open().files
     assert files.height == 2
     assert content(place) == [*before, ("b", 1, APRIL), ("c", 1, MARCH)]
-
-
-def test_commits_tell_which_dates_they_touched(place: Table) -> None:
-    place.open().change(add=frame(("a", 1, MARCH)), notes=CommitNotes([MARCH]))
-    place.open().change(add=frame(("b", 1, MARCH)))
-    place.open().replace(frame(("a", 2, APRIL)), notes=CommitNotes({MARCH, APRIL}))
-    seen = place.open()
-    touched = {0: {MARCH}, 1: set(), 2: {MARCH, APRIL}}
-    commits = seen.commits_since(-1)
-    assert commits is not None
-    assert {c.version: c.touched_dates for c in commits} == touched
-    newest = seen.commits_since(1)
-    assert newest is not None
-    assert [c.version for c in newest] == [2]
-    assert seen.commits_since(2) == []
-    assert seen.commits_since(3) is None
-
-
-def test_maintenance_touches_nothing_and_what_somebody_else_wrote_may_have_touched_anything(place: Table) -> None:
-    added(place, ("a", 1, MARCH))
-    added(place, ("b", 1, MARCH))
-    DeltaTable(place.uri).optimize.compact()
-    frame(("c", 1, MARCH)).write_delta(place.uri, mode="append")
-    commits = place.open().commits_since(1)
-    assert commits is not None
-    assert [c.touched_dates for c in commits] == [frozenset(), None]
-
-
-def test_a_log_that_was_cut_short_does_not_tell_what_came_before(place: Table) -> None:
-    for n in range(12):
-        added(place, (f"{n}", n, MARCH))
-    for version in range(5):
-        Path(place.uri, "_delta_log", f"{version:020}.json").unlink()
-    assert place.open().commits_since(2) is None
-    recent = place.open().commits_since(9)
-    assert recent is not None
-    assert [c.version for c in recent] == [10, 11]
-
-
-def test_the_shape_of_the_last_commit_is_the_tables(place: Table) -> None:
-    place.open().change(add=frame(("a", 1, MARCH)), notes=CommitNotes(shape="round"))
-    assert place.open().shape == "round"
-
-
-def test_the_log_is_recognised_by_a_stamp_and_no_table_is_opened_for_it(place: Table) -> None:
-    added(place, ("a", 1, MARCH))
-    first = place.log_stamp(0)
-    assert first is not None
-    assert place.log_stamp(0) == first
-    assert place.log_stamp(1) is None
-    added(place, ("b", 1, MARCH))
-    assert place.log_stamp(1) not in {None, first}
-
-
-def test_what_changed_between_two_versions_is_read_from_the_files_that_came_or_went(place: Table) -> None:
-    added(place, ("a", 1, MARCH), ("b", 1, MARCH), ("c", 1, APRIL))
-    older = place.open()
-    place.open().change(add=frame(("b", 2, MARCH), ("d", 1, MARCH)), remove=ids("b"), on=KEY, within=BY_DATE)
-    now = place.open()
-    assert sorted(now.changed_since(older, ["id", "n"]).rows()) == [("b", 1), ("b", 2), ("d", 1)]
-    assert sorted(now.changed_since(older, ["id"]).rows()) == [("d",)]
-    assert now.changed_since(now, ["id"]).rows() == []
-
-
-def test_a_version_of_the_past_can_be_opened(place: Table) -> None:
-    added(place, ("a", 1, MARCH))
-    place.open().replace(frame(("b", 1, MARCH)))
-    assert place.open(0).scan().select("id").collect().rows() == [("a",)]
 
 
 def test_keys_are_looked_for_in_the_files_that_can_hold_them(uncut: Table) -> None:
@@ -366,15 +169,6 @@ def test_rows_are_counted_from_the_log(place: Table) -> None:
     added(place, ("a", 1, MARCH), ("b", 1, APRIL))
     place.open().change(add=frame(("c", 1, APRIL)), remove=ids("a"), on=KEY)
     assert place.open().row_count == 2
-
-
-def test_a_files_bounds_are_in_the_log_for_keys_and_dates_alone(tmp_path: Path) -> None:
-    place = table(tmp_path, note="string")
-    place.open().change(add=frame(("a", 1, MARCH), note=pl.lit("x" * 100_000)))
-    log = Path(place.uri, "_delta_log", f"{0:020}.json").read_text()
-    assert len(log) < 5_000
-    (add,) = [json.loads(line)["add"] for line in log.splitlines() if line.startswith('{"add"')]
-    assert set(json.loads(add["stats"])["minValues"]) == {"id", "event_date"}
 
 
 def test_the_lakes_memory_is_swept_of_files_it_no_longer_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

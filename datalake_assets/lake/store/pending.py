@@ -210,9 +210,12 @@ def _touched_dates(consumer: Consumer, now: Snapshot, mark: Row | None) -> set[d
 
 def _all_dates(consumer: Consumer, source: Snapshot) -> set[date | None]:
     """All event dates that a source has, and all that the gold table shows."""
-    if not consumer.daily:
-        return {None}
-    return {day for seen in (source, consumer.table.open()) for day in _dates_of(seen)}
+    return {*_dates_of(source), *_shown_dates(consumer)} if consumer.daily else {None}
+
+
+def _shown_dates(consumer: Consumer) -> set[date | None]:
+    """All event dates that the gold table shows: those that a lookup of which nothing is known can concern."""
+    return {*_dates_of(consumer.table.open())} if consumer.daily else {None}
 
 
 def _dates_of(seen: Snapshot) -> Iterable[date]:
