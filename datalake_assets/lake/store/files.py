@@ -87,6 +87,8 @@ def _bounds(values: pl.Series) -> tuple[Any, Any] | None:
     if isinstance(low, Decimal) and isinstance(high, Decimal):
         return float(low), float(high)
     if isinstance(low, str) and isinstance(high, str):
+        if high[_BOUND_CHARACTERS:] > _ABOVE_ALL:  # nothing that is shorter is above it
+            return None
         cut = high if len(high) <= _BOUND_CHARACTERS else high[:_BOUND_CHARACTERS] + _ABOVE_ALL
         return low[:_BOUND_CHARACTERS], cut
     return low, high
