@@ -6,13 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import obstore
 import pytest
 import yaml
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from obstore.store import MemoryStore
 
+from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.readers.events import EventReader
 from datalake_assets.lake.readers.readable import check_readable
 from datalake_assets.lake.spec.dataset import EventStream
@@ -170,9 +169,7 @@ def read_or_refuse(keys: dict[str, Any]) -> None:
     check_readable(dataset)
     if isinstance(dataset, EventStream):
         text = json.dumps({"id": "a", "at": 1, "other": [1]}).encode()
-        store = MemoryStore()
-        obstore.put(store, "firehose/clicks/x", text)
-        (batch,) = EventReader(dataset).batches(store, [landed("firehose/clicks/x", size=len(text))])
+        (batch,) = EventReader(dataset, Limits()).batches(lambda _: text, [landed("firehose/clicks/x", size=len(text))])
         assert batch.accepted.collect().shape[0] + batch.rejected.collect().shape[0] == 1
 
 

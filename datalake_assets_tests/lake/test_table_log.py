@@ -76,7 +76,7 @@ def test_what_changed_between_two_versions_is_read_from_the_files_that_came_or_w
 def test_a_version_of_the_past_can_be_opened(place: Table) -> None:
     added(place, ("a", 1, MARCH))
     place.open().replace(frame(("b", 1, MARCH)))
-    assert place.open(0).scan().select("id").collect().rows() == [("a",)]
+    assert place.open().at(0).scan().select("id").collect().rows() == [("a",)]
 
 
 def test_a_files_bounds_are_in_the_log_for_keys_and_dates_alone(tmp_path: Path) -> None:

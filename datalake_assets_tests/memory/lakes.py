@@ -220,7 +220,7 @@ class MemoryLake:
                 self.compute(name, *sorted(owed.dates))
             if not due:
                 return first
-        raise AssertionError(f"gold never ends: {due}")
+        raise AssertionError(f"gold never ends: {planning.gold_work(self.lake, now=datetime.now(UTC))}")
 
     def compute(self, name: str, *dates: date) -> StepReport:
         """One gold step."""

@@ -155,7 +155,8 @@ def test_two_steps_over_one_partition_judge_it_together(tmp_path: Path) -> None:
                 other.land("good", good(30, first=1000))
                 other.admit()
                 other.step([HOUR])
-            return engine.replace_rejects(*args, **kwargs)
+            version: int = engine.replace_rejects(*args, **kwargs)
+            return version
 
     lake.engine = Slow()
     lake.step([HOUR])

@@ -43,7 +43,7 @@ def test_a_replay_under_another_contract_ends_as_a_fresh_lake(
     changed.assert_as_fresh()
 
 
-MILLISECONDS = {"event_time": {"column": "at", "unit": "ms"}}
+MILLISECONDS: dict[str, Any] = {"event_time": {"column": "at", "unit": "ms"}}
 SHAPES: dict[str, Callable[[tuple[str, ...]], Dataset]] = {
     "a field gained": lambda w: stream(properties=N | {"extra": {"type": "string"}}, without=w),
     "a unit mended": lambda w: stream(properties=N, without=w, **MILLISECONDS),

@@ -207,9 +207,9 @@ def test_a_look_for_what_gold_owes_opens_no_table_that_has_not_moved(
     opened: list[str] = []
     open_table = Table.open
 
-    def counting(table: Table, version: int | None = None) -> Snapshot:
+    def counting(table: Table) -> Snapshot:
         opened.append(table.spec.sql_name)
-        return open_table(table, version)
+        return open_table(table)
 
     lake = with_customers.lake
     sources = {table.spec.sql_name for table in lake.sources().values() if table.open().exists}

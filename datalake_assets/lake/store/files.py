@@ -8,7 +8,7 @@ because a bound that is too narrow hides rows from every reader that prunes.
 import json
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -81,15 +81,26 @@ def _bounds(values: pl.Series) -> tuple[Any, Any] | None:
         return None
     if isinstance(values.dtype, pl.Datetime):
         return _bounds_of_moments(values.to_physical())
-    low, high = values.min(), values.max()
     if isinstance(values.dtype, pl.Date):
-        return str(low), str(high)
+        return _bounds_of_days(values.to_physical())
+    low, high = values.min(), values.max()
     if isinstance(low, Decimal) and isinstance(high, Decimal):
         return float(low), float(high)
     if isinstance(low, str) and isinstance(high, str):
+        if high[_BOUND_CHARACTERS:] > _ABOVE_ALL:  # nothing that is shorter is above it
+            return None
         cut = high if len(high) <= _BOUND_CHARACTERS else high[:_BOUND_CHARACTERS] + _ABOVE_ALL
         return low[:_BOUND_CHARACTERS], cut
     return low, high
+
+
+def _bounds_of_days(days: pl.Series) -> tuple[str, str] | None:
+    """The bounds of dates; None outside the years 1 to 9999, which Postgres has and Python has not."""
+    zero = date(1970, 1, 1)
+    try:
+        return str(zero + timedelta(days=int(days.min()))), str(zero + timedelta(days=int(days.max())))  # type: ignore[arg-type]  # whole numbers
+    except OverflowError:
+        return None
 
 
 def _bounds_of_moments(ticks: pl.Series) -> tuple[str, str] | None:

@@ -43,7 +43,7 @@ def properties(notes: CommitNotes) -> CommitProperties:
 
 
 def notes_of(entry: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The lake's notes of a commit, whoever wrote it; None for a commit that has none."""
+    """The notes of a commit, be they the lake's or another tool's; None for a commit that has none."""
     try:
         notes = json.loads(entry.get("userMetadata") or "null")
     except ValueError:
@@ -53,7 +53,7 @@ def notes_of(entry: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def touched_by(entry: Mapping[str, Any]) -> frozenset[date] | None:
     """The event dates that a commit touched; None where it does not tell."""
-    notes = notes_of(entry)
-    if notes is None:
+    days = (notes_of(entry) or {}).get("touched_dates")
+    if not isinstance(days, list):
         return frozenset() if entry.get("operation") in _MAINTENANCE else None
-    return frozenset(date.fromisoformat(day) for day in notes.get("touched_dates", ()))
+    return frozenset(date.fromisoformat(day) for day in days)
