@@ -1,13 +1,13 @@
-"""A week of hourly partitions backfilled through Dagster, against the engine in a bare loop.
+"""A week of hourly partitions backfilled through Dagster, against the same work without it.
 
 Ours is what a range backfill is: one run in process over `bronze` and `silver` of all 168 hours, on an instance with
 its storage on disk, as `datalake run` makes it. The first peer goes hour by hour through the same operations (admit,
-refresh silver, note the step) without Dagster; the second is barer still: only the engine's step for each hour, with
-no ledger and no step log. Each begins with an empty lake and ends with the same silver rows.
+refresh silver) without Dagster; the second does them once for all hours, which is the range backfill without Dagster.
+Each begins with an empty lake and ends with the same silver rows.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,8 @@ from benchmarks.lakes import emptied, kept, lake_at, settings_for
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.execute import execute
-from datalake_assets.lake.steps.refresh import admit, refresh_silver
-from datalake_assets.lake.store import delta
-from datalake_assets.lake.store.step import StepRequest
+from datalake_assets.lake.steps.messages import StepRequest
+from datalake_assets.lake.steps.planning import admit
 from datalake_assets.simulate.simulation import Simulation
 
 _DATASET = "web_events"
@@ -34,7 +33,7 @@ def run(options: Options) -> Iterator[Result]:
     simulation = Simulation(hours=hours, rate=rate, seed=7, start=_START)
     bronze = kept(options.folder / f"events-{hours}x{rate}", make=partial(land, simulation))
     out = options.folder / "backfill-out"
-    work = {"through Dagster": _through_dagster, "operations hour by hour": _operations, "steps hour by hour": _steps}
+    work = {"through Dagster": _through_dagster, "hour by hour": _hour_by_hour, "all hours at once": _at_once}
     (bronze / _ROWS).unlink(missing_ok=True)
     jobs = {name: partial(_into_empty, job, bronze, out, hours) for name, job in work.items()}
     measured = interleaved(jobs, rounds=min(options.rounds, 3))
@@ -76,27 +75,21 @@ def _through_dagster(bronze: Path, out: Path, hours: int) -> float:
     return seconds
 
 
-def _operations(bronze: Path, out: Path, hours: int) -> float:
-    lake = lake_at(out, bronze=bronze)
-    dataset, engine = lake.datasets[_DATASET], PolarsEngine()
-    began = time.perf_counter()
-    for partition in _partitions(hours):
-        admit(lake, dataset, [partition])
-        refresh_silver(
-            lake, dataset, [partition], run=lambda r: execute(r, lake=lake, engine=engine), only_waiting=True
-        )
-    seconds = time.perf_counter() - began
-    _check(lake, bronze)
-    return seconds
+def _hour_by_hour(bronze: Path, out: Path, hours: int) -> float:
+    return _without_dagster(bronze, out, [[partition] for partition in _partitions(hours)])
 
 
-def _steps(bronze: Path, out: Path, hours: int) -> float:
-    lake = lake_at(out, bronze=bronze)
-    dataset, engine = lake.datasets[_DATASET], PolarsEngine()
+def _at_once(bronze: Path, out: Path, hours: int) -> float:
+    return _without_dagster(bronze, out, [_partitions(hours)])
+
+
+def _without_dagster(bronze: Path, out: Path, parts: Sequence[Sequence[str]]) -> float:
+    lake, engine = lake_at(out, bronze=bronze), PolarsEngine()
+    dataset = lake.datasets[_DATASET]
     began = time.perf_counter()
-    for partition in _partitions(hours):
-        objects = lake.landing.objects_of(dataset, [partition], now=datetime.now(UTC)).objects
-        request = StepRequest(zone="silver", name=_DATASET, partitions=(partition,), objects=tuple(objects))
+    for partitions in parts:
+        admit(lake, dataset, partitions, now=datetime.now(UTC))
+        request = StepRequest(zone="silver", name=_DATASET, partitions=tuple(partitions))
         execute(request, lake=lake, engine=engine)
     seconds = time.perf_counter() - began
     _check(lake, bronze)
@@ -109,7 +102,7 @@ def _partitions(hours: int) -> list[str]:
 
 def _check(lake: Lake, bronze: Path) -> None:
     """Raises `AssertionError` where a run came to another number of rows than the one before it."""
-    file, rows = bronze / _ROWS, str(delta.row_count(lake.uri(f"silver/{_DATASET}")))
+    file, rows = bronze / _ROWS, str(lake.silver(lake.datasets[_DATASET]).open().row_count)
     if file.exists() and file.read_text() != rows:
         raise AssertionError(f"{rows} rows here, {file.read_text()} in the run before")
     file.write_text(rows)

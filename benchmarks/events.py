@@ -1,8 +1,9 @@
 """Web events from gzip NDJSON to silver, against DuckDB and PySpark reading the same objects.
 
 The input is what the project's simulator lands: of its records 0.6 % break the contract, 2 % are copies and 2 % are
-late, and one object in twenty was delivered twice. Ours is `steps.execute` over all objects into an empty lake: parse,
-the contract's verdict on each record, hash of its bytes, one copy of each event, rejects to quarantine, Delta commits.
+late, and one object in twenty was delivered twice. Ours is what the assets do with all objects into an empty lake: list
+them, admit them to the ledger, parse, the contract's verdict on each record, hash of its bytes, one copy of each event,
+rejects to quarantine, Delta commits.
 
 - **DuckDB, same verdicts** comes to the same good and bad records (the run checks that), hashes the text, keeps one
   row per event, and writes both to Parquet. It writes no table format, keeps no unknown fields and gives no reasons.
@@ -24,9 +25,8 @@ from benchmarks.harness import Job, Options, Result, Sample, alone, interleaved,
 from benchmarks.lakes import emptied, kept, lake_at
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.steps.execute import execute
-from datalake_assets.lake.store import delta
+from datalake_assets.lake.steps.messages import StepRequest
 from datalake_assets.lake.store.landing import open_store
-from datalake_assets.lake.store.step import StepRequest
 from datalake_assets.simulate.delivery import Landing
 from datalake_assets.simulate.simulation import Simulation
 from datalake_assets.simulate.web import web_objects
@@ -76,15 +76,16 @@ def _into_empty(job: Job, bronze: Path, out: Path) -> Sample:
 def to_silver(bronze: Path, out: Path) -> float:
     """One step over all that landed, into an empty lake; its verdicts must be the peers'."""
     lake = lake_at(out, bronze=bronze)
+    dataset, now = lake.datasets[_DATASET], datetime.now(UTC)
     began = time.perf_counter()
-    objects = lake.landing.sweep(lake.datasets[_DATASET], after=None, limit=10**9, now=datetime.now(UTC)).objects
-    partitions = tuple(sorted({o.partition for o in objects}))
-    request = StepRequest(zone="silver", name=_DATASET, partitions=partitions, objects=tuple(objects))
+    objects = lake.landing.sweep(dataset, after=None, limit=10**9, now=now).objects
+    lake.ledger.admit(dataset, objects, identify=lake.landing.identified, now=now)
+    request = StepRequest(zone="silver", name=_DATASET, partitions=tuple(sorted({o.partition for o in objects})))
     report = execute(request, lake=lake, engine=PolarsEngine())
     seconds = time.perf_counter() - began
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in report.seconds.items())
     say(f"    {report.rows_in:,} records, {report.bytes_in / 1e6:,.0f} MB; seconds: {stages}")
-    events_peers.check(bronze, good=delta.row_count(lake.uri(f"silver/{_DATASET}")), bad=report.rows_rejected)
+    events_peers.check(bronze, good=lake.silver(dataset).open().row_count, bad=report.rows_rejected)
     return seconds
 
 

@@ -3,8 +3,8 @@
 A longer table has more days of history at the same 50,000 orders a day; its last days are those of the short one, and
 so are the changes: updates and deletes of orders of the last five days, and new orders, in one DMS file. Each table
 was loaded by the lake itself from DMS load files. A run admits the file and refreshes silver as the assets do, on a
-copy of the lake; so it counts the ledger, the look for live rows and tombstones, the merge, and both step records. The
-peer of the longer table is the shorter one: the cost of a merge has to follow the changes.
+copy of the lake; so it counts the ledger, the look for live rows and tombstones, and the merge. The peer of the longer
+table is the shorter one: the cost of a merge has to follow the changes.
 """
 
 import os
@@ -23,7 +23,8 @@ from benchmarks.lakes import DATASETS, copied, emptied, kept, lake_at
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.execute import execute
-from datalake_assets.lake.steps.refresh import admit, refresh_silver
+from datalake_assets.lake.steps.messages import StepRequest
+from datalake_assets.lake.steps.planning import admit
 
 _LANDED = datetime(2026, 1, 10, tzinfo=UTC)
 _LOAD_PARTITION, _CHANGE_PARTITION = "2026-01-10-00:00", "2026-01-10-05:00"
@@ -75,14 +76,9 @@ def _merge(root: Path, datasets: Path) -> float:
 def _refresh(lake: Lake, partition: str) -> float:
     dataset = lake.datasets["orders"]
     began = time.perf_counter()
-    admit(lake, dataset, [partition])
-    report = refresh_silver(
-        lake,
-        dataset,
-        [partition],
-        run=lambda request: execute(request, lake=lake, engine=PolarsEngine()),
-        only_waiting=True,
-    )
+    admit(lake, dataset, [partition], now=datetime.now(UTC))
+    request = StepRequest(zone="silver", name=dataset.name, partitions=(partition,))
+    report = execute(request, lake=lake, engine=PolarsEngine())
     seconds = time.perf_counter() - began
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in report.seconds.items())
     say(f"    {report.rows_in:,} in, {report.rows_written:,} written; seconds: {stages}")

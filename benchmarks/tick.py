@@ -1,181 +1,230 @@
-"""A tick of the landing sensor that knows 1,000 objects, and one that knows 1,000,000.
+"""A tick of the sensors in a lake that is a year old, and in one that is a day old.
 
-Forty objects land in an hour; the longer history has more hours. The objects are real files under Firehose's folders,
-and the ledger has a row for each: the last 25 hours went through `Ledger.admit` and `complete` hour by hour, what is
-older stands in one file a month, as it does after the ledger's own compaction. One more hour has landed and is not
-known yet. A tick is `planning.find_landed` with the sensor's own settings (the last 24 hours, and the next 1,000
-objects of the sweep), which is all of a sensor's tick that could grow with the lake; the sweep of the long history
-begins in its middle.
+Thirty event streams, one object a minute each: so the ledger of the older lake has 15.8 million rows, its silver tables
+and quarantines 365 event dates each. Its memory is written by the tables' own changes, with the sizes of files that the
+lake's own compaction leaves; gold has taken in everything. In bronze lie the last 24 hours, of which both lakes know
+all but the last five minutes.
 
-Then the look for what gold owes (`planning.owed_by_gold`), over a step log of 2,500 hours and of 25,000: it reads the
-last two months of either.
+A tick is what the two sensors ask: `planning.landing_work` of every dataset with the sensor's own settings (the last 24
+hours, and the next 1,000 objects of the sweep), and `planning.gold_work`. Before each, some silver tables get a commit,
+as they do in a lake where objects land: only the work of looking is timed.
 """
 
+import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 import polars as pl
+import yaml
 
-from benchmarks.harness import Job, Options, Result, alone, cost, interleaved
-from benchmarks.lakes import emptied, kept, lake_at, settings_for
-from datalake_assets.lake.engines.polars import PolarsEngine
-from datalake_assets.lake.gold.registry import gold_tables
+from benchmarks.harness import Options, Result, Sample, alone, cost, interleaved
+from benchmarks.lakes import DATASETS, emptied, kept, lake_at, settings_for
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.steps.planning import find_landed, owed_by_gold
-from datalake_assets.lake.store import delta, ledger, step_log
-from datalake_assets.lake.store.landing import LandedObject
-from datalake_assets.lake.store.step import ObjectOutcome
+from datalake_assets.lake.steps.planning import gold_work, landing_work
+from datalake_assets.lake.store.landing import LandedObject, parse_partition
+from datalake_assets.lake.store.ledger_rows import bucket_of
+from datalake_assets.lake.store.notes import CommitNotes
+from datalake_assets.lake.store.outcome import PROCESSED
+from datalake_assets.lake.store.pending import Version
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.verdicts import Verdict
 
 _END = datetime(2026, 6, 15, 12, tzinfo=UTC)
-_PER_HOUR = 40
-_HOURS_BY_HAND = 25
+_NEW_MINUTES = 5
 _TICKS = 9
+_COMMITS_A_TICK = 5
+_ROWS_PER_FILE = 6_000
+"""Files of more than 5,000 rows are not put together any more in the lake's memory, so they are a little longer."""
+_ETAG = hashlib.sha256().hexdigest()[:32]  # of an object without bytes
+_MEMORY_MB = 250.0
 
 
 def run(options: Options) -> Iterator[Result]:
-    """Compare ticks over a short and a long history, and what gold owes after two months of steps and after years."""
-    long = 1_000 if options.quick else 25_000
-    yield _compared("sensor tick", _tick, "known objects", _PER_HOUR, options, hours=(25, long))
-    yield _compared("what gold owes", _owed, "hours of steps", 1, options, hours=(long // 10, long))
+    """Compare ticks after a year and after a day; the memory of the former has a limit of its own."""
+    tables, days = (2, 30) if options.quick else (30, 365)
+    bronze = kept(options.folder / f"minutes-{tables}", make=partial(_land, tables=tables))
+    datasets = _dataset_files(emptied(options.folder / "tick-datasets"), tables=tables)
+    jobs = {}
+    for age in (1, days):
+        root = emptied(options.folder / f"tick-{age}")
+        alone(_remember, root, bronze, datasets, age)
+        jobs[f"tick of {tables} tables after {age:,} days"] = partial(_sampled, root, bronze, datasets)
+    young, old = interleaved(jobs, rounds=options.rounds).values()
+    name = f"tick of {tables} tables after {days} days against after one day"
+    note = f"peak {old.peak_mb:,.0f} and {young.peak_mb:,.0f} MB"
+    yield cost(name, ours=old.seconds, peer=young.seconds, target=1.2, note=note)
+    yield Result(
+        f"memory of a tick of {tables} tables after {days} days (MB: at most)",
+        old.peak_mb,
+        young.peak_mb,
+        "MB",
+        old.peak_mb,
+        _MEMORY_MB,
+        at_most=True,
+    )
 
 
-def _compared(what: str, job: Job, things: str, per_hour: int, options: Options, *, hours: tuple[int, int]) -> Result:
-    names = [f"{n * per_hour:,} {things}" for n in hours]
-    jobs = {
-        f"{what}, {name}": partial(alone, job, *_lake(options.folder, hours=n))
-        for name, n in zip(names, hours, strict=True)
-    }
-    short, long = interleaved(jobs, rounds=options.rounds).values()
-    note = f"peak {long.peak_mb:,.0f} and {short.peak_mb:,.0f} MB"
-    name = f"{what} / {names[1]} against {names[0]}"
-    return cost(name, ours=long.seconds, peer=short.seconds, target=1.5, note=note)
+def _sampled(root: Path, bronze: Path, datasets: Path) -> Sample:
+    return alone(_tick, root, bronze, datasets)
 
 
-def _tick(root: Path, bronze: Path) -> float:
+def _tick(root: Path, bronze: Path, datasets: Path) -> float:
     """The median seconds of some ticks, each going on where the one before stopped."""
-    lake, settings = lake_at(root, bronze=bronze), settings_for(root)
-    dataset = lake.datasets["web_events"]
-    folders = sorted(bronze.glob("firehose/web_events/????/??/??/??"))
-    middle = folders[len(folders) // 2].relative_to(bronze / "firehose/web_events")
-    after = f"{middle}/" if len(folders) > 2 * _HOURS_BY_HAND else None
+    lake, settings = lake_at(root, bronze=bronze, datasets=datasets), settings_for(root)
+    lookback = timedelta(hours=settings.lookback_hours)
+    after: dict[str, str | None] = {}
     spent = []
-    for _ in range(_TICKS):
+    for number in range(_TICKS):
+        _commit_to_some(lake, number)
         began = time.perf_counter()
-        work = find_landed(
-            lake,
-            dataset,
-            after=after,
-            lookback=timedelta(hours=settings.lookback_hours),
-            limit=settings.sweep_objects,
-            now=_END + timedelta(hours=1),
-        )
+        for name, dataset in lake.datasets.items():
+            work = landing_work(
+                lake, dataset, after=after.get(name), lookback=lookback, limit=settings.sweep_objects, now=_END
+            )
+            after[name] = work.position
+            assert sum(work.waiting.values()) == _NEW_MINUTES, "the last minutes are not known yet"
+        owed = gold_work(lake, now=_END)
         spent.append(time.perf_counter() - began)
-        after = work.position
-        assert sum(map(len, work.waiting.values())) == _PER_HOUR, "one hour of objects is not known yet"
-    return median(spent)
+        assert {day for work in owed.values() for day in work.dates} == {_END.date()}, "silver touched today"
+    return median(spent[1:])
 
 
-def _owed(root: Path, bronze: Path) -> float:
-    lake = lake_at(root, bronze=bronze)
-    spent = []
-    for _ in range(_TICKS):
-        began = time.perf_counter()
-        owed = owed_by_gold(lake, PolarsEngine(), now=_END)
-        spent.append(time.perf_counter() - began)
-        assert not owed, "gold has consumed every step"
-    return median(spent)
+def _commit_to_some(lake: Lake, number: int) -> None:
+    """One more commit in some silver tables, with rows of today: what steps leave between two ticks."""
+    datasets = list(lake.datasets.values())
+    for i in range(min(_COMMITS_A_TICK, len(datasets))):
+        table = lake.silver(datasets[(number * _COMMITS_A_TICK + i) % len(datasets)])
+        table.transact(partial(_add_days, days=[_END.date()]))
 
 
-def _lake(folder: Path, *, hours: int) -> tuple[Path, Path]:
-    """A lake that knows the objects of some hours until `_END`, and its bronze, where one more hour has landed."""
-    bronze = kept(folder / f"objects-{hours}x{_PER_HOUR}", make=partial(_land, hours=hours + 1))
-    root = emptied(folder / f"tick-{hours}")
-    lake = lake_at(root, bronze=bronze)
-    dataset = lake.datasets["web_events"]
-    now = _END + timedelta(hours=1)
-    listed = lake.landing.sweep(dataset, after=None, limit=10**9, now=now).objects[:-_PER_HOUR]
-    landed = [o for o in map(lake.landing.identified, listed) if o is not None]
-    begin = len(landed) - _HOURS_BY_HAND * _PER_HOUR
-    if begin:
-        _note_in_bulk(lake, dataset, landed[:begin])
-    for n in range(begin, len(landed), _PER_HOUR):
-        objects = landed[n : n + _PER_HOUR]
-        lake.ledger.admit(dataset.name, objects)
-        outcomes = [ObjectOutcome(key=o.key, etag=o.etag, size=o.size, partition=o.partition) for o in objects]
-        lake.ledger.complete(dataset.name, outcomes, contract=dataset.contract)
-    _note_steps(lake, dataset, hours=hours)
-    return root, bronze
+def _remember(root: Path, bronze: Path, datasets: Path, days: int) -> float:
+    """Make the memory of a lake of some age; returns the seconds that it took."""
+    began = time.perf_counter()
+    lake = lake_at(root, bronze=bronze, datasets=datasets)
+    dates = [_END.date() - timedelta(days=n) for n in range(days)]
+    for dataset in lake.datasets.values():
+        page = lake.landing.recent(dataset, since=_END - timedelta(hours=24), now=_END)
+        known = page.objects[:-_NEW_MINUTES]
+        rows = pl.concat([_older(lake, dataset, days=days, until=known[0]), _entries(lake, dataset, known)])
+        seen = lake.ledger.table.open()
+        for month in rows.partition_by("bucket"):
+            seen.change(add=month, within={"dataset": [dataset.name]}, rows_per_file=_ROWS_PER_FILE)
+            seen = seen.at(None)
+        for table in (lake.silver(dataset), lake.quarantine(dataset)):
+            table.transact(partial(_add_days, days=dates))
+        lake.verdicts.store(dataset.name, partial(_passed, known[-1].partition, dates), now=_END)
+    _settle(lake)
+    return time.perf_counter() - began
 
 
-def _land(folder: Path, *, hours: int) -> None:
-    for n in range(hours):
-        hour = _END - timedelta(hours=hours - 1 - n)
-        place = folder / f"firehose/web_events/{hour:%Y/%m/%d/%H}"
-        place.mkdir(parents=True)
-        for number in range(_PER_HOUR):
-            (place / f"web_events-1-{hour:%Y-%m-%d-%H}-{number:02d}-00-{n:08x}.gz").touch()
+def _passed(partition: str, dates: list[date]) -> list[Verdict]:
+    """What the newest step found: of verdicts that pass, only that is kept."""
+    detail = "0 of 6,000 records rejected"
+    return [Verdict("rejected_fraction", partition, passed=True, blocking=True, detail=detail, dates=tuple(dates[:1]))]
 
 
-def _note_in_bulk(lake: Lake, dataset: Dataset, landed: Sequence[LandedObject]) -> None:
-    """Ledger rows of processed objects, a file for each month."""
+def _settle(lake: Lake) -> None:
+    """Let gold have taken in all that its sources hold."""
+    for gold in lake.gold_tables.values():
+        table = lake.table(gold.spec)
+        table.open().change(add=table.dtypes.to_frame())
+    debts = lake.pending.look([lake.consumer(gold) for gold in lake.gold_tables.values()], lake.sources())
+    opened = {name: table.open() for name, table in lake.sources().items()}
+    read = {name: Version(seen.table_id, seen.version) for name, seen in opened.items()}
+    for name, debt in debts.items():
+        lake.pending.settle(name, [*debt.due, None], read)
+
+
+def _add_days(seen: Snapshot, *, days: list[date]) -> None:
+    """One row for each of some event dates."""
+    table = seen.table
+    known = pl.DataFrame({"event_date": days})
+    if "partition" in table.dtypes:
+        known = known.with_columns(partition=pl.col("event_date").dt.strftime("%Y-%m-%d-05:00"))
+    rows = known.select(
+        (pl.col(name) if name in known.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in table.dtypes.items()
+    )
+    seen.change(add=rows, notes=CommitNotes(touched=days))
+
+
+def _entries(lake: Lake, dataset: Dataset, known: list[LandedObject]) -> pl.DataFrame:
+    """Ledger rows of objects that were processed as they lie in bronze."""
     frame = pl.DataFrame(
         {
-            "partition": [o.partition for o in landed],
-            "key": [o.key for o in landed],
-            "etag": [o.etag for o in landed],
-            "size": [o.size for o in landed],
-            "last_modified": [o.last_modified for o in landed],
+            "bucket": [bucket_of(dataset, o.key) for o in known],
+            "key": [o.key for o in known],
+            "etag": [_ETAG] * len(known),
+            "size": [o.size for o in known],
+            "stamp": [o.stamp for o in known],
+            "landed": [parse_partition(o.partition) for o in known],
+            "partition": [o.partition for o in known],
         }
-    ).with_columns(
-        dataset=pl.lit(dataset.name),
-        month=pl.col("partition").str.slice(0, 7),
-        status=pl.lit(ledger.PROCESSED),
-        contract=pl.lit(dataset.contract),
-        admitted_at=pl.lit(_END),
-        processed_at=pl.lit(_END),
     )
-    schema = ledger._SCHEMA  # noqa: SLF001 (the layout that the ledger itself leaves)
-    rows = pl.concat([schema.to_frame(), frame], how="diagonal_relaxed").select(*schema).cast(schema)
-    for month in rows.partition_by("month"):
-        delta.append(lake.layout.ledger, month, partition_by=("dataset", "month"))
+    return _processed(lake, dataset, frame)
 
 
-def _note_steps(lake: Lake, dataset: Dataset, *, hours: int) -> None:
-    """Step rows of as many hours: silver touched the day of each, and gold computed it at once."""
-    tables = [name for name, table in gold_tables(lake.datasets).items() if table.daily]
-    rows = []
-    for n in range(hours):
-        at = _END - timedelta(hours=hours - n)
-        source, day = f"silver/{dataset.name}", at.date()
-        rows.append(
-            _step("silver", dataset.name, f"{at:%Y-%m-%d-%H}:00", at, day, positions=f'{{"{source}": {n + 1}}}')
+def _older(lake: Lake, dataset: Dataset, *, days: int, until: LandedObject) -> pl.DataFrame:
+    """Ledger rows of the objects of the days before those that lie in bronze."""
+    begin = _END - timedelta(days=days)
+    moments = pl.datetime_range(begin, _END, "1m", time_zone="UTC", eager=True).alias("landed")
+    hour = pl.col("landed").dt.strftime("%Y/%m/%d/%H")
+    named = pl.col("landed").dt.strftime("%Y-%m-%d-%H-%M-00")
+    prefix = dataset.landing.prefix
+    digest = pl.col("key").hash().cast(pl.String).str.zfill(20)
+    frame = (
+        pl.DataFrame(moments)
+        .with_columns(key=pl.format(f"{prefix}/{{}}/{dataset.name}-1-{{}}.gz", hour, named))
+        .filter(pl.col("key") < until.key)
+        .with_columns(
+            bucket=pl.col("landed").dt.strftime("%Y-%m"),
+            etag=digest + digest.str.slice(8),
+            size=pl.lit(20_000),
+            stamp=digest + "-" + digest,
+            partition=pl.col("landed").dt.strftime("%Y-%m-%d-%H:00"),
         )
-        rows.extend(
-            _step("gold", name, day.isoformat(), at, day, positions=f'{{"{source}": {n + 1}, "gold/{name}": {n + 1}}}')
-            for name in tables
-        )
-    schema = step_log._SCHEMA  # noqa: SLF001 (the layout that the step log itself leaves)
-    frame = pl.concat([schema.to_frame(), pl.DataFrame(rows)], how="diagonal_relaxed").select(*schema).cast(schema)
-    for month in frame.partition_by("month"):
-        delta.append(lake.layout.steps, month, partition_by=("month",))
+    )
+    return _processed(lake, dataset, frame)
 
 
-def _step(zone: str, name: str, partition: str, at: datetime, day: date, *, positions: str) -> dict[str, object]:
-    return {
-        "month": f"{at:%Y-%m}",
-        "zone": zone,
-        "name": name,
-        "partition": partition,
-        "status": step_log.OK,
-        "engine": "polars",
-        "started_at": at,
-        "finished_at": at,
-        "touched_dates": [day],
-        "event_dates": [day],
-        "positions": positions,
-    }
+def _processed(lake: Lake, dataset: Dataset, frame: pl.DataFrame) -> pl.DataFrame:
+    whole = frame.with_columns(
+        dataset=pl.lit(dataset.name),
+        status=pl.lit(PROCESSED),
+        attempts=pl.lit(0),
+        rows_in=pl.lit(100),
+        rows_out=pl.lit(100),
+        rows_rejected=pl.lit(0),
+        bytes_rejected=pl.lit(0),
+        event_dates=pl.concat_list(pl.col("landed").dt.date()),
+        contract=pl.lit(dataset.contract),
+        **dict.fromkeys(("last_modified", "admitted_at", "begun_at", "processed_at"), pl.col("landed")),
+    )
+    dtypes = lake.ledger.table.dtypes
+    return whole.select(
+        (pl.col(name) if name in whole.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in dtypes.items()
+    )
+
+
+def _land(folder: Path, *, tables: int) -> None:
+    for n in range(tables):
+        for minute in range(24 * 60):
+            moment = _END - timedelta(minutes=24 * 60 - minute)
+            place = folder / f"firehose/stream_{n:02}/{moment:%Y/%m/%d/%H}"
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"stream_{n:02}-1-{moment:%Y-%m-%d-%H-%M}-00.gz").touch()
+
+
+def _dataset_files(folder: Path, *, tables: int) -> Path:
+    stream = yaml.safe_load((DATASETS / "web_events.yaml").read_text(encoding="utf-8"))
+    for n in range(tables):
+        name = f"stream_{n:02}"
+        own = stream | {"name": name, "landing": {**stream["landing"], "prefix": f"firehose/{name}"}}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+    return folder
