@@ -10,7 +10,8 @@ import pytest
 
 from datalake_assets.lake.spec.tables import LEDGER
 from datalake_assets.lake.store.landing import LandedObject
-from datalake_assets.lake.store.ledger import Identity, Known, Ledger, Waiting
+from datalake_assets.lake.store.ledger import Known, Ledger, Waiting
+from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.outcome import ObjectOutcome
 from datalake_assets.lake.store.table import Table
 from datalake_assets_tests.streams import HOUR, landed, stream

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
+from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.table import Table
 from datalake_assets_tests.lake.tables import APRIL, BY_DATE, KEY, MARCH, added, content, frame, ids

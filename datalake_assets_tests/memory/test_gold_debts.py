@@ -246,7 +246,7 @@ def test_a_gold_step_that_read_an_older_silver_never_writes_over_a_newer_one(lak
     lake.land("0", [{"id": "0", "at": AT}])
     lake.process()
     table = lake.lake.gold_tables["hourly_metrics"]
-    engine, done = lake.engine, list[str]()
+    engine, done = lake.engine, list[bool]()
 
     class Slow:
         def __getattr__(self, name: str) -> Any:
