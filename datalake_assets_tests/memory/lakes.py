@@ -140,7 +140,12 @@ class MemoryLake:
         return self.root / "bronze" / key
 
     def land(
-        self, name: str, records: Sequence[Mapping[str, Any] | str] | bytes, *, of: str = "clicks", at: float | None = None
+        self,
+        name: str,
+        records: Sequence[Mapping[str, Any] | str] | bytes,
+        *,
+        of: str = "clicks",
+        at: float | None = None,
     ) -> str:
         """Land events (or bytes as they are) in the folder of 10 o'clock unless `name` has folders; returns the key.
 

@@ -120,9 +120,7 @@ def test_a_truncated_object_and_one_with_a_torn_middle_fail_the_check(tmp_path: 
     import random
 
     chance = random.Random(1)
-    lines = b"".join(
-        json.dumps({"id": f"{n}-{chance.random()}", "at": AT}).encode() + b"\n" for n in range(1000)
-    )
+    lines = b"".join(json.dumps({"id": f"{n}-{chance.random()}", "at": AT}).encode() + b"\n" for n in range(1000))
     whole = gzip.compress(lines, mtime=0)
     for name, content in {"truncated": whole[: len(whole) * 9 // 10], "torn": whole[:-100] + whole[-90:]}.items():
         lake = MemoryLake(tmp_path / name, STRICT)

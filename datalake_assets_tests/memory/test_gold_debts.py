@@ -1,4 +1,4 @@
-"""What gold owes: nothing is forgotten across silence, cut logs, lost tables, poisoned dates; nothing is owed in vain."""
+"""What gold owes: nothing is forgotten across silence, cut logs, lost tables, poisoned dates."""
 
 import shutil
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def test_gold_owes_what_silver_got_in_a_long_silence(lake: MemoryLake) -> None:
     cut_log(lake, "silver.clicks")
     later = datetime.now(UTC) + timedelta(days=400)
     work = gold_work(lake.lake, now=later)
-    assert {n: set(w.dates) for n, w in work.items() if n in DAILY} == dict.fromkeys(DAILY, {day(0), day(1), day(2)})
+    assert {n: set(w.dates) for n, w in work.items() if n in DAILY} == {n: {day(0), day(1), day(2)} for n in DAILY}
     lake.gold(now=later)
     lake.assert_as_fresh()
 
@@ -199,9 +199,15 @@ def test_a_lookup_shows_in_orders_of_any_date(tmp_path: Path) -> None:
     dates = [datetime(1999, 5, 5), datetime(2026, 3, 1), datetime(2199, 1, 1)]  # noqa: DTZ001 (as DMS writes them)
     rows = [order("I", n, n, created_at=at, customer_id=n % 2) for n, at in enumerate(dates)]
     lake.land_changes("LOAD00000001.parquet", rows)
-    lake.land_changes("LOAD00000001.parquet", [change("I", n, 0, name=f"old {n}", country="x") for n in (0, 1)], of="customers")
+    lake.land_changes(
+        "LOAD00000001.parquet", [change("I", n, 0, name=f"old {n}", country="x") for n in (0, 1)], of="customers"
+    )
     lake.run()
-    assert sorted(lake.rows("gold.orders_enriched", "id", "customer_name")) == [(0, "old 0"), (1, "old 1"), (2, "old 0")]
+    assert sorted(lake.rows("gold.orders_enriched", "id", "customer_name")) == [
+        (0, "old 0"),
+        (1, "old 1"),
+        (2, "old 0"),
+    ]
     today = datetime.now(UTC).date()
     before = lake.lake.table(lake.lake.gold_tables["orders_enriched"].spec).open().version
     lake.land_changes("2026/03/01/10/a.parquet", [change("U", 0, 5, name="new", country="x")], of="customers")

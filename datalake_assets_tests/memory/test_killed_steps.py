@@ -15,7 +15,9 @@ RECORDS = [{"id": "a", "at": AT, "n": 1}, {"id": "b", "at": AT, "n": -1}, {"id":
 _MOST_COMMITS = 30
 
 
-def every_death(lake: MemoryLake, work: Callable[[MemoryLake], object], **copies: MemoryLake) -> list[tuple[str, MemoryLake]]:
+def every_death(
+    lake: MemoryLake, work: Callable[[MemoryLake], object], **copies: MemoryLake
+) -> list[tuple[str, MemoryLake]]:
     """A copy of the lake for each commit before which the work can die, dead by then."""
     found = []
     for n in range(_MOST_COMMITS):
@@ -33,7 +35,9 @@ def every_death(lake: MemoryLake, work: Callable[[MemoryLake], object], **copies
 def lines_of(lake: MemoryLake) -> set[tuple[str, int]]:
     """The records that are in silver, beside it, or in quarantine."""
     silver = {(k.rpartition("/")[2], n) for k, n in lake.rows("silver.clicks", "source_filename", "_row_number")}
-    beside = {(k.rpartition("/")[2], n) for k, n in lake.rows("silver.clicks_duplicates", "source_filename", "_row_number")}
+    beside = {
+        (k.rpartition("/")[2], n) for k, n in lake.rows("silver.clicks_duplicates", "source_filename", "_row_number")
+    }
     return silver | beside | set(lake.rejected())
 
 
@@ -116,7 +120,9 @@ def replicated(tmp_path_factory: pytest.TempPathFactory) -> MemoryLake:
     """A replicated table with loads, updates and deletes; some prices are negative."""
     lake = MemoryLake(tmp_path_factory.mktemp("lakes") / "lake", orders())
     lake.land_changes("LOAD00000001.parquet", [order("I", n, 0, price=Decimal(n - 1)) for n in range(4)])
-    lake.land_changes("2026/03/01/10/a.parquet", [order("U", 1, 5, price=Decimal(-2)), order("D", 2, 6), order("I", 8, 7)])
+    lake.land_changes(
+        "2026/03/01/10/a.parquet", [order("U", 1, 5, price=Decimal(-2)), order("D", 2, 6), order("I", 8, 7)]
+    )
     lake.process()
     return lake
 

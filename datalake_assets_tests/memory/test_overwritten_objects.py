@@ -83,7 +83,7 @@ def test_a_partition_that_an_overwrite_mended_holds_nothing_back(tmp_path: Path)
 
 
 def test_a_partition_whose_only_object_moved_on_holds_nothing_back(tmp_path: Path) -> None:
-    """An undated object overwritten an hour later belongs to the later hour; the earlier one stayed blocked for good."""
+    """An undated object overwritten an hour later is of the later hour; the earlier one stayed blocked for good."""
     lake = MemoryLake(tmp_path / "lake", GUARDED)
     hour = datetime(2026, 3, 1, 10, tzinfo=UTC).timestamp()
     lake.land("flat/o", A, at=hour + 60)
@@ -214,9 +214,7 @@ def test_an_object_that_was_away_and_comes_back_with_other_bytes_is_read(lake: M
 
 
 @pytest.mark.parametrize("skew", [timedelta(seconds=-30), timedelta(seconds=30)])
-def test_an_object_is_one_whatever_the_clock_and_the_start_say(
-    lake: MemoryLake, skew: timedelta
-) -> None:
+def test_an_object_is_one_whatever_the_clock_and_the_start_say(lake: MemoryLake, skew: timedelta) -> None:
     """A clock half a minute off at the hour, or a moved start, made one object two, and its rejects counted twice."""
     hour = datetime(2026, 3, 1, 11, tzinfo=UTC)
     lake.land("flat/o", A, at=hour.timestamp())
@@ -344,10 +342,8 @@ def test_a_listing_taken_before_an_overwrite_does_no_harm(lake: MemoryLake) -> N
     lake.run()
     lake.land("o", B)
     lake.run()
-    identified: list[LandedObject] = []
     first = lake.ledger().filter(status="superseded").row(0, named=True)
-    for landed in listed:
-        identified.append(LandedObject(landed.key, first["etag"], landed.size, landed.last_modified, HOUR, landed.stamp))
+    identified = [LandedObject(o.key, first["etag"], o.size, o.last_modified, HOUR, o.stamp) for o in listed]
     lake.lake.ledger.admit(STRICT, identified, identify=lambda o: o, now=datetime.now(UTC))
     lake.step([HOUR])
     lake.run()

@@ -86,12 +86,15 @@ def _bounds(values: pl.Series) -> tuple[Any, Any] | None:
     low, high = values.min(), values.max()
     if isinstance(low, Decimal) and isinstance(high, Decimal):
         return float(low), float(high)
-    if isinstance(low, str) and isinstance(high, str):
-        if high[_BOUND_CHARACTERS:] > _ABOVE_ALL:  # nothing that is shorter is above it
-            return None
-        cut = high if len(high) <= _BOUND_CHARACTERS else high[:_BOUND_CHARACTERS] + _ABOVE_ALL
-        return low[:_BOUND_CHARACTERS], cut
-    return low, high
+    return _bounds_of_texts(low, high) if isinstance(low, str) and isinstance(high, str) else (low, high)
+
+
+def _bounds_of_texts(low: str, high: str) -> tuple[str, str] | None:
+    """The bounds of texts, cut to a length that no commit notices; None where nothing so short is above the greatest."""
+    if high[_BOUND_CHARACTERS:] > _ABOVE_ALL:
+        return None
+    cut = high if len(high) <= _BOUND_CHARACTERS else high[:_BOUND_CHARACTERS] + _ABOVE_ALL
+    return low[:_BOUND_CHARACTERS], cut
 
 
 def _bounds_of_days(days: pl.Series) -> tuple[str, str] | None:
