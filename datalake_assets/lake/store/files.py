@@ -90,7 +90,7 @@ def _bounds(values: pl.Series) -> tuple[Any, Any] | None:
 
 
 def _bounds_of_texts(low: str, high: str) -> tuple[str, str] | None:
-    """The bounds of texts, cut to a length that no commit notices; None where nothing so short is above the greatest."""
+    """The bounds of texts, cut short; None where nothing so short is above the greatest."""
     if high[_BOUND_CHARACTERS:] > _ABOVE_ALL:
         return None
     cut = high if len(high) <= _BOUND_CHARACTERS else high[:_BOUND_CHARACTERS] + _ABOVE_ALL
