@@ -87,11 +87,16 @@ def _bounds(values: pl.Series) -> tuple[Any, Any] | None:
     if isinstance(low, Decimal) and isinstance(high, Decimal):
         return float(low), float(high)
     if isinstance(low, str) and isinstance(high, str):
-        if high[_BOUND_CHARACTERS:] > _ABOVE_ALL:  # nothing that is shorter is above it
-            return None
-        cut = high if len(high) <= _BOUND_CHARACTERS else high[:_BOUND_CHARACTERS] + _ABOVE_ALL
-        return low[:_BOUND_CHARACTERS], cut
+        return _bounds_of_texts(low, high)
     return low, high
+
+
+def _bounds_of_texts(low: str, high: str) -> tuple[str, str] | None:
+    """Bounds cut to some characters; None where nothing that is so short is above the greatest."""
+    if high[_BOUND_CHARACTERS:] > _ABOVE_ALL:
+        return None
+    cut = high if len(high) <= _BOUND_CHARACTERS else high[:_BOUND_CHARACTERS] + _ABOVE_ALL
+    return low[:_BOUND_CHARACTERS], cut
 
 
 def _bounds_of_days(days: pl.Series) -> tuple[str, str] | None:
