@@ -28,13 +28,18 @@ from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
 
 READER_VERSION, WRITER_VERSION = 1, 2
-_SMALL_FILE, _SMALL_MEMORY_FILE, _MOST_SMALL_FILES = 50_000, 5_000, 16  # rows; the lake's memory is looked up by key
+_SMALL_FILE, _SMALL_MEMORY_FILE = 50_000, 5_000  # rows; the lake's memory is looked up by key
+_MOST_SMALL_FILES = 16
+_MOST_SMALL_MEMORY_FILES = 1  # each look opens the memory, at a cost that follows its files: one for a month will do
 _SWEPT_EVERY = 100  # commits: each replaces a file or two of the lake's memory
 _CONFIGURATION = {
     "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
     "delta.logRetentionDuration": "interval 7 days",  # a log that is listed at every opening stays short
 }
-_MEMORY_LOG = {"delta.logRetentionDuration": "interval 1 hours"}  # nobody asks what the lake's memory was yesterday
+_MEMORY_LOG = {  # nobody asks what the lake's memory was yesterday; a checkpoint names each file that went since
+    "delta.logRetentionDuration": "interval 1 hours",
+    "delta.deletedFileRetentionDuration": "interval 1 hours",
+}
 
 
 class ProtocolError(RuntimeError):
@@ -236,13 +241,15 @@ class Snapshot(TableFiles):
 
     def _small_files(self, within: Within) -> pl.DataFrame:
         """The small files of those partitions that have too many of them."""
-        small = _SMALL_MEMORY_FILE if self.table.spec.zone == "lake" else _SMALL_FILE
+        of_memory = self.table.spec.zone == "lake"
+        small = _SMALL_MEMORY_FILE if of_memory else _SMALL_FILE
+        most = _MOST_SMALL_MEMORY_FILES if of_memory else _MOST_SMALL_FILES
         files = self.files_within(within).filter(pl.col("num_records") < small)
         by = [f"partition.{name}" for name in self.table.spec.partition_by]
-        if files.height < _MOST_SMALL_FILES:
+        if files.height < most:
             return files.clear()
         count = pl.len().over(by) if by else pl.len()
-        return files.filter(count >= _MOST_SMALL_FILES)
+        return files.filter(count >= most)
 
     def _guard(self) -> None:
         assert self.handle is not None  # noqa: S101 (callers know that the table exists)
@@ -268,7 +275,8 @@ def _sweep(seen: Snapshot) -> None:
     """Delete the files that a table has not needed for an hour."""
     if seen.handle is not None:
         with suppress(DeltaError):  # somebody else is at it, or commits: the next sweep will do
-            seen.handle.vacuum(retention_hours=1, dry_run=False, enforce_retention_duration=False)
+            # Full: the log names files that went for an hour only, and never those of a writer that was killed.
+            seen.handle.vacuum(retention_hours=1, dry_run=False, enforce_retention_duration=False, full=True)
 
 
 def _removals(files: pl.DataFrame, spec: TableSpec) -> list[RemoveAction]:
