@@ -37,7 +37,7 @@ BUILT = (True, True)
         (EVENTS, "id: {type: string}\n    at: {type: integer}", "at: {type: integer}\n    id: {type: string}", SAME),
         (EVENTS, "id: {type: string}", "id: {type: string, minLength: 1}", READ),
         (EVENTS, "required: [id, at]", "required: [id]", READ),
-        (EVENTS, "key: [id]", "key: [id]\nunknown_fields: reject", READ),
+        (EVENTS, "key: [id]", "key: [id]\nunknown_fields: reject", BUILT),
         (EVENTS, "key: [id]", "key: [id, at]", BUILT),
         (EVENTS, "unit: s", "unit: ms", BUILT),
         (EVENTS, "decimal(12,2)", "decimal(12,3)", BUILT),
