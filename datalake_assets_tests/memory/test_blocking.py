@@ -1,5 +1,8 @@
 """What a failing check holds back: the dates of its own dataset, until the partition passes, and nothing else."""
 
+import gzip
+import json
+import random
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -115,10 +118,6 @@ def test_an_all_good_partition_beside_a_blocked_one_is_done(lake: MemoryLake) ->
 
 def test_a_truncated_object_and_one_with_a_torn_middle_fail_the_check(tmp_path: Path) -> None:
     """Most of an object's events lost to a truncated gzip passed all checks, as an object counts as no record."""
-    import gzip
-    import json
-    import random
-
     chance = random.Random(1)
     lines = b"".join(json.dumps({"id": f"{n}-{chance.random()}", "at": AT}).encode() + b"\n" for n in range(1000))
     whole = gzip.compress(lines, mtime=0)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,7 +14,7 @@ import pytest
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.store.conflicts import ConflictError
 from datalake_assets.lake.store.snapshot import Snapshot
-from datalake_assets_tests.memory.lakes import AT, DAY, HOUR, NEXT_HOUR, MemoryLake, order, orders, stream
+from datalake_assets_tests.memory.lakes import AT, DAY, FIRST_DAY, HOUR, NEXT_HOUR, MemoryLake, order, orders, stream
 
 CLICKS = stream(properties={"n": {"type": "integer", "minimum": 0}})
 _WRITERS = 3
@@ -165,10 +166,6 @@ def test_gold_steps_of_different_dates_at_once_are_exact(tmp_path: Path) -> None
     lake.land("o", [{"id": f"{n}", "at": AT + n * DAY} for n in range(6)])
     lake.process()
     own = writers(lake.root, CLICKS)
-    from datetime import timedelta
-
-    from datalake_assets_tests.memory.lakes import FIRST_DAY
-
     def compute(one: MemoryLake, first: int) -> None:
         for name in ("daily_summary", "events_by_type", "hourly_metrics"):
             one.compute(name, *(FIRST_DAY + timedelta(days=n) for n in (first, (first + 2) % 6, 5)))
