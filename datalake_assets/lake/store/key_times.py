@@ -5,6 +5,7 @@ Belongs here: how DMS, Firehose and Hive write times into keys. Which of them de
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 FIRST = datetime(1970, 1, 1, tzinfo=UTC)  # what is named for a year outside these bounds is no date
 LAST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -33,6 +34,7 @@ def named_time(path: str) -> datetime | None:
     return _moment(*map(int, parts), int(fraction.ljust(6, "0")))
 
 
+@lru_cache(maxsize=1024)  # every object of a folder asks
 def folder_dates(folder: str) -> tuple[datetime, datetime] | None:
     """The time that a folder stands for, as [begin, end) in UTC; None when its path is not a date from end to end."""
     match = _DATE_FOLDER.fullmatch(folder)
