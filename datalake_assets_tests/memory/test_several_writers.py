@@ -166,6 +166,7 @@ def test_gold_steps_of_different_dates_at_once_are_exact(tmp_path: Path) -> None
     lake.land("o", [{"id": f"{n}", "at": AT + n * DAY} for n in range(6)])
     lake.process()
     own = writers(lake.root, CLICKS)
+
     def compute(one: MemoryLake, first: int) -> None:
         for name in ("daily_summary", "events_by_type", "hourly_metrics"):
             one.compute(name, *(FIRST_DAY + timedelta(days=n) for n in (first, (first + 2) % 6, 5)))

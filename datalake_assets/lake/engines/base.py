@@ -87,8 +87,6 @@ class Engine(Protocol):
         rejected: Frame,
         outcomes: Sequence[ObjectOutcome],
         *,
-        fresh: Collection[str] = (),
-        fresh_at: int = -1,
         keep_old: bool = False,
-    ) -> int:
+    ) -> bool:
         """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""

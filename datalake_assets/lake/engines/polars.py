@@ -110,13 +110,10 @@ class PolarsEngine:
         rejected: Frame,
         outcomes: Sequence[ObjectOutcome],
         *,
-        fresh: Collection[str] = (),
-        fresh_at: int = -1,
         keep_old: bool = False,
-    ) -> int:
+    ) -> bool:
         """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""
-        frame = _native(rejected).collect()
-        return quarantine.replace_rejects(table, frame, outcomes, fresh=fresh, fresh_at=fresh_at, keep_old=keep_old)
+        return quarantine.replace_rejects(table, _native(rejected).collect(), outcomes, keep_old=keep_old)
 
 
 def _native(frame: Frame) -> pl.LazyFrame:

@@ -42,7 +42,6 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
     require_shape(step.lake.silver(dataset).open(), dataset)
     if replay:
         ledger.reopen(dataset.name, partitions)
-    quarantined_at = step.lake.quarantine(dataset).open().version  # before the ledger is asked what is new
     waiting = ledger.to_read(dataset.name, partitions, now=step.started_at)
     taking_back = [k for k in waiting if isinstance(dataset, CdcTable) and needs_rebuild(k, dataset)]
     if taking_back:
@@ -51,11 +50,11 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
         except RebuildRefusedError as refusal:  # which must not keep what landed beside these objects from silver
             _postpone(step, dataset, taking_back, str(refusal))
             others = [known for known in waiting if known not in taking_back]
-            done = bring_to_silver(step, dataset, others, partitions, quarantined_at=quarantined_at)
+            done = bring_to_silver(step, dataset, others, partitions)
             if replay:
                 raise
             return done.model_copy(update={"failed": (str(refusal), *done.failed)})
-    return bring_to_silver(step, dataset, waiting, partitions, quarantined_at=quarantined_at)
+    return bring_to_silver(step, dataset, waiting, partitions)
 
 
 def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], reason: str) -> None:
@@ -79,18 +78,12 @@ def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
     return known.overwrites or (known.begun and known.contract != dataset.contract)
 
 
-def bring_to_silver(
-    step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str], *, quarantined_at: int
-) -> StepReport:
-    """Read objects and write them: to quarantine, silver and the ledger, in this order.
-
-    At its version `quarantined_at` quarantine held nothing of the objects that no step has begun with.
-    """
+def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]) -> StepReport:
+    """Read objects and write them: to quarantine, silver and the ledger, in this order."""
     lake, engine = step.lake, step.engine
     by_identity = {known.landed.identity: known for known in waiting}
     checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
     write = _writer(step, dataset, by_identity)
-    fresh = {known.landed.key for known in waiting if not known.begun}
     overwriting = {identity for identity, known in by_identity.items() if known.overwrites}
     rejects: Counter[str] = Counter()
     outcomes: list[ObjectOutcome] = []
@@ -111,14 +104,11 @@ def bring_to_silver(
                 lake.verdicts.store(dataset.name, checks.failing, now=now)
         quarantine = lake.quarantine(dataset)
         with step.stage("quarantine"):
-            quarantined_at = engine.replace_rejects(
-                quarantine, batch.rejected, batch.outcomes, fresh=fresh, fresh_at=quarantined_at, keep_old=True
-            )
+            left = engine.replace_rejects(quarantine, batch.rejected, batch.outcomes, keep_old=True)
         write(batch)
         with step.stage("quarantine"):
-            if again := [o for o in batch.outcomes if o.key not in fresh]:
-                rejected = batch.rejected.filter(~nw.col(SOURCE_FILENAME).is_in(sorted(fresh)))
-                engine.replace_rejects(quarantine, rejected, again)
+            if left:
+                engine.replace_rejects(quarantine, batch.rejected, batch.outcomes)
             rejects.update(rule_of(e) for row in engine.rows(batch.rejected.select("errors")) for e in row["errors"])
         done = batch.outcomes
         outcomes.extend(done)

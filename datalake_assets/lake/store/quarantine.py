@@ -20,40 +20,32 @@ _CONTENT = ["partition", SOURCE_FILENAME, "etag", "row_number", "raw", "raw_byte
 
 
 def replace_rejects(
-    table: Table,
-    rejected: pl.DataFrame,
-    outcomes: Sequence[ObjectOutcome],
-    *,
-    fresh: Collection[str] = (),
-    fresh_at: int = -1,
-    keep_old: bool = False,
-) -> int:
+    table: Table, rejected: pl.DataFrame, outcomes: Sequence[ObjectOutcome], *, keep_old: bool = False
+) -> bool:
     """Put the rejects of the objects just read in the place of those that their keys had; no commit without a change.
 
-    `fresh` are the keys of which the table held nothing at its version `fresh_at`: they are not looked for while
-    nobody has changed it since. Returns the version up to which that is known now. The landing dates whose rejects
-    changed are noted in the commit as touched. With `keep_old` those that the keys had stay for the time being.
+    With `keep_old` those that the keys had stay for the time being. Returns whether some are left that are to go. The
+    landing dates whose rejects changed are noted in the commit as touched.
     """
-    read = {o.key for o in outcomes if o.is_read}
+    read = sorted({o.key for o in outcomes if o.is_read})
 
-    def decide(seen: Snapshot) -> int:
-        nothing_new = seen.version == fresh_at
-        old = _rejects_of(seen, sorted(read - set(fresh) if nothing_new else read))
+    def decide(seen: Snapshot) -> bool:
+        old = _rejects_of(seen, read)
         same = _same_rejects(old, rejected)
         added = rejected.join(same, on=SOURCE_FILENAME, how="anti")
         gone = old.join(same, on=SOURCE_FILENAME, how="anti")
+        left = keep_old and gone.height > 0
         if keep_old:
             added, gone = _lacking(added, gone), gone.clear()
-        if added.is_empty() and gone.is_empty():
-            return fresh_at
-        version = seen.change(
-            add=added,
-            remove=gone.select(SOURCE_FILENAME).unique() if gone.height else None,
-            on=[SOURCE_FILENAME],
-            notes=CommitNotes(landing_dates([*added["partition"].unique(), *gone["partition"].unique()])),
-            exactly_here=True,
-        )
-        return version if nothing_new else fresh_at
+        if added.height or gone.height:
+            seen.change(
+                add=added,
+                remove=gone.select(SOURCE_FILENAME).unique() if gone.height else None,
+                on=[SOURCE_FILENAME],
+                notes=CommitNotes(landing_dates([*added["partition"].unique(), *gone["partition"].unique()])),
+                exactly_here=True,
+            )
+        return left
 
     return table.transact(decide)
 
@@ -81,12 +73,8 @@ def _lacking(rejected: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rejects_of(seen: Snapshot, keys: Sequence[str]) -> pl.DataFrame:
-    """The rejects that the table has of some keys."""
-    if not keys:
-        return seen.table.dtypes.to_frame()
-    wanted = pl.LazyFrame({SOURCE_FILENAME: keys}, schema={SOURCE_FILENAME: pl.String})
-    near = seen.scan().filter(pl.col(SOURCE_FILENAME).is_between(pl.lit(keys[0]), pl.lit(keys[-1])))
-    return near.join(wanted, on=SOURCE_FILENAME, how="semi").collect()
+    """The rejects that the table has of some keys, read from the files whose bounds can hold them."""
+    return seen.scan_keys(pl.DataFrame({SOURCE_FILENAME: keys}, schema={SOURCE_FILENAME: pl.String})).collect()
 
 
 def landing_dates(partitions: Collection[str]) -> set[date]:
