@@ -137,7 +137,21 @@ def undone(lake: Lake, *, now: datetime) -> list[str]:
         name: landing_work(lake, dataset, after=None, lookback=timedelta(0), limit=_EVERYTHING, now=now)
         for name, dataset in lake.datasets.items()
     }
-    return landing_undone(seen) + gold_undone(gold_work(lake, now=now))
+    return lost_tables(lake) + landing_undone(seen) + gold_undone(gold_work(lake, now=now))
+
+
+def lost_tables(lake: Lake) -> list[str]:
+    """The datasets whose silver is not there although the ledger has objects in it, one line each."""
+    lines = []
+    for name, dataset in lake.datasets.items():
+        if not lake.silver(dataset).open().exists:
+            objects = lake.ledger.rows(name).filter(pl.col("rows_out") > 0).height
+            if objects:
+                lines.append(
+                    f"{name}: silver/{name} is gone, though {objects:,} objects were brought to it; "
+                    f"run `datalake rebuild {name}`"
+                )
+    return lines
 
 
 def outdated_partitions(lake: Lake, dataset: Dataset) -> dict[str, int]:

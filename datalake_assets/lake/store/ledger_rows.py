@@ -40,7 +40,8 @@ def begun_now(row: Row, dates: Iterable[date], *, contract: str, now: datetime) 
 def completed_now(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime) -> Row:
     """What changes in an object's row by what became of it."""
     if outcome.state == MISSING:
-        kept = row["processed_at"] is not None  # not so where it was taken back since
+        was_unreadable = not row["rows_in"] and (row["bytes_rejected"] or 0) > 0
+        kept = row["processed_at"] is not None and not was_unreadable  # nor where it was taken back since
         return {
             "status": PROCESSED if kept else MISSING,
             "reason": f"what it said is kept: {outcome.error}" if kept else "not there when it was to be read",
