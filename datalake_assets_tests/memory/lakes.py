@@ -278,12 +278,16 @@ class MemoryLake:
             if s.zone in zones and not s.name.endswith(hidden)
         }
 
-    def fresh(self, *datasets: Dataset) -> "MemoryLake":
-        """A lake without a memory over the same landed objects, worked to its end."""
+    def fresh(self, *, gold: bool = True) -> "MemoryLake":
+        """A lake without a memory over the same landed objects, worked to its end, or to silver."""
         root = self.root.with_name(f"{self.root.name}-fresh")
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(self.root / "bronze", root / "bronze")
-        return MemoryLake(root, *(datasets or self.lake.datasets.values()), start=self.lake.start).run()
+        lake = MemoryLake(root, *self.lake.datasets.values(), start=self.lake.start)
+        lake.process()
+        if gold:
+            lake.gold()
+        return lake
 
     def copy(self, name: str, *datasets: Dataset) -> "MemoryLake":
         """The lake as it is, in another folder; its landed objects are the same files."""
@@ -291,10 +295,10 @@ class MemoryLake:
         shutil.copytree(self.root, root, copy_function=os.link)
         return MemoryLake(root, *(datasets or self.lake.datasets.values()), start=self.lake.start)
 
-    def assert_as_fresh(self) -> None:
+    def assert_as_fresh(self, *, gold: bool = True) -> None:
         """The tables are those of a lake that read the same objects once, under the dataset files as they are."""
-        found = self.content()
-        for table, rows in self.fresh().content().items():
+        found = self.content(gold=gold)
+        for table, rows in self.fresh(gold=gold).content(gold=gold).items():
             assert found[table] == rows, table
 
 

@@ -12,7 +12,7 @@ LOOSE = stream(properties={"n": {"type": "integer"}})
 STRICT = stream(properties={"n": {"type": "integer", "minimum": 0}})
 BIG = stream(properties={"n": {"type": "integer", "minimum": 10}})
 RECORDS = [{"id": "a", "at": AT, "n": 1}, {"id": "b", "at": AT, "n": -1}, {"id": "c", "at": AT + DAY, "n": 11}]
-_MOST_COMMITS = 30
+_MOST_COMMITS = 40
 
 
 def every_death(
@@ -21,7 +21,7 @@ def every_death(
     """A copy of the lake for each commit before which the work can die, dead by then."""
     found = []
     for n in range(_MOST_COMMITS):
-        dead = lake.copy(f"dead-{n}", *lake.lake.datasets.values())
+        dead = lake.copy(f"dead-{n}")
         with dying(at=n) as made:
             try:
                 work(dead)
@@ -47,7 +47,7 @@ def test_a_replay_that_dies_at_any_commit_loses_no_record(tmp_path: Path, before
     `processed`, and nothing was left to do."""
     lake = MemoryLake(tmp_path / "lake", before)  # type: ignore[arg-type]  # a stream
     lake.land("o", RECORDS)
-    lake.run()
+    lake.process()
     expected = lines_of(lake)
     assert len(expected) == 3
     mended = lake.under(after)  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def test_what_a_killed_step_left_is_asked_for_and_done_without_a_replay(tmp_path
     """After a replay was killed its objects counted as processed, so nobody finished it."""
     lake = MemoryLake(tmp_path / "lake", STRICT)
     lake.land("o", RECORDS)
-    lake.run()
+    lake.process()
     mended = lake.under(LOOSE)
     deaths = every_death(mended, MemoryLake.replay)
     mended.replay()
@@ -80,10 +80,10 @@ def test_a_record_survives_a_kill_and_the_loss_of_its_object(tmp_path: Path) -> 
     """A replay that no longer accepts a record took it out of silver, died, and its object expired: it was nowhere."""
     lake = MemoryLake(tmp_path / "lake", LOOSE)
     key = lake.land("o", RECORDS)
-    lake.run()
+    lake.process()
     for moment, dead in every_death(lake.under(STRICT), MemoryLake.replay):
         dead.path(key).unlink()
-        dead.run()
+        dead.process()
         assert {n for _, n in lines_of(dead)} == {1, 2, 3}, moment
 
 
@@ -93,26 +93,40 @@ def test_the_copy_below_a_winner_survives_a_kill(tmp_path: Path) -> None:
     low, high = {"id": "a", "at": AT, "n": 1}, {"id": "a", "at": AT + 1, "n": 2}
     below = lake.land("low", [low])
     lake.land("high", [high])
-    lake.run()
+    lake.process()
     lake.path(below).unlink()
     lake.land("high", [{"id": "z", "at": AT, "n": 3}])
     lake.admit()
-    deaths = every_death(lake, MemoryLake.run)
+    deaths = every_death(lake, MemoryLake.process)
     assert len(deaths) > 5
     for moment, dead in deaths:
-        dead.run()
+        dead.process()
         assert dead.rows("silver.clicks", "id", "n") == [("a", 1), ("z", 3)], moment
 
 
 def test_an_overwritten_object_whose_step_dies_is_taken_back_by_the_next(tmp_path: Path) -> None:
     lake = MemoryLake(tmp_path / "lake", STRICT)
     lake.land("o", RECORDS)
-    lake.run()
+    lake.process()
     lake.land("o", [{"id": "a", "at": AT + DAY, "n": 5}, {"id": "d", "at": AT, "n": -5}])
-    deaths = every_death(lake, MemoryLake.run)
-    content = lake.run().content()
+    deaths = every_death(lake, MemoryLake.process)
+    lake.process()
+    content = lake.content(gold=False)
     for moment, dead in deaths:
-        assert dead.run().content() == content, moment
+        dead.process()
+        assert dead.content(gold=False) == content, moment
+
+
+def test_gold_that_dies_at_any_commit_is_computed_by_the_next_run(tmp_path: Path) -> None:
+    lake = MemoryLake(tmp_path / "lake", STRICT)
+    lake.land("o", RECORDS)
+    lake.process()
+    deaths = every_death(lake, MemoryLake.gold)
+    lake.gold()
+    content = lake.content()
+    for moment, dead in deaths[::3]:
+        dead.gold()
+        assert dead.content() == content, moment
 
 
 @pytest.fixture(scope="module")
