@@ -68,7 +68,7 @@ def rounds_of_events(root: Path, rounds: int) -> None:
     for number in range(rounds):
         for name in range(4):
             folder = f"2026/03/01/{10 + name % 2}"
-            lake.land(f"{folder}/{number % 5}-{name}", events(chance, 12))  # every fifth round overwrites
+            lake.land(f"{folder}/{number % 2}-{name}", events(chance, 12))  # every second round overwrites
         own = writers(root, CLICKS)
         at_once(*(lambda one=one: one.process() for one in own))
         own[0].process()
@@ -83,7 +83,7 @@ def rounds_of_events(root: Path, rounds: int) -> None:
 
 def test_overlapping_steps_over_events_are_exact(tmp_path: Path) -> None:
     """Two runs with two homes put every event into silver twice, and gold and the next run saw nothing wrong."""
-    rounds_of_events(tmp_path / "lake", 6)
+    rounds_of_events(tmp_path / "lake", 3)
 
 
 @pytest.mark.soak
@@ -113,7 +113,7 @@ def rounds_of_changes(root: Path, rounds: int) -> None:
 
 def test_overlapping_steps_over_changes_are_exact(tmp_path: Path) -> None:
     """Two writers left keys twice, lost updates and revived deletes, and later steps on such a key raised."""
-    rounds_of_changes(tmp_path / "lake", 5)
+    rounds_of_changes(tmp_path / "lake", 3)
 
 
 @pytest.mark.soak
