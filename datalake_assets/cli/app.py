@@ -218,7 +218,9 @@ def rejects(
     ]
     print_table(columns, shown)
     total = f"{rejected.height:,} records of {visible(dataset)} are in quarantine"
-    say(f"{total}. Mend the contract or the source, then materialize the partitions again: that is the replay.")
+    say(
+        f"{total}. Mend the contract or the source, then run `datalake rebuild {visible(dataset)}`, or materialize its partitions again."
+    )
 
 
 def _run(settings: Settings, stop: "Stop") -> "Outcome":

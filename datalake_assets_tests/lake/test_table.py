@@ -175,8 +175,8 @@ def test_the_lakes_memory_is_swept_of_files_it_no_longer_needs(tmp_path: Path, m
     spec = TableSpec("lake", "memory", "What is remembered.", table(tmp_path).spec.columns, key=("id",))
     place = Table(spec, str(tmp_path / "memory"))
     swept: list[str] = []
-    monkeypatch.setattr(Table, "sweep", lambda self: swept.append(self.spec.name))
-    monkeypatch.setattr("datalake_assets.lake.store.table._SWEPT_EVERY", 2)
+    monkeypatch.setattr("datalake_assets.lake.store.snapshot._sweep", lambda seen: swept.append(seen.table.spec.name))
+    monkeypatch.setattr("datalake_assets.lake.store.snapshot._SWEPT_EVERY", 2)
     for n in range(5):
         place.open().replace(frame((f"{n}", n, MARCH)))
     assert swept == ["memory", "memory"]

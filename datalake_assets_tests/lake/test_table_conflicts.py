@@ -15,7 +15,7 @@ from datalake_assets_tests.lake.tables import APRIL, BY_DATE, KEY, MARCH, added,
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits between tries."""
-    monkeypatch.setattr("datalake_assets.lake.store.table.time.sleep", lambda _: None)
+    monkeypatch.setattr("datalake_assets.lake.store.conflicts.time.sleep", lambda _: None)
 
 
 def test_a_change_that_takes_a_commit_of_others_for_its_own_ground_is_refused(place: Table) -> None:

@@ -48,6 +48,7 @@ def _content(settings: Settings) -> dict[str, pl.DataFrame]:
         if shown and Path(table.uri).exists():
             rows = pl.read_delta(table.uri)
             rows = rows.select(sorted(set(rows.columns) - _OWN_COLUMNS))
+            rows = rows.with_columns(pl.selectors.binary().bin.encode("hex"))  # JSON, to sort by, has no bytes
             found[name] = rows.sort(pl.struct(rows.columns).struct.json_encode())
     return found
 

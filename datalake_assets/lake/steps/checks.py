@@ -114,9 +114,9 @@ class PartitionChecks:
         detail += f", {by_bytes:.1%} of {size:,} bytes unusable; the limit is {limit:.1%}"
         if not passed:
             detail += (
-                f". See `datalake rejects {self._dataset.name}`. Mend the contract and materialize "
-                f"silver/{self._dataset.name} for the partition again, land the objects again, or raise "
-                "max_rejected_fraction"
+                f". See `datalake rejects {self._dataset.name}`. Mend the contract and run "
+                f"`datalake rebuild {self._dataset.name}`, land the objects again, or raise max_rejected_fraction in the "
+                "dataset file"
             )
         dates = {day for o in objects for day in o.dates} | {parse_partition(partition).date()}
         return _blocking(REJECTED_FRACTION, partition, sorted(dates), passed=passed, detail=detail)
