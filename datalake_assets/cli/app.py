@@ -218,9 +218,8 @@ def rejects(
     ]
     print_table(columns, shown)
     total = f"{rejected.height:,} records of {visible(dataset)} are in quarantine"
-    say(
-        f"{total}. Mend the contract or the source, then run `datalake rebuild {visible(dataset)}`, or materialize its partitions again."
-    )
+    remedy = f"Mend the contract and run `datalake rebuild {visible(dataset)}`; or mend the source and land again."
+    say(f"{total}. {remedy}")
 
 
 def _run(settings: Settings, stop: "Stop") -> "Outcome":
@@ -289,7 +288,7 @@ def _print_tables(lake: Lake) -> None:
     print_table([*names, *map(Column, ("rows in", "rows out", "rejected"))], rows)
     say(
         "\nLook further: [bold]datalake query[/] 'SELECT * FROM gold.daily_summary'"
-        " · [bold]datalake rejects[/] web_events · [bold]make dev[/] for the UI"
+        f" · [bold]datalake rejects[/] {max(lake.datasets)} · [bold]make dev[/] for the UI"
     )
 
 

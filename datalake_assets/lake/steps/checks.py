@@ -115,8 +115,8 @@ class PartitionChecks:
         if not passed:
             detail += (
                 f". See `datalake rejects {self._dataset.name}`. Mend the contract and run "
-                f"`datalake rebuild {self._dataset.name}`, land the objects again, or raise max_rejected_fraction in the "
-                "dataset file"
+                f"`datalake rebuild {self._dataset.name}`, land the objects again, or raise max_rejected_fraction in "
+                "the dataset file"
             )
         dates = {day for o in objects for day in o.dates} | {parse_partition(partition).date()}
         return _blocking(REJECTED_FRACTION, partition, sorted(dates), passed=passed, detail=detail)
