@@ -286,10 +286,8 @@ def _print_tables(lake: Lake) -> None:
         zone = t.zone
     names = [Column("zone", is_text=True), Column("table", is_text=True)]
     print_table([*names, *map(Column, ("rows in", "rows out", "rejected"))], rows)
-    say(
-        "\nLook further: [bold]datalake query[/] 'SELECT * FROM gold.daily_summary'"
-        f" · [bold]datalake rejects[/] {max(lake.datasets)} · [bold]make dev[/] for the UI"
-    )
+    say("\nLook further: [bold]datalake query[/] 'SELECT * FROM gold.daily_summary'")
+    say(f" · [bold]datalake rejects[/] {max(lake.datasets)} · [bold]make dev[/] for the UI")
 
 
 def _count(number: int | None) -> str:
