@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -108,9 +108,3 @@ def killed_at_commit(number: int, *, after: bool) -> Iterator[None]:
             patch.setattr(Snapshot, name, dying(getattr(Snapshot, name)))
         with suppress(KilledError):
             yield
-
-
-def gold_dates(lake: Lake, name: str) -> list[date]:
-    """The event dates that a gold table has."""
-    rows = lake.table(lake.gold_tables[name].spec).open().scan().select("event_date").unique().collect()
-    return sorted(rows["event_date"].to_list())
