@@ -35,6 +35,7 @@ def build_silver_checks(lake: Lake, dataset: Dataset) -> dg.AssetChecksDefinitio
                 asset_key=key,
                 check_name=check.name,
                 passed=not failing,
+                description=f"{failing[0].partition}: {failing[0].detail}" if failing else None,
                 metadata={
                     "partitions_failing": len(failing),
                     "verdicts": dg.MetadataValue.json({v.partition: v.detail for v in shown[:_SHOWN]}),

@@ -147,7 +147,7 @@ def dev(context: typer.Context) -> None:
 @app.command()
 def status() -> None:
     """What is landed, admitted, processed, rejected, late; and what the tables hold."""
-    from datalake_assets.cli.status import source_status
+    from datalake_assets.cli.status import left_to_do, source_status
 
     settings = _settings()
     lake = _lake(settings, writes=False)
@@ -166,6 +166,10 @@ def status() -> None:
     ]
     print_table([Column("dataset", is_text=True), *map(Column, (*objects, *records))], rows)
     _print_tables(lake)
+    if lines := left_to_do(lake):
+        say("\n[bold]Left to do[/]")
+        for line in lines:
+            say(f"- {visible(line)}")
 
 
 @app.command()

@@ -17,7 +17,7 @@ from datalake_assets.cli.instance import alone
 from datalake_assets.cli.stopping import Stop
 from datalake_assets.definitions import build_definitions
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.planning import gold_undone, gold_work, landing_undone, lost_tables
+from datalake_assets.lake.steps.planning import gold_undone, gold_work, landing_undone, unfit_tables
 from datalake_assets.sensors.landing import EVERYTHING, look_for_landed
 from datalake_assets.sensors.requests import PlannedRun, Todo, gold_todos, landing_todos, planned_runs
 from datalake_assets.sensors.under_way import CUT_TAG
@@ -86,7 +86,8 @@ class Runs:
             while self._land() + self._refresh_gold():
                 pass
             self.outcome.failed = [(f.run_id, f.reason) for f in self._failed if not self._is_made_good(f)]
-            self.outcome.undone = [*lost_tables(self._lake), *self._left]  # of the last look: nothing was left to run
+            last_look = [*unfit_tables(self._lake), *self._left]  # nothing was left to run
+            self.outcome.undone = list(dict.fromkeys(last_look))
             return self.outcome
 
     def cut(self, reason: str) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.columns import EVENT_DATE, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.steps.planning import outdated_partitions
+from datalake_assets.lake.steps.planning import outdated_partitions, undone
 from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED
 
 _EVERYTHING = 2**62
@@ -79,6 +79,22 @@ def table_status(lake: Lake) -> Iterator[TableStatus]:
         rejected = lake.quarantine(dataset).open().row_count if dataset else None
         rows_in = records[spec.name] if dataset else None
         yield TableStatus(spec.zone, spec.name, rows_in, lake.table(spec).open().row_count, rejected)
+
+
+def left_to_do(lake: Lake) -> list[str]:
+    """What is left to do, one line each, with the reason and what to do about it."""
+    lines = undone(lake, now=datetime.now(UTC))
+    for name, dataset in lake.datasets.items():
+        if older := sum(outdated_partitions(lake, dataset).values()):
+            was = "object was" if older == 1 else "objects were"
+            lines.append(
+                f"{name}: {older:,} {was} read under an older contract; `datalake rebuild {name}` reads them again"
+            )
+    lines += [
+        f"{name}: the ledger has objects of it, but there is no dataset file; is DATALAKE_DATASETS the right folder?"
+        for name in sorted(lake.ledger.datasets() - lake.datasets.keys())
+    ]
+    return lines
 
 
 def _records(known: pl.DataFrame) -> int:

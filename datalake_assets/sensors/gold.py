@@ -1,13 +1,12 @@
 """The sensor that refreshes gold: the event dates that silver touched, however old, and no others."""
 
-from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from datalake_assets.assets.jobs import GOLD_JOB, Jobs
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.planning import GoldWork, gold_work
+from datalake_assets.lake.steps.planning import gold_withheld, gold_work
 from datalake_assets.sensors.requests import gold_todos, planned_runs
 from datalake_assets.sensors.under_way import under_way
 from datalake_assets.settings import Settings
@@ -29,7 +28,7 @@ def build_gold_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.SensorDe
     def gold_refresh(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)
         work = gold_work(lake, now=now)
-        held = withheld(work)
+        held = gold_withheld(work)
         for line in held:
             context.log.warning(line)
         known = under_way(context.instance, now=now, most=settings.partitions_per_run)
@@ -39,12 +38,3 @@ def build_gold_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.SensorDe
         return dg.SensorResult(run_requests=ask, skip_reason=None if ask else "; ".join([idle, *held]))
 
     return gold_refresh
-
-
-def withheld(work: Mapping[str, GoldWork]) -> list[str]:
-    """One line for each event date that gold withholds: which tables, and why."""
-    tables: dict[tuple[date, str], list[str]] = {}
-    for name, owed in sorted(work.items()):
-        for day, reason in owed.withheld.items():
-            tables.setdefault((day, reason), []).append(f"gold.{name}")
-    return [f"{', '.join(names)} of {day} withheld: {reason}" for (day, reason), names in sorted(tables.items())]

@@ -171,9 +171,31 @@ def test_run_says_which_check_holds_gold_back(lake: Lake) -> None:
     land(lake.root / "bronze", "firehose/clicks", "2026/01/01/00", "one", [*clicks, *["not json"] * 10])
     result = lake.datalake("run")
     assert result.exit_code == 1
-    held = "undone: gold/daily_summary 2026-01-01: held back by clicks 2026-01-01-00:00: 10 of 30 records rejected"
-    assert held in result.stderr
-    assert "max_rejected_fraction" in result.stderr
+    tables = "gold/daily_summary, gold/events_by_type, gold/hourly_metrics"
+    held = f"{tables} 2026-01-01: held back by clicks 2026-01-01-00:00: 10 of 30 records rejected"
+    assert f"undone: {held}" in result.stderr
+    assert result.stderr.count("max_rejected_fraction") == 1
+    assert f"- {held}" in lake.datalake("status").stdout
+
+
+def test_status_says_what_is_left_to_do(lake: Lake, tmp_path: Path) -> None:
+    """It gave numbers of objects, and no hint what to do about them."""
+    land(lake.root / "bronze", "firehose/clicks", "2026/01/01/00", "one", [{"id": "a", "at": _JAN_1}])
+    assert "- clicks 2026-01-01-00:00: 1 objects wait" in lake.datalake("status").stdout
+    lake.datalake("run")
+    assert "Left to do" not in lake.datalake("status").stdout
+    file = tmp_path / "datasets" / "dataset_0.yaml"
+    file.write_text(file.read_text().replace("{type: integer}", "{type: integer, minimum: 1}"))
+    older = "- clicks: 1 object was read under an older contract; `datalake rebuild clicks` reads them again"
+    assert older in lake.datalake("status").stdout
+    file.write_text(file.read_text().replace("unit: s", "unit: ms"))
+    changed = "clicks: its dataset file has changed"
+    assert changed in lake.datalake("status").stdout
+    result = lake.datalake("run")
+    assert (result.exit_code, result.stderr.count(changed)) == (1, 1)  # said before anything new lands
+    write_datasets(tmp_path / "others", CLICKS.replace("clicks", "views"))
+    undeclared = lake.datalake("status", DATALAKE_DATASETS=str(tmp_path / "others")).stdout
+    assert "- clicks: the ledger has objects of it, but there is no dataset file" in undeclared
 
 
 def test_a_torn_line_in_a_small_hour_holds_nothing_back(lake: Lake) -> None:

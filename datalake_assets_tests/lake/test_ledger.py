@@ -10,7 +10,8 @@ import pytest
 
 from datalake_assets.lake.spec.tables import LEDGER
 from datalake_assets.lake.store.landing import LandedObject
-from datalake_assets.lake.store.ledger import Known, Ledger, Waiting
+from datalake_assets.lake.store.ledger import Ledger
+from datalake_assets.lake.store.ledger_lookup import Known, Waiting
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.outcome import ObjectOutcome
 from datalake_assets.lake.store.table import Table
@@ -255,7 +256,7 @@ def test_one_commit_notes_what_begins_and_what_is_completed(ledger: Ledger) -> N
 def test_an_object_knows_of_the_dates_of_what_lay_under_its_key_until_these_are_taken_back(ledger: Ledger) -> None:
     first, second = landed("a"), landed("a", etag="2")
     admit(ledger, first)
-    begin(ledger, first, SUNDAY)
+    complete(ledger, outcome(first, event_dates=(SUNDAY,)))
     admit(ledger, second)
     known = to_read(ledger)["a 2"]
     assert (known.overwrites, known.begun, known.dates) == (True, True, frozenset({SUNDAY}))
@@ -264,6 +265,22 @@ def test_an_object_knows_of_the_dates_of_what_lay_under_its_key_until_these_are_
     ledger.reopen("clicks", [HOUR])
     known = to_read(ledger)["a 2"]
     assert (known.overwrites, known.dates) == (False, frozenset({MONDAY}))
+
+
+def test_what_a_step_may_still_write_is_taken_back_once_more_when_the_step_counts_as_dead(ledger: Ledger) -> None:
+    first, second = landed("a"), landed("a", etag="2")
+    admit(ledger, first)
+    begin(ledger, first, SUNDAY)
+    admit(ledger, second)
+    complete(ledger, outcome(second, event_dates=(MONDAY,)))
+    assert waiting(ledger, second, at=NOW + timedelta(minutes=14)).now == []
+    later = NOW + timedelta(minutes=15)
+    assert waiting(ledger, second, at=later).now == waiting(ledger, second, at=later).known == [second]
+    admit(ledger, second, at=later)
+    known = to_read(ledger)["a 2"]
+    assert (known.overwrites, known.dates) == (True, frozenset({SUNDAY, MONDAY}))
+    complete(ledger, outcome(second, event_dates=(MONDAY,)), at=later)
+    assert waiting(ledger, second, at=later).now == []
 
 
 def test_what_was_overwritten_since_a_step_asked_for_it_is_not_begun(ledger: Ledger) -> None:

@@ -12,9 +12,22 @@ from unittest.mock import patch
 import pytest
 
 from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.store import ledger_rows
 from datalake_assets.lake.store.conflicts import ConflictError
+from datalake_assets.lake.store.ledger import Ledger
 from datalake_assets.lake.store.snapshot import Snapshot
-from datalake_assets_tests.memory.lakes import AT, DAY, FIRST_DAY, HOUR, NEXT_HOUR, MemoryLake, order, orders, stream
+from datalake_assets_tests.memory.lakes import (
+    AT,
+    DAY,
+    FIRST_DAY,
+    HOUR,
+    NEXT_HOUR,
+    DiedError,
+    MemoryLake,
+    order,
+    orders,
+    stream,
+)
 
 CLICKS = stream(properties={"n": {"type": "integer", "minimum": 0}})
 _WRITERS = 3
@@ -173,4 +186,106 @@ def test_gold_steps_of_different_dates_at_once_are_exact(tmp_path: Path) -> None
 
     at_once(*(lambda one=one, n=n: compute(one, 2 * n) for n, one in enumerate(own)))
     lake.gold()
+    lake.assert_as_fresh()
+
+
+@contextmanager
+def before_the_next_change_of(table: str, other: Callable[[], object]) -> Iterator[None]:
+    """Have another writer come between: once, when the table has been read and is about to be changed."""
+    change = Snapshot.change
+    left = [other]
+
+    def disturbed(self: Snapshot, *args: Any, **kwargs: Any) -> Any:
+        if left and self.table.spec.sql_name == table:
+            left.pop()()
+        return change(self, *args, **kwargs)
+
+    with patch.object(Snapshot, "change", disturbed):
+        yield
+    assert not left, "nothing came between"
+
+
+def test_a_copy_that_is_taken_back_while_another_displaces_it_never_comes_back(tmp_path: Path) -> None:
+    """It was kept as displaced after it had been taken back, and came up again when its better was taken back too."""
+    lake, other = (MemoryLake(tmp_path / "lake", CLICKS) for _ in range(2))
+    lake.land("x", [{"id": "a", "at": AT, "n": 1}, {"id": "b", "at": AT, "n": 1}])
+    lake.process()
+    lake.land("2026/03/01/11/y", [{"id": "a", "at": AT + 1, "n": 2}])
+
+    def overwrite() -> None:
+        lake.land("x", [{"id": "c", "at": AT, "n": 3}])
+        other.admit()
+        other.step([HOUR])
+
+    lake.admit()
+    with before_the_next_change_of("silver.clicks_duplicates", overwrite):
+        lake.step([NEXT_HOUR])
+    lake.land("2026/03/01/11/y", [{"id": "d", "at": AT + 1, "n": 4}])
+    lake.run()
+    assert lake.ids() == ["c", "d"]
+    lake.assert_as_fresh()
+
+
+def late_writer(lake: MemoryLake, *, table: str, overwrite: Callable[[], object]) -> None:
+    """A step that writes an object when another lies under its key already, and dies before it can tell."""
+    note = Ledger.note
+
+    def die(self: Ledger, *args: Any, **kwargs: Any) -> Any:
+        if kwargs["completed"]:
+            raise DiedError
+        return note(self, *args, **kwargs)
+
+    def come_between() -> None:
+        with patch.object(Ledger, "note", note):
+            overwrite()
+
+    lake.admit()
+    with (
+        before_the_next_change_of(table, come_between),
+        patch.object(Ledger, "note", die),
+        pytest.raises(DiedError),
+    ):
+        lake.step([HOUR])
+
+
+@contextmanager
+def long_after() -> Iterator[None]:
+    """Any step that has not told that it is done counts as dead."""
+    with patch.object(ledger_rows, "_WRITTEN_WITHIN", timedelta(0)):
+        yield
+
+
+def test_events_written_late_by_a_step_that_died_are_taken_back(tmp_path: Path) -> None:
+    """The object that lay over them was processed by then, and nobody looked again."""
+    lake, other = (MemoryLake(tmp_path / "lake", CLICKS) for _ in range(2))
+    lake.land("kept", [{"id": "k", "at": AT}])
+    lake.process()
+    lake.land("o", [{"id": "a", "at": AT}])
+
+    def overwrite() -> None:
+        lake.land("o", [{"id": "b", "at": AT}])
+        other.process()
+
+    late_writer(lake, table="silver.clicks", overwrite=overwrite)
+    assert lake.waiting().waiting == {}  # the step may be at it still
+    with long_after():
+        lake.run()
+        assert lake.waiting().waiting == {}
+    lake.assert_as_fresh()
+
+
+def test_changes_written_late_by_a_step_that_died_are_taken_back(tmp_path: Path) -> None:
+    lake, other = (MemoryLake(tmp_path / "lake", orders()) for _ in range(2))
+    lake.land_changes("2026/03/01/10/kept.parquet", [order("I", 1, 1)])
+    lake.process()
+    lake.land_changes("2026/03/01/10/o.parquet", [order("I", 2, 2)])
+
+    def overwrite() -> None:
+        lake.land_changes("2026/03/01/10/o.parquet", [order("I", 3, 3)])
+        other.process()
+
+    late_writer(lake, table="silver.orders", overwrite=overwrite)
+    with long_after():
+        lake.run()
+        assert lake.waiting().waiting == {}
     lake.assert_as_fresh()

@@ -208,6 +208,9 @@ LEDGER = TableSpec(
         ),
         "admitted_at": TableColumn("timestamp", "When the lake first saw it, UTC"),
         "begun_at": TableColumn("timestamp", "When a step first wrote records of it, UTC"),
+        "writing_since": TableColumn(
+            "timestamp", "When a step began to write its records that has not told yet what became of them, UTC"
+        ),
         "processed_at": TableColumn("timestamp", "When its records were last in place, UTC"),
     },
     key=("key", "etag", "size"),

@@ -26,8 +26,8 @@ from datalake_assets.lake.spec.tables import silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.shape import require_shape
-from datalake_assets.lake.store.conflicts import until_undisturbed
-from datalake_assets.lake.store.ledger import Known
+from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
+from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import Snapshot
@@ -35,7 +35,6 @@ from datalake_assets.lake.transforms import quality
 from datalake_assets.lake.transforms.events import (
     IS_NEW,
     OUTRANKS,
-    RECORD,
     SAME_RECORD,
     beside_existing,
     winners,
@@ -64,6 +63,7 @@ class EventWriter:
         self._known = known
         self._identity = list(dataset.key) or [RECORD_HASH]
         self._dataset = dataset
+        self._uncommitted: Frame | None = None  # kept as displaced by an attempt that another step came before
 
     def write(self, batch: Batch) -> None:
         """Bring a batch to silver, the quick way or the exact way."""
@@ -94,6 +94,7 @@ class EventWriter:
             repeated = self._count(accepted) > self._count(best)
             losing = engine.compute(without(accepted, best)) if repeated else None
             existing = self._existing(seen, best, dates)
+            self._doubt(existing)
             displaced = None
             fresh = best
             if existing is not None:
@@ -113,7 +114,11 @@ class EventWriter:
         counts = engine.rows(fresh.group_by(EVENT_DATE).agg(nw.len().alias("rows")))
         touched = {row[EVENT_DATE] for row in counts}
         if touched or duplicates:
-            self._change(seen, add=fresh, remove=displaced, dates=dates, touched=touched, exactly_here=False)
+            try:
+                self._change(seen, add=fresh, remove=displaced, dates=dates, touched=touched, exactly_here=False)
+            except ConflictError:
+                self._uncommitted = displaced
+                raise
         self._step.rows_written += sum(row["rows"] for row in counts)
 
     def _exactly(self, accepted: Frame, keys: list[str], dates: set[date]) -> None:
@@ -173,6 +178,19 @@ class EventWriter:
         note_repeated_keys(self._step, self._dataset, rows)
         return rows
 
+    def _doubt(self, existing: Frame | None) -> None:
+        """Have the objects read again whose rows were kept as displaced, but are not what silver shows after all.
+
+        The step that came between may have taken them back: then what is kept beside silver is of an older reading.
+        """
+        if self._uncommitted is None:
+            return
+        gone = self._uncommitted if existing is None else without(self._uncommitted, existing)
+        keys = {row[SOURCE_FILENAME] for row in self._step.engine.rows(gone.select(SOURCE_FILENAME).unique())}
+        if keys:
+            self._step.lake.ledger.reopen_objects(self._dataset.name, keys)
+        self._uncommitted = None
+
     def _keep_duplicates(self, losing: Frame, dates: set[date]) -> bool:
         """Keep copies that lose, unless they are kept already; whether there were any."""
         if not self._count(losing):
@@ -203,7 +221,7 @@ class EventWriter:
                 seen,
                 add=add,
                 remove=remove,
-                on=RECORD,
+                on=SAME_RECORD,
                 dates=dates,
                 notes=CommitNotes(touched, self._dataset.shape_text),
                 exactly_here=exactly_here,

@@ -126,9 +126,17 @@ def gold_undone(work: Mapping[str, GoldWork]) -> list[str]:
     for name, gold in work.items():
         lines += [f"gold/{name} {day}: not computed" for day in sorted(gold.dates)]
         lines += [f"gold/{name}: not computed"] if gold.whole else []
-        lines += [f"gold/{name} {day}: held back by {reason}" for day, reason in sorted(gold.withheld.items())]
         lines += [f"{reason}; next try {at:%Y-%m-%d %H:%M} UTC" for reason, at in gold.later.items()]
-    return lines
+    return lines + gold_withheld(work)
+
+
+def gold_withheld(work: Mapping[str, GoldWork]) -> list[str]:
+    """One line for each event date that gold tables (by name) withhold: which tables, and why."""
+    tables: dict[tuple[date, str], list[str]] = {}
+    for name, owed in sorted(work.items()):
+        for day, reason in owed.withheld.items():
+            tables.setdefault((day, reason), []).append(f"gold/{name}")
+    return [f"{', '.join(names)} {day}: held back by {reason}" for (day, reason), names in sorted(tables.items())]
 
 
 def undone(lake: Lake, *, now: datetime) -> list[str]:
@@ -137,14 +145,23 @@ def undone(lake: Lake, *, now: datetime) -> list[str]:
         name: landing_work(lake, dataset, after=None, lookback=timedelta(0), limit=_EVERYTHING, now=now)
         for name, dataset in lake.datasets.items()
     }
-    return lost_tables(lake) + landing_undone(seen) + gold_undone(gold_work(lake, now=now))
+    lines = unfit_tables(lake) + landing_undone(seen) + gold_undone(gold_work(lake, now=now))
+    return list(dict.fromkeys(lines))
 
 
-def lost_tables(lake: Lake) -> list[str]:
-    """The datasets whose silver is not there although the ledger has objects in it, one line each."""
+def unfit_tables(lake: Lake) -> list[str]:
+    """The datasets whose silver has to be rebuilt, one line each.
+
+    It has another form than the dataset file asks for, or it is not there although the ledger has objects in it.
+    """
     lines = []
     for name, dataset in lake.datasets.items():
-        if not lake.silver(dataset).open().exists:
+        silver = lake.silver(dataset).open()
+        try:
+            require_shape(silver, dataset)
+        except ShapeChangedError as error:
+            lines.append(str(error))
+        if not silver.exists:
             objects = lake.ledger.rows(name).filter(pl.col("rows_out") > 0).height
             if objects:
                 lines.append(

@@ -35,7 +35,7 @@ from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
 from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
-from datalake_assets.lake.store.ledger import Known
+from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.outcome import ObjectOutcome
@@ -133,7 +133,8 @@ class _Rebuild:
             more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
             raise RebuildRefusedError(
                 f"{self._dataset.name}: silver can't be made anew without {len(lost)} objects that can't be read: "
-                f"{shown}{more}. Put them back into bronze, or reload the table"
+                f"{shown}{more}. Put them back into bronze and run `datalake rebuild {self._dataset.name}`, or reload "
+                "the table"
             )
 
     def _keep(self, gone: set[str], seen: Seen) -> None:

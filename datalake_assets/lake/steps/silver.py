@@ -26,7 +26,7 @@ from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError, rebuild_table
 from datalake_assets.lake.steps.shape import require_shape
-from datalake_assets.lake.store.ledger import Known
+from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.outcome import ObjectOutcome
 

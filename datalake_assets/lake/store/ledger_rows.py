@@ -12,9 +12,11 @@ from datalake_assets.lake.store.landing import LandedObject, landing_time
 from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED, ObjectOutcome
 
 ADMITTED = "admitted"
+IDENTITY = ("key", "etag", "size")
 _NO_DATE = datetime(1, 1, 1, tzinfo=UTC)
 _UNDATED = "undated"
 _SEVERAL_CONTRACTS = "several"  # what a step died over may stand in silver by more than one reading
+_WRITTEN_WITHIN = timedelta(minutes=15)  # a step that has said nothing for so long counts as dead
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=24)
 Identity = tuple[str, str, int]
 Row = dict[str, Any]
@@ -32,6 +34,7 @@ def begun_now(row: Row, dates: Iterable[date], *, contract: str, now: datetime) 
         "status": ADMITTED,
         "retry_at": None,
         "begun_at": row["begun_at"] or now,
+        "writing_since": now,
         "event_dates": sorted({*(row["event_dates"] or ()), *dates}),
         "contract": contract if same else _SEVERAL_CONTRACTS,
     }
@@ -39,6 +42,25 @@ def begun_now(row: Row, dates: Iterable[date], *, contract: str, now: datetime) 
 
 def completed_now(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime) -> Row:
     """What changes in an object's row by what became of it."""
+    return {"writing_since": None} | _completed(row, outcome, contract=contract, now=now)
+
+
+def taken_back_now(row: Row, *, now: datetime) -> Row | None:
+    """What changes in a row when another object has taken its key and what silver had of it is taken back.
+
+    None: nothing yet, as a step that has not said that it is done may still write it.
+    """
+    if row["begun_at"] is None or (row["writing_since"] is not None and not is_overdue(row, now=now)):
+        return None
+    return {"begun_at": None, "processed_at": None, "event_dates": [], "writing_since": None}
+
+
+def is_overdue(row: Row, *, now: datetime) -> bool:
+    """Whether a step began to write an object long ago and never told what became of it."""
+    return row["writing_since"] is not None and row["writing_since"] + _WRITTEN_WITHIN <= now
+
+
+def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime) -> Row:
     if outcome.state == MISSING:
         was_unreadable = not row["rows_in"] and (row["bytes_rejected"] or 0) > 0
         kept = row["processed_at"] is not None and not was_unreadable  # nor where it was taken back since

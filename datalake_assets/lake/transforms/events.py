@@ -12,11 +12,8 @@ import narwhals as nw
 
 from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_TIME, RECORD_HASH, ROW_NUMBER, SOURCE_FILENAME
 
-RECORD = [EVENT_DATE, SOURCE_FILENAME, ROW_NUMBER]
-"""What tells one landed record from another."""
-
-SAME_RECORD = [*RECORD, RECORD_HASH]
-"""What tells one reading of a landed record from another: other bytes under its key are another record."""
+SAME_RECORD = [EVENT_DATE, SOURCE_FILENAME, ROW_NUMBER, RECORD_HASH]
+"""What tells one landed record from another: other bytes under an object's key, in its row, are another record."""
 
 _COPIES = "_copies"
 _RANK = [EVENT_TIME, RECORD_HASH, SOURCE_FILENAME, ROW_NUMBER]
