@@ -8,10 +8,11 @@ import dagster as dg
 
 from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.metadata import step_metadata, table_metadata
-from datalake_assets.assets.partitions import event_dates
+from datalake_assets.assets.partitions import event_dates, event_months
+from datalake_assets.assets.silver import ONLY_WAITING_TAG
 from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.gold import clamp_date
+from datalake_assets.lake.steps.gold import partition_of
 from datalake_assets.lake.steps.messages import StepRequest
 from datalake_assets.resources.runners import Runner
 
@@ -26,7 +27,8 @@ def build_gold(
 ) -> dg.AssetsDefinition:
     """The asset of one gold table."""
     written = lake.table(table.spec)
-    sources = [s for s in table.sources if not s.startswith("quarantine/")]
+    sources = [s.table for s in table.sources if not s.table.startswith("quarantine/")]
+    cut = event_months if table.monthly else event_dates
     spec = dg.AssetSpec(
         gold_key(table),
         deps=[source.split("/") for source in (*sources, *(lookup.table for lookup in table.lookups))],
@@ -34,7 +36,7 @@ def build_gold(
         group_name="gold",
         owners=sorted({lake.datasets[name].owner for name in table.datasets if name in lake.datasets}),
         kinds={"gold", "polars", "deltalake"},
-        partitions_def=event_dates(first=lake.first_event_date) if table.daily else None,
+        partitions_def=cut(first=lake.first_event_date) if table.daily else None,
         metadata=table_metadata(written),
         freshness_policy=freshness,
     )
@@ -49,14 +51,19 @@ def build_gold(
         context: dg.AssetExecutionContext, runner: dg.ResourceParam[Runner]
     ) -> Iterator[dg.MaterializeResult[None]]:
         keys = list(context.partition_keys) if table.daily else []
-        request = StepRequest(zone="gold", name=table.name, dates=tuple(date.fromisoformat(key) for key in keys))
+        request = StepRequest(
+            zone="gold",
+            name=table.name,
+            dates=tuple(date.fromisoformat(key) for key in keys),
+            only_due=ONLY_WAITING_TAG in context.run.tags,
+        )
         with only_transient_retries():
             report = runner.run(request, lake=lake)
         rows = Counter[str]()
         today = datetime.now(UTC).date()
         for counts in report.partitions if table.daily else ():
             day = date.fromisoformat(counts.partition) if counts.partition else today
-            rows[clamp_date(day, first=lake.first_event_date, today=today).isoformat()] += counts.rows_out
+            rows[partition_of(table, day, first=lake.first_event_date, today=today).isoformat()] += counts.rows_out
         for key in keys:
             metadata = {"dagster/partition_row_count": rows[key]}
             context.add_asset_metadata(metadata, asset_key=gold_key(table), partition_key=key)

@@ -7,7 +7,7 @@ import dagster as dg
 from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.gold import gold_key
 from datalake_assets.assets.silver import silver_keys
-from datalake_assets.lake.gold.registry import gold_tables
+from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
 
@@ -17,27 +17,43 @@ Jobs = dict[str, Any]
 GOLD_JOB = "gold"
 """The job that computes gold tables: those of some event dates, and those that are computed whole."""
 
+MONTHLY_GOLD_JOB = "gold_monthly"
+"""The job that computes gold tables over replicated tables: what is due of some months."""
+
 ANY_ASSETS_JOB = "__ASSET_JOB"
 """Dagster's own job over all assets: what a schedule names when its runs are cut into different partitions."""
 
+_LANDED = "landed_"
 _LANDING = "Admits the objects that landed in {cadence} partitions to the ledger and brings them to silver."
 _GOLD = "Computes gold tables of the event dates that silver touched, and those that are computed whole."
+_MONTHLY_GOLD = "Computes what is due of some months of the gold tables that are made of replicated tables."
 
 
 def landing_job_name(dataset: Dataset) -> str:
     """The job that brings a dataset's landed objects to silver."""
-    return f"landed_{dataset.landing.cadence}"
+    return f"{_LANDED}{dataset.landing.cadence}"
+
+
+def is_landing_job(name: str) -> bool:
+    """Whether a job brings landed objects to silver."""
+    return name.startswith(_LANDED)
+
+
+def gold_job_name(table: GoldTable) -> str:
+    """The job that computes a gold table."""
+    return MONTHLY_GOLD_JOB if table.monthly else GOLD_JOB
 
 
 def build_jobs(lake: Lake) -> Jobs:
     """One job for each way of cutting assets into partitions."""
     assets: dict[str, list[dg.AssetKey]] = {}
-    descriptions = {GOLD_JOB: _GOLD}
+    descriptions = {GOLD_JOB: _GOLD, MONTHLY_GOLD_JOB: _MONTHLY_GOLD}
     for dataset in lake.datasets.values():
         name = landing_job_name(dataset)
         assets.setdefault(name, []).extend([bronze_key(dataset), *silver_keys(dataset)])
         descriptions[name] = _LANDING.format(cadence=dataset.landing.cadence)
-    assets[GOLD_JOB] = [gold_key(table) for table in gold_tables(lake.datasets).values()]
+    for table in lake.gold_tables.values():
+        assets.setdefault(gold_job_name(table), []).append(gold_key(table))
     return {
         name: dg.define_asset_job(name, selection=dg.AssetSelection.assets(*keys), description=descriptions[name])
         for name, keys in assets.items()

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
+from typing import Literal
 
 import dagster as dg
 
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.store.landing import parse_partition
 
-CADENCE_STEPS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
-DAY = timedelta(days=1)
+Cadence = Literal["hourly", "daily", "monthly"]
+_STEPS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
+_LONGER_THAN_A_MONTH = timedelta(days=32)
 PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -29,16 +31,21 @@ def event_dates(*, first: date) -> dg.TimeWindowPartitionsDefinition:
     return dg.DailyPartitionsDefinition(start_date=first.isoformat(), end_offset=1)
 
 
+def event_months(*, first: date) -> dg.TimeWindowPartitionsDefinition:
+    """The months of gold's event dates, the current one included."""
+    return dg.MonthlyPartitionsDefinition(start_date=first.replace(day=1).isoformat(), end_offset=1)
+
+
 def range_tags(partitions: Sequence[str]) -> dict[str, str]:
     """The run tags that make one run of consecutive partitions."""
     return {RANGE_START_TAG: partitions[0], RANGE_END_TAG: partitions[-1]}
 
 
-def consecutive(partitions: Sequence[str], *, step: timedelta, most: int) -> Iterator[tuple[str, ...]]:
+def consecutive(partitions: Sequence[str], *, every: Cadence, most: int) -> Iterator[tuple[str, ...]]:
     """Partition keys in runs without a gap, of at most `most` each: each can be one range of one Dagster run."""
     run: list[str] = []
     for key in sorted(partitions):
-        if run and (len(run) == most or parse_partition(key) - parse_partition(run[-1]) != step):
+        if run and (len(run) == most or parse_partition(key) != _following(parse_partition(run[-1]), every)):
             yield tuple(run)
             run = []
         run.append(key)
@@ -46,7 +53,16 @@ def consecutive(partitions: Sequence[str], *, step: timedelta, most: int) -> Ite
         yield tuple(run)
 
 
-def count_partitions(first: str, last: str) -> int:
-    """How many partitions a range holds, both ends included; the keys tell whether they are hours or days."""
-    step = DAY if len(first) == len("2026-01-31") else CADENCE_STEPS["hourly"]
-    return (parse_partition(last) - parse_partition(first)) // step + 1
+def count_partitions(first: str, last: str, *, every: Cadence) -> int:
+    """How many partitions a range holds, both ends included."""
+    begin, end = parse_partition(first), parse_partition(last)
+    if every == "monthly":
+        return (end.year - begin.year) * 12 + end.month - begin.month + 1
+    return (end - begin) // _STEPS[every] + 1
+
+
+def _following(moment: datetime, every: Cadence) -> datetime:
+    """When the partition after the one that begins at a moment begins."""
+    if every == "monthly":
+        return (moment + _LONGER_THAN_A_MONTH).replace(day=1)
+    return moment + _STEPS[every]

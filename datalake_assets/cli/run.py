@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from datalake_assets.assets.partitions import count_partitions
 from datalake_assets.cli.dead_runs import bury_dead_runs, end_run, free_slots, process_tag
 from datalake_assets.cli.instance import alone
 from datalake_assets.cli.stopping import Stop
@@ -147,7 +146,7 @@ class Runs:
         # A step that materialized did its work, or noted in the lake what it could not do, which has its own retries.
         done = {e.step_key for e in result.all_events if e.is_step_success or e.is_step_materialization}
         left = frozenset(piece for piece in run.pieces if piece[0] not in done)
-        length = count_partitions(run.partitions[0], run.partitions[-1]) if run.partitions else 1
+        length = len(run.partitions) or 1
         for step in {step for step, _ in left}:
             self._failures[step] = self._failures.get(step, 0) + 1
         self._limits |= dict.fromkeys(left, length // 2)

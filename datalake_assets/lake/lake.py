@@ -126,10 +126,15 @@ class Lake:
     def sources(self) -> dict[str, Table]:
         """The tables that gold reads, by the names that gold has for them, such as `silver/orders`."""
         found = {f"silver/{d.name}": self.silver(d) for d in self.datasets.values()}
+        for dataset in self.datasets.values():
+            if isinstance(dataset, CdcTable) and dataset.history:
+                history = tables.history_table(dataset)
+                found[f"silver/{history.name}"] = self.table(history)
         found |= {f"quarantine/{d.name}": self.quarantine(d) for d in self.datasets.values()}
         return found | {f"gold/{g.name}": self.table(g.spec) for g in self.gold_tables.values()}
 
     def consumer(self, gold: GoldTable) -> Consumer:
         """A gold table as its debts see it."""
         lookups = tuple(lookup.table for lookup in gold.lookups)
-        return Consumer(gold.name, self.table(gold.spec), gold.sources, lookups, daily=gold.daily)
+        sources = {source.table: source.dated_by for source in gold.sources}
+        return Consumer(gold.name, self.table(gold.spec), sources, lookups, daily=gold.daily)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from datalake_assets.assets.jobs import GOLD_JOB, Jobs
+from datalake_assets.assets.jobs import GOLD_JOB, MONTHLY_GOLD_JOB, Jobs
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import gold_withheld, gold_work
 from datalake_assets.sensors.requests import gold_todos, planned_runs
@@ -21,7 +21,7 @@ def build_gold_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.SensorDe
     @dg.sensor(
         name=SENSOR,
         description="Event dates that silver touched: asks for gold of exactly these, however old they are.",
-        job=jobs[GOLD_JOB],
+        jobs=[jobs[name] for name in (GOLD_JOB, MONTHLY_GOLD_JOB) if name in jobs],
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=status,
     )

@@ -6,18 +6,17 @@ out. What is under way or failed lately is told by `under_way.py`, through a `Li
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 
 from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.gold import gold_key
-from datalake_assets.assets.jobs import GOLD_JOB, landing_job_name
-from datalake_assets.assets.partitions import CADENCE_STEPS, DAY, PARTITION_TAG, consecutive, range_tags
+from datalake_assets.assets.jobs import GOLD_JOB, gold_job_name, landing_job_name
+from datalake_assets.assets.partitions import PARTITION_TAG, Cadence, consecutive, range_tags
 from datalake_assets.assets.silver import ONLY_WAITING_TAG, silver_key, silver_keys
-from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.gold import clamp_date
+from datalake_assets.lake.steps.gold import partition_of
 from datalake_assets.lake.steps.planning import GoldWork, LandingWork
 
 DATASET_TAG, REASON_TAG = "datalake/dataset", "datalake/reason"
@@ -37,7 +36,7 @@ class Todo:
     table: dg.AssetKey
     assets: tuple[dg.AssetKey, ...]
     job: str
-    every: timedelta | None
+    every: Cadence | None
     partitions: frozenset[str]
 
     @property
@@ -106,7 +105,7 @@ def landing_todos(lake: Lake, work: Mapping[str, LandingWork]) -> list[Todo]:
             table=silver_key(dataset),
             assets=(bronze_key(dataset), *silver_keys(dataset)),
             job=landing_job_name(dataset),
-            every=CADENCE_STEPS[dataset.landing.cadence],
+            every=dataset.landing.cadence,
             partitions=frozenset(waiting),
         )
         for dataset, waiting in found
@@ -120,15 +119,16 @@ def gold_todos(lake: Lake, work: Mapping[str, GoldWork], *, today: date) -> list
     """
     changing = {f"gold/{name}" for name, owed in work.items() if owed.dates}
     todos = []
-    for name, table in sorted(gold_tables(lake.datasets).items()):
+    for name, table in sorted(lake.gold_tables.items()):
         owed = work.get(name, GoldWork())
-        dates = (clamp_date(day, first=lake.first_event_date, today=today) for day in owed.dates)
-        whole = {""} if owed.whole or not changing.isdisjoint(table.sources) else set()
-        partitions = frozenset(day.isoformat() for day in dates) if table.daily else frozenset(whole)
+        begins = (partition_of(table, day, first=lake.first_event_date, today=today) for day in owed.dates)
+        whole = {""} if owed.whole or any(source.table in changing for source in table.sources) else set()
+        partitions = frozenset(day.isoformat() for day in begins) if table.daily else frozenset(whole)
         if partitions:
-            key = gold_key(table)
-            every = DAY if table.daily else None
-            todos.append(Todo(name=name, table=key, assets=(key,), job=GOLD_JOB, every=every, partitions=partitions))
+            key, job = gold_key(table), gold_job_name(table)
+            by_date: Cadence = "monthly" if table.monthly else "daily"
+            every = by_date if table.daily else None
+            todos.append(Todo(name=name, table=key, assets=(key,), job=job, every=every, partitions=partitions))
     return todos
 
 
@@ -156,7 +156,7 @@ def planned_runs(todos: Iterable[Todo], *, limit: Limit, most: int) -> list[Plan
 def _ranges(todo: Todo, partitions: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:
     if not length:
         return ()
-    return consecutive(partitions, step=todo.every, most=length) if todo.every else ((),)
+    return consecutive(partitions, every=todo.every, most=length) if todo.every else ((),)
 
 
 def _with_totals(cut: Sequence[tuple[str, PlannedRun]]) -> list[PlannedRun]:

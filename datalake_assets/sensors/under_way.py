@@ -73,7 +73,8 @@ class UnderWay:
         wait = min(timedelta(minutes=2 ** min(len(failures) - 1, 10)), _LONGEST_WAIT)
         if self.now < max(r.ended for r in failures if r.ended) + wait:
             return 0
-        return max(1, min(count_partitions(r.first, r.last) if r.first else 1 for r in failures) // 2)
+        every = todo.every
+        return max(1, min(count_partitions(r.first, r.last, every=every) if every else 1 for r in failures) // 2)
 
     def room(self, asked_by: str) -> int:
         """How many more runs this sensor or schedule may ask for."""

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
+from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.tables import PENDING, TableColumn, TableSpec
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.pending import Consumer, Debt, Pending, Version
@@ -41,12 +42,12 @@ class Shop:
     @property
     def daily(self) -> Consumer:
         """A gold table that is computed date by date."""
-        return Consumer("daily", self.sources[DAILY], (CLICKS,), (CUSTOMERS,))
+        return Consumer("daily", self.sources[DAILY], {CLICKS: EVENT_DATE}, (CUSTOMERS,))
 
     @property
     def totals(self) -> Consumer:
         """A gold table that is computed whole, from another gold table."""
-        return Consumer("totals", self._table("gold/totals", by_date=False), (DAILY,), daily=False)
+        return Consumer("totals", self._table("gold/totals", by_date=False), {DAILY: EVENT_DATE}, daily=False)
 
     def write(self, name: str, *days: date, touched: Collection[date] | None = None) -> Version:
         """Commit a row for each day to a table; returns the version that it has then."""
@@ -144,7 +145,7 @@ def test_a_commit_that_touched_nothing_owes_nothing(shop: Shop) -> None:
 
 
 def test_each_gold_table_owes_for_itself(shop: Shop) -> None:
-    hourly = Consumer("hourly", shop.sources[DAILY], (CLICKS,))
+    hourly = Consumer("hourly", shop.sources[DAILY], {CLICKS: EVENT_DATE})
     shop.write(CLICKS, SUNDAY)
     debts = shop.pending.look([shop.daily, hourly], shop.sources)
     assert set(debts["daily"].due) == set(debts["hourly"].due) == {SUNDAY}

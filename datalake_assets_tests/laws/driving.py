@@ -12,7 +12,6 @@ from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.steps import planning
 from datalake_assets.lake.steps.execute import execute
-from datalake_assets.lake.steps.gold import clamp_date
 from datalake_assets.lake.steps.messages import StepRequest
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError
 from datalake_assets.lake.steps.shape import ShapeChangedError
@@ -41,8 +40,7 @@ def compute_gold(lake: Lake) -> int:
     now = datetime.now(UTC)
     due = {name: work for name, work in planning.gold_work(lake, now=now).items() if work.is_due}
     for name, work in due.items():
-        days = {clamp_date(day, first=lake.first_event_date, today=now.date()) for day in work.dates}
-        step(lake, StepRequest(zone="gold", name=name, dates=tuple(sorted(days))))
+        step(lake, StepRequest(zone="gold", name=name, dates=tuple(sorted(work.dates)), only_due=True))
     return len(due)
 
 

@@ -58,6 +58,7 @@ def ask(lake: ReplicatedLake, query: str) -> list[dict[str, Any]]:
         connection.execute("SET TimeZone = 'UTC'")
         for zone, name in (
             ("silver", "orders"),
+            ("silver", "orders_history"),
             ("silver", "customers"),
             ("quarantine", "orders"),
             ("gold", "daily_summary"),
@@ -69,6 +70,11 @@ def ask(lake: ReplicatedLake, query: str) -> list[dict[str, Any]]:
     return sorted(({k: row[k] for k in sorted(row)} for row in rows), key=lambda row: [str(v) for v in row.values()])
 
 
+CHANGES = """(
+    SELECT 'orders' AS source, id, _committed_at, quality_score FROM silver_orders_history
+    UNION ALL SELECT 'customers', id, _committed_at, quality_score FROM silver_customers)"""
+"""What is counted by the day of the commit: the history where a table keeps one, else its live rows."""
+
 FIGURES = {
     "gold/daily_sales": """
         SELECT event_date, product_name, count(*) AS orders, coalesce(sum(price), 0)::DECIMAL(38, 2) AS revenue,
@@ -78,30 +84,37 @@ FIGURES = {
         SELECT o.id, o.customer_id, o.product_name, o.price, o.created_at, o.event_date,
                c.name AS customer_name, c.country AS customer_country
         FROM silver_orders o LEFT JOIN silver_customers c ON o.customer_id = c.id WHERE o.event_date IS NOT NULL""",
-    "gold/daily_summary": """
+    "gold/daily_summary": f"""
         WITH days AS (
-            SELECT event_date, count(*) AS records, count(DISTINCT id) AS unique_keys, min(created_at) AS first_event,
-                   max(created_at) AS last_event, sum(round(quality_score * 1e6)::BIGINT)::BIGINT AS quality
-            FROM silver_orders GROUP BY ALL),
-        landed AS (SELECT partition[:10]::DATE AS event_date, count(*) AS rejects FROM quarantine_orders GROUP BY ALL)
-        SELECT 'orders' AS source, coalesce(days.event_date, landed.event_date) AS event_date,
-               coalesce(records, 0) AS records, coalesce(unique_keys, 0) AS unique_keys,
+            SELECT source, _committed_at::DATE AS event_date, count(*) AS records, count(DISTINCT id) AS unique_keys,
+                   min(_committed_at) AS first_event, max(_committed_at) AS last_event,
+                   sum(round(quality_score * 1e6)::BIGINT)::BIGINT AS quality
+            FROM {CHANGES} GROUP BY ALL),
+        landed AS (
+            SELECT 'orders' AS source, partition[:10]::DATE AS event_date, count(*) AS rejects
+            FROM quarantine_orders GROUP BY ALL)
+        SELECT source, event_date, coalesce(records, 0) AS records, coalesce(unique_keys, 0) AS unique_keys,
                coalesce(rejects, 0) AS rejects, first_event, last_event,
                quality::DOUBLE / (records * 1000000)::DOUBLE AS mean_quality
-        FROM days FULL JOIN landed ON days.event_date = landed.event_date""",
-    "gold/hourly_metrics": """
-        SELECT 'orders' AS source, event_date, date_trunc('hour', created_at) AS hour, count(*) AS records,
-               count(DISTINCT id) AS unique_keys,
+        FROM days FULL JOIN landed USING (source, event_date)""",
+    "gold/hourly_metrics": f"""
+        SELECT source, _committed_at::DATE AS event_date, date_trunc('hour', _committed_at) AS hour,
+               count(*) AS records, count(DISTINCT id) AS unique_keys,
                sum(round(quality_score * 1e6)::BIGINT)::DOUBLE / (count(*) * 1000000)::DOUBLE AS mean_quality,
-               min(created_at) AS first_event, max(created_at) AS last_event
-        FROM silver_orders GROUP BY ALL""",
+               min(_committed_at) AS first_event, max(_committed_at) AS last_event
+        FROM {CHANGES} GROUP BY ALL""",
     "gold/source_statistics": """
-        SELECT source, count(*) AS days, sum(records)::BIGINT AS records, sum(unique_keys)::BIGINT AS unique_keys,
-               sum(rejects)::BIGINT AS rejects,
-               sum(rejects)::DOUBLE / sum(records + rejects)::DOUBLE AS rejected_fraction,
-               sum(coalesce(round(mean_quality * 1e6)::BIGINT, 0) * records)::DOUBLE / (sum(records) * 1000000)::DOUBLE
-                   AS mean_quality, min(first_event) AS first_event, max(last_event) AS last_event
-        FROM gold_daily_summary GROUP BY ALL""",
+        WITH live AS (
+            SELECT 'orders' AS source, quality_score, _event_time FROM silver_orders
+            UNION ALL SELECT 'customers', quality_score, _event_time FROM silver_customers),
+        days AS (
+            SELECT source, count(*) AS days, sum(rejects)::BIGINT AS rejects FROM gold_daily_summary GROUP BY ALL)
+        SELECT source, any_value(days) AS days, count(*) AS records, count(*) AS unique_keys,
+               any_value(rejects) AS rejects,
+               any_value(rejects)::DOUBLE / (count(*) + any_value(rejects))::DOUBLE AS rejected_fraction,
+               sum(round(quality_score * 1e6)::BIGINT)::DOUBLE / (count(*) * 1000000)::DOUBLE AS mean_quality,
+               min(_event_time) AS first_event, max(_event_time) AS last_event
+        FROM live JOIN days USING (source) GROUP BY ALL""",
 }  # fmt: skip
 
 

@@ -101,8 +101,17 @@ class PolarsEngine:
         if dates is None:
             table = seen.table
             seen.swap(write_files(frame, table.uri, table.spec, rows_per_file=ROWS_PER_FILE), notes=notes)
-        else:
+        elif EVENT_DATE in seen.table.spec.partition_by:
             seen.replace(frame, within={EVENT_DATE: sorted(dates)}, notes=notes)
+        else:
+            seen.change(
+                add=frame,
+                remove=pl.DataFrame({EVENT_DATE: sorted(dates)}, schema={EVENT_DATE: pl.Date}),
+                on=[EVENT_DATE],
+                notes=notes,
+                exactly_here=True,
+                rows_per_file=_ROWS_PER_UNCUT_FILE,
+            )
 
     def replace_rejects(
         self,

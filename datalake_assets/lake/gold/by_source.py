@@ -1,22 +1,28 @@
-"""Figures of every source alike: by day, by hour, and in all."""
+"""Figures of every source alike: by day, by hour, and in all.
+
+An event counts when it happened, a change of a replicated table when it was committed: a table of ten years that is
+loaded today is one day's work. What a table holds by its own dates is for tables made of it alone.
+"""
 
 from collections.abc import Mapping
 
 import narwhals as nw
 
-from datalake_assets.lake.gold.table import Frame, GoldTable, column
-from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_TIME, RECORD_HASH
-from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.gold.table import Frame, GoldTable, Source, column, records_of, rejects_of, rows_of
+from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE, EVENT_TIME, RECORD_HASH
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset
 from datalake_assets.lake.transforms.quality import SCALE, millionths
 
+_DAILY = "gold/daily_summary"
 _QUALITY_SUM = "_quality"
+_FIGURES = ("source", "days", "records", "unique_keys", "rejects", _QUALITY_SUM, "first_event", "last_event")
 _SOURCE = column("string", "The dataset")
-_RECORDS = column("int64", "Rows of silver")
+_RECORDS = column("int64", "Events; of a replicated table changes, or live rows by their newest change")
 _UNIQUE_KEYS = column("int64", "Distinct keys among them")
 _REJECTS = column("int64", "Records in quarantine, by the day they landed")
 _QUALITY = column("double", "Mean quality score, 0 to 1, of the records")
-_FIRST = column("timestamp", "The earliest event")
-_LAST = column("timestamp", "The latest event")
+_FIRST = column("timestamp", "The earliest event, or commit of a change")
+_LAST = column("timestamp", "The latest event, or commit of a change")
 
 
 def daily_summary(datasets: Mapping[str, Dataset]) -> GoldTable:
@@ -25,9 +31,9 @@ def daily_summary(datasets: Mapping[str, Dataset]) -> GoldTable:
     def compute(frames: Mapping[str, Frame]) -> Frame:
         parts = []
         for name, dataset in datasets.items():
-            if (silver := frames.get(f"silver/{name}")) is not None:
-                parts.append(_figures(silver.filter(~nw.col(EVENT_DATE).is_null()), name, dataset, by=[EVENT_DATE]))
-            if (quarantine := frames.get(f"quarantine/{name}")) is not None:
+            if (records := _records(frames, dataset)) is not None:
+                parts.append(_figures(records, name, dataset, by=[EVENT_DATE]))
+            if (quarantine := frames.get(rejects_of(dataset).table)) is not None:
                 parts.append(_rejects(quarantine, name))
         summed = nw.concat(parts, how="vertical").group_by("source", EVENT_DATE).agg(*_add_up())
         return summed.with_columns(_mean_quality())
@@ -35,10 +41,10 @@ def daily_summary(datasets: Mapping[str, Dataset]) -> GoldTable:
     return GoldTable(
         name="daily_summary",
         description="Per source and day: records, distinct keys, rejects, mean quality, first and last event.",
-        sources=tuple(f"{zone}/{name}" for name in datasets for zone in ("silver", "quarantine")),
+        sources=tuple(source for d in datasets.values() for source in (records_of(d), rejects_of(d))),
         columns={
             "source": _SOURCE,
-            EVENT_DATE: column("date", "The day of the events; of the landing for rejects"),
+            EVENT_DATE: column("date", "The day of the events or of the commits; of the landing for rejects"),
             "records": _RECORDS,
             "unique_keys": _UNIQUE_KEYS,
             "rejects": _REJECTS,
@@ -58,16 +64,15 @@ def hourly_metrics(datasets: Mapping[str, Dataset]) -> GoldTable:
     def compute(frames: Mapping[str, Frame]) -> Frame:
         parts = []
         for name, dataset in datasets.items():
-            if (silver := frames.get(f"silver/{name}")) is not None:
-                timed = silver.filter(~nw.col(EVENT_TIME).is_null())
-                hourly = timed.with_columns(nw.col(EVENT_TIME).dt.truncate("1h").alias("hour"))
+            if (records := _records(frames, dataset)) is not None:
+                hourly = records.with_columns(nw.col(EVENT_TIME).dt.truncate("1h").alias("hour"))
                 parts.append(_figures(hourly, name, dataset, by=[EVENT_DATE, "hour"]))
         return nw.concat(parts, how="vertical").with_columns(_mean_quality())
 
     return GoldTable(
         name="hourly_metrics",
         description="Per source and hour: records, distinct keys, mean quality, first and last event.",
-        sources=tuple(f"silver/{name}" for name in datasets),
+        sources=tuple(records_of(dataset) for dataset in datasets.values()),
         columns={
             "source": _SOURCE,
             EVENT_DATE: column("date", "The day of the hour"),
@@ -84,17 +89,22 @@ def hourly_metrics(datasets: Mapping[str, Dataset]) -> GoldTable:
     )
 
 
-def source_statistics() -> GoldTable:
-    """What there is of every source in all; made of the daily figures, so that silver is not read again."""
+def source_statistics(datasets: Mapping[str, Dataset]) -> GoldTable:
+    """What there is of every source in all: the daily figures of streams, the live rows of replicated tables."""
+    replicated = {name: d for name, d in datasets.items() if isinstance(d, CdcTable)}
 
     def compute(frames: Mapping[str, Frame]) -> Frame:
-        daily = frames["gold/daily_summary"]
-        weighed = (nw.col("mean_quality") * SCALE).round(0).cast(nw.Int64).fill_null(0) * nw.col("records")
-        summed = (
-            daily.with_columns(weighed.alias(_QUALITY_SUM))
-            .group_by("source")
-            .agg(*_add_up(), nw.len().cast(nw.Int64).alias("days"))
-        )
+        parts = []
+        if (daily := frames.get(_DAILY)) is not None:
+            weighed = (nw.col("mean_quality") * SCALE).round(0).cast(nw.Int64).fill_null(0) * nw.col("records")
+            days = daily.with_columns(weighed.alias(_QUALITY_SUM), nw.lit(1).cast(nw.Int64).alias("days"))
+            live = nw.col("source").is_in(sorted(replicated))
+            parts += [days.filter(~live).select(*_FIGURES), _without_records(days.filter(live)).select(*_FIGURES)]
+        for name, dataset in replicated.items():
+            if (rows := frames.get(rows_of(dataset).table)) is not None:
+                all_rows = rows.with_columns(nw.lit(0).cast(nw.Int64).alias("days"))
+                parts.append(_figures(all_rows, name, dataset, by=["days"]).select(*_FIGURES))
+        summed = nw.concat(parts, how="vertical").group_by("source").agg(*_add_up(), nw.col("days").sum())
         seen = nw.col("records") + nw.col("rejects")
         fraction = nw.when(seen > 0).then(nw.col("rejects").cast(nw.Float64) / seen.cast(nw.Float64)).otherwise(0.0)
         return summed.with_columns(_mean_quality(), fraction.alias("rejected_fraction"))
@@ -102,22 +112,38 @@ def source_statistics() -> GoldTable:
     return GoldTable(
         name="source_statistics",
         description="Per source: days, records, keys, rejects and their fraction, mean quality, first and last event.",
-        sources=("gold/daily_summary",),
+        sources=(Source(_DAILY, None), *(rows_of(dataset) for dataset in replicated.values())),
         columns={
             "source": _SOURCE,
-            "days": column("int64", "Days that have records or rejects"),
-            "records": _RECORDS,
-            "unique_keys": column("int64", "Distinct keys of each day, summed"),
-            "rejects": _REJECTS,
+            "days": column("int64", "Days that have records, changes or rejects"),
+            "records": column("int64", "Events; live rows of a replicated table"),
+            "unique_keys": column("int64", "Distinct keys: of each day, summed, for events"),
+            "rejects": column("int64", "Records in quarantine"),
             "rejected_fraction": column("double", "Rejects among all records, 0 to 1"),
             "mean_quality": _QUALITY,
-            "first_event": _FIRST,
-            "last_event": _LAST,
+            "first_event": column("timestamp", "The earliest event, or event time of a live row"),
+            "last_event": column("timestamp", "The latest event, or event time of a live row"),
         },
         key=("source",),
         compute=compute,
         daily=False,
     )
+
+
+def _records(frames: Mapping[str, Frame], dataset: Dataset) -> Frame | None:
+    """A dataset's events, or changes of a table as if these were events: what `records_of` names; None without it."""
+    records = frames.get(records_of(dataset).table)
+    if records is None or not isinstance(dataset, CdcTable):
+        return records
+    committed = nw.col(COMMITTED_AT)
+    return records.with_columns(committed.alias(EVENT_TIME), committed.dt.date().alias(EVENT_DATE))
+
+
+def _without_records(figures: Frame) -> Frame:
+    """Figures of days with nothing left but how many days and rejects they are."""
+    none, no_time = nw.lit(0).cast(nw.Int64), nw.lit(None).cast(nw.Datetime("us", "UTC"))
+    empty = [none.alias(name) for name in ("records", "unique_keys", _QUALITY_SUM)]
+    return figures.with_columns(*empty, no_time.alias("first_event"), no_time.alias("last_event"))
 
 
 def _figures(silver: Frame, name: str, dataset: Dataset, *, by: list[str]) -> Frame:

@@ -14,7 +14,7 @@ def gold_tables(datasets: Mapping[str, Dataset]) -> dict[str, GoldTable]:
     tables = (
         daily_summary(datasets),
         hourly_metrics(datasets),
-        source_statistics(),
+        source_statistics(datasets),
         events_by_type(datasets),
         daily_sales(datasets),
         orders_enriched(datasets),

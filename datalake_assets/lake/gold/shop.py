@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import narwhals as nw
 
-from datalake_assets.lake.gold.table import Frame, GoldTable, Lookup, column
+from datalake_assets.lake.gold.table import Frame, GoldTable, Lookup, column, rows_of
 from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset
 from datalake_assets.lake.spec.parts import Column
@@ -34,7 +34,7 @@ def daily_sales(datasets: Mapping[str, Dataset]) -> GoldTable | None:
     return GoldTable(
         name="daily_sales",
         description="The shop's live orders by the day they were placed and by product.",
-        sources=(_ORDERS,),
+        sources=(rows_of(orders),),
         columns={
             EVENT_DATE: column("date", "The day the orders were placed"),
             "product_name": column("string", "The product"),
@@ -44,6 +44,7 @@ def daily_sales(datasets: Mapping[str, Dataset]) -> GoldTable | None:
         },
         key=(EVENT_DATE, "product_name"),
         compute=compute,
+        monthly=True,
     )
 
 
@@ -69,13 +70,14 @@ def orders_enriched(datasets: Mapping[str, Dataset]) -> GoldTable | None:
     return GoldTable(
         name="orders_enriched",
         description="Live orders by the day they were placed, with the customer's name and country.",
-        sources=(_ORDERS,),
+        sources=(rows_of(orders),),
         lookups=(Lookup(_CUSTOMERS, key=customer_key, column="customer_id", shows=tuple(known)),) if known else (),
         columns=copied
         | {EVENT_DATE: column("date", "The day the order was placed")}
         | {name: column("string", f"The customer's {source}") for source, name in known.items()},
         key=orders.key,
         compute=compute,
+        monthly=True,
     )
 
 

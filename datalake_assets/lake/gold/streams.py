@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import narwhals as nw
 
-from datalake_assets.lake.gold.table import Frame, GoldTable, column
+from datalake_assets.lake.gold.table import Frame, GoldTable, column, rows_of
 from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_TIME, QUALITY_SCORE, RECORD_HASH, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import Dataset, EventStream
 
@@ -41,7 +41,7 @@ def events_by_type(datasets: Mapping[str, Dataset]) -> GoldTable | None:
     return GoldTable(
         name="events_by_type",
         description="Every event of every stream once, by type and day.",
-        sources=tuple(f"silver/{name}" for name in streams),
+        sources=tuple(rows_of(dataset) for dataset in streams.values()),
         columns={
             "event_type": column("string", "The value of the stream's type column, else the stream's name"),
             EVENT_DATE: column("date", "The day of the event"),

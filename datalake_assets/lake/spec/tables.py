@@ -48,6 +48,7 @@ class TableSpec:
     """A table: `name` within its zone (`lake`: the lake's own memory), its columns in order, what makes rows distinct.
 
     `partition_by` are the columns whose values become folders: dates and the lake's own words, never free text.
+    `clustered_by` are those by which rows lie together in the files of a table that is not cut.
     """
 
     zone: Zone
@@ -57,6 +58,7 @@ class TableSpec:
     key: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
     pruned_by: tuple[str, ...] = field(default=())
+    clustered_by: tuple[str, ...] = ()
 
     @property
     def sql_name(self) -> str:
@@ -97,9 +99,11 @@ _RECORD = {
     ROW_NUMBER: TableColumn("int64", "The record's line in its object, from 1", required=True),
 }
 _ORDER = {CHANGE_ORDER: TableColumn("string", "The place of the row's newest change in the total order of changes")}
+_COMMITTED = {
+    COMMITTED_AT: TableColumn("timestamp", "When its newest change was committed at the source, UTC", required=True)
+}
 _VALIDITY = {
     OPERATION: TableColumn("string", "L (load), I, U or D", required=True),
-    COMMITTED_AT: TableColumn("timestamp", "When the change was committed at the source, UTC", required=True),
     CONTENT_HASH: TableColumn("string", "SHA-256 (hex) of the row's values, to tell changes apart", required=True),
     VALID_FROM: TableColumn("timestamp", "From when the row was so, UTC", required=True),
     VALID_TO: TableColumn("timestamp", "When the next change was committed; null for the newest"),
@@ -110,7 +114,7 @@ _VALIDITY = {
 def silver_table(dataset: Dataset) -> TableSpec:
     """A dataset's cleaned rows: each event once, or a replicated table's live rows."""
     stream = isinstance(dataset, EventStream)
-    own = _RECORD if stream else _ORDER
+    own = _RECORD if stream else _ORDER | _COMMITTED
     return TableSpec(
         zone="silver",
         name=dataset.name,
@@ -118,6 +122,7 @@ def silver_table(dataset: Dataset) -> TableSpec:
         columns=_declared(dataset) | _unknown(dataset) | _LINEAGE | own,
         key=dataset.key or (RECORD_HASH,),
         partition_by=(EVENT_DATE,) if stream else (),
+        clustered_by=() if stream else (EVENT_DATE, *dataset.key),
     )
 
 

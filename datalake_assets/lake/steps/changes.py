@@ -13,7 +13,7 @@ import narwhals as nw
 from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.lake import ReplicaTables
 from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.spec.columns import EVENT_DATE, IS_CURRENT, VALID_FROM, VALID_TO
+from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE, IS_CURRENT, VALID_FROM, VALID_TO
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import history_table, silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
@@ -58,16 +58,19 @@ class ChangeWriter:
             known = cdc.known_changes(changes, existing, key=self._key, columns=columns)
             history = cdc.with_validity(known, key=self._key, columns=columns)
             changed = engine.compute(cdc.changed_history(history, existing, key=self._key))
-        if not self._count(changed):
+        commits = changed.select(cdc.REPLACES, nw.col(COMMITTED_AT).dt.date()).unique()
+        known_by_commit = engine.rows(commits)
+        if not known_by_commit:
             return
         replaced = changed.filter(nw.col(cdc.REPLACES))
+        committed = {row[COMMITTED_AT] for row in known_by_commit if not row[cdc.REPLACES]}
         with self._step.stage("write"):
             engine.change(
                 seen,
                 add=changed.drop(cdc.REPLACES),
-                remove=replaced if self._count(replaced) else None,
+                remove=replaced if any(row[cdc.REPLACES] for row in known_by_commit) else None,
                 on=cdc.history_identity(self._key),
-                notes=self._notes(),
+                notes=CommitNotes(shape=self._dataset.shape_text, committed=committed),
                 exactly_here=True,
             )
 
@@ -94,14 +97,16 @@ class ChangeWriter:
 
     def _change_live(self, seen: Snapshot, decided: Frame, *, buries: bool) -> None:
         engine = self._step.engine
-        counts = engine.rows(
-            decided.group_by(EVENT_DATE, cdc.OLD_DATE, cdc.REPLACES, cdc.DELETED).agg(nw.len().alias("rows"))
-        )
+        days = [nw.col(name).dt.date().alias(name) for name in (COMMITTED_AT, cdc.OLD_COMMIT)]
+        by = [EVENT_DATE, cdc.OLD_DATE, COMMITTED_AT, cdc.OLD_COMMIT, cdc.REPLACES, cdc.DELETED]
+        counts = engine.rows(decided.with_columns(*days).group_by(*by).agg(nw.len().alias("rows")))
         if not counts and not buries:
             return
-        dates = {c[cdc.OLD_DATE] for c in counts if c[cdc.REPLACES]}
-        dates |= {c[EVENT_DATE] for c in counts if not c[cdc.DELETED]}
-        touched = {day for day in dates if day is not None}
+        touched, committed = (
+            {c[old] for c in counts if c[cdc.REPLACES]} | {c[new] for c in counts if not c[cdc.DELETED]}
+            for old, new in ((cdc.OLD_DATE, EVENT_DATE), (cdc.OLD_COMMIT, COMMITTED_AT))
+        )
+        touched.discard(None)
         replaced = decided.filter(nw.col(cdc.REPLACES))
         kept = decided.filter(~nw.col(cdc.DELETED)).select(*silver_table(self._dataset).columns)
         with self._step.stage("write"):
@@ -110,7 +115,7 @@ class ChangeWriter:
                 add=kept.sort(EVENT_DATE, *self._key),
                 remove=replaced if any(c[cdc.REPLACES] for c in counts) else None,
                 on=self._key,
-                notes=CommitNotes(touched, self._dataset.shape_text),
+                notes=CommitNotes(touched, self._dataset.shape_text, committed),
                 exactly_here=True,
             )
         self._step.rows_written += sum(c["rows"] for c in counts)

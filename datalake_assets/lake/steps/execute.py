@@ -17,5 +17,5 @@ def execute(request: StepRequest, *, lake: Lake, engine: Engine) -> StepReport:
     """
     step = Step(lake, engine)
     if request.zone == "gold":
-        return compute_gold(step, lake.gold_tables[request.name], request.dates)
+        return compute_gold(step, lake.gold_tables[request.name], request.dates, only_due=request.only_due)
     return refresh_silver(step, lake.datasets[request.name], request.partitions, replay=request.replay)

@@ -7,10 +7,11 @@ tried again later. A commit rests on the rows of its dates as they were before a
 read older sources never writes over one that read newer ones.
 """
 
+from calendar import monthrange
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import narwhals as nw
@@ -20,7 +21,7 @@ from deltalake.exceptions import DeltaError
 from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.gold.table import GoldTable, Lookup
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.spec.columns import ETL_TIMESTAMP, EVENT_DATE
+from datalake_assets.lake.spec.columns import COMMITTED_AT, ETL_TIMESTAMP, EVENT_DATE
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
@@ -41,10 +42,10 @@ class _Done:
     withheld: dict[date, str] = field(default_factory=dict)
 
 
-def compute_gold(step: Step, gold: GoldTable, dates: Collection[date]) -> StepReport:
-    """Compute some event dates of a gold table (all of a table that is not daily).
+def compute_gold(step: Step, gold: GoldTable, partitions: Collection[date], *, only_due: bool = False) -> StepReport:
+    """Compute some partitions of a gold table (all of a table that is not daily), or `only_due` what they owe.
 
-    The first and the current partition take in what is due before and after them.
+    A partition goes by its first day. The first and the current one take in what is due before and after them.
     """
     lake = step.lake
     debt = lake.pending.look([lake.consumer(gold)], lake.sources())[gold.name]
@@ -61,7 +62,8 @@ def compute_gold(step: Step, gold: GoldTable, dates: Collection[date]) -> StepRe
         settles = {*debt.due, *debt.retries} - done.withheld.keys()
         _attempt(step, gold, None, frozenset(), done, settles=settles, without=without)
     else:
-        wanted = dates_to_compute(lake, dates, debt, today=step.started_at.date())
+        wanted = dates_to_compute(lake, gold, partitions, debt, today=step.started_at.date())
+        wanted = wanted & debt.due.keys() if only_due else wanted
         for held, days in _groups(lake, gold, wanted, done).items():
             _attempt(step, gold, days, held, done)
     if done.failed:
@@ -69,15 +71,28 @@ def compute_gold(step: Step, gold: GoldTable, dates: Collection[date]) -> StepRe
     return _report(step, gold, done)
 
 
-def clamp_date(day: date, *, first: date, today: date) -> date:
-    """The gold partition that computes an event date: its own, or the first or the current one for dates outside."""
-    return min(max(day, first), today)
+def partition_of(gold: GoldTable, day: date, *, first: date, today: date) -> date:
+    """The partition that computes an event date, by its first day.
+
+    Its day or month, or the first or the current one for dates outside.
+    """
+    within = min(max(day, first), today)
+    return within.replace(day=1) if gold.monthly else within
 
 
-def dates_to_compute(lake: Lake, partitions: Collection[date], debt: Debt, *, today: date) -> set[date]:
+def dates_to_compute(
+    lake: Lake, gold: GoldTable, partitions: Collection[date], debt: Debt, *, today: date
+) -> set[date]:
     """The event dates that gold partitions stand for: their own, and the due ones that belong to an outermost one."""
-    due = {d for d in debt.due if d is not None}
-    return set(partitions) | {d for d in due if clamp_date(d, first=lake.first_event_date, today=today) in partitions}
+
+    def begin(day: date) -> date:
+        return partition_of(gold, day, first=lake.first_event_date, today=today)
+
+    begins = {begin(day) for day in partitions}
+    due = {day for day in debt.due if day is not None and begin(day) in begins}
+    if gold.monthly:
+        return due | {day.replace(day=n + 1) for day in begins for n in range(monthrange(day.year, day.month)[1])}
+    return due | set(partitions)
 
 
 def _groups(lake: Lake, gold: GoldTable, dates: Collection[date], done: _Done) -> dict[frozenset[str], set[date]]:
@@ -145,16 +160,17 @@ def _compute(
     seen = lake.table(gold.spec).open()
     with step.stage("read"):
         lookups = [lookup.table for lookup in gold.lookups]
-        opened = {s: places[s].open() for s in (*gold.sources, *lookups) if s.partition("/")[2] not in held}
+        dated = {source.table: source.dated_by for source in gold.sources}
+        opened = {name: places[name].open() for name in (*dated, *lookups) if gold.dataset_of(name) not in held}
         frames = {
-            source: _frame(step, snapshot, None if source in lookups else dates)
-            for source, snapshot in opened.items()
+            name: _frame(step, snapshot, None if name in lookups else dates, by=dated.get(name, EVENT_DATE))
+            for name, snapshot in opened.items()
             if snapshot.exists
         }
     counts: dict[date | None, int] = {None: 0} if dates is None else dict.fromkeys(sorted(dates), 0)
     with step.stage("compute"):
         rows = None
-        if frames.keys() & set(gold.sources):
+        if frames.keys() & dated.keys():
             rows = engine.conform(gold.compute(frames), gold.columns)
             if dates is not None:
                 rows = rows.filter(nw.col(EVENT_DATE).is_in(sorted(dates)))
@@ -189,9 +205,13 @@ def _without(rows: Frame, gold: GoldTable, held: Mapping[str, Collection[date]])
     return rows
 
 
-def _frame(step: Step, seen: Snapshot, dates: Collection[date] | None) -> Frame:
+def _frame(step: Step, seen: Snapshot, dates: Collection[date] | None, *, by: str) -> Frame:
     if dates is None:
         return step.engine.scan(seen)
+    if by == COMMITTED_AT:
+        begin = datetime.combine(min(dates), time.min, UTC)
+        last = datetime.combine(max(dates), time.max, UTC)
+        return step.engine.scan(seen).filter(nw.col(by) >= begin, nw.col(by) <= last)
     if seen.table.spec.zone != "quarantine":
         return step.engine.scan(seen, dates=dates)
     # Rejects have no event date: they count on the day they landed, with which the partition's text begins.
@@ -210,7 +230,7 @@ def _find_dates_of_lookups(step: Step, gold: GoldTable, debt: Debt) -> None:
         now = places[lookup.table].open()
         dates: set[date] = set()
         for source in gold.sources:
-            dates |= _dates_showing(step, places[source].open(), lookup, now, debt.lookups[lookup.table])
+            dates |= _dates_showing(step, places[source.table].open(), lookup, now, debt.lookups[lookup.table])
         version = Version(now.table_id, now.version)
         step.lake.pending.add(gold.name, dates, lookup.table, version)
 

@@ -20,7 +20,8 @@ class StepRequest(_Message):
 
     `name` is a dataset (zone `silver`) or a gold table. A silver step reads what the ledger has waiting for
     `partitions`; with `replay` it reads all their objects again, under the contract as it is now. A gold step computes
-    `dates` (a table that is not daily: all of it), besides what else it finds due that belongs to them.
+    the partitions that begin on `dates` (a table that is not daily: all of it), besides what else it finds due that
+    belongs to them; with `only_due` nothing but what is due.
     """
 
     zone: Literal["silver", "gold"]
@@ -28,6 +29,7 @@ class StepRequest(_Message):
     partitions: tuple[str, ...] = ()
     replay: bool = False
     dates: tuple[date, ...] = ()
+    only_due: bool = False
 
 
 class PartitionCounts(_Message):

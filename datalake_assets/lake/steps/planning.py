@@ -99,7 +99,7 @@ def _work(lake: Lake, name: str, debt: Debt, held: Mapping[str, Mapping[date, st
         if day is None:
             whole = True
             continue
-        changed = {source.partition("/")[2] for source in sources}
+        changed = {name for name in map(gold.dataset_of, sources) if name is not None}
         names = changed if gold.by_source else set(gold.datasets)
         reasons = {n: held[n][day] for n in sorted(names) if day in held.get(n, {})}
         if reasons and (not gold.by_source or reasons.keys() >= changed):

@@ -25,7 +25,7 @@ from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.lake import ReplicaTables, StreamTables
 from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.readers.rejects import rule_of
-from datalake_assets.lake.spec.columns import EVENT_DATE, SOURCE_FILENAME
+from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
 from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
@@ -154,7 +154,11 @@ class _Rebuild:
         lake, dataset = self._lake, self._dataset
         checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name))
         checks.add(self.outcomes.values())
-        touched = _dates(seen[self._real.silver.uri]) | _dates(self._beside.silver.open())
+        touched = _days(seen[self._real.silver.uri]) | _days(self._beside.silver.open())
+        committed = {
+            real.uri: _days(seen[real.uri], COMMITTED_AT) | _days(beside.open(), COMMITTED_AT)
+            for real, beside in zip(self._real.all, self._beside.all, strict=True)
+        }
         begun = {identity: o.event_dates for identity, o in self.outcomes.items() if o.is_read}
         if lake.ledger.note(dataset, begun=begun, completed=(), now=datetime.now(UTC), overwriting=begun):
             raise ConflictError(f"{dataset.name}: objects were overwritten while it was rebuilt")
@@ -168,7 +172,7 @@ class _Rebuild:
         try:
             for table in self._real.all:
                 is_silver = table.uri == self._real.silver.uri
-                notes = CommitNotes(touched if is_silver else (), dataset.shape_text)
+                notes = CommitNotes(touched if is_silver else (), dataset.shape_text, committed[table.uri])
                 seen[table.uri].swap(written.pop(table.uri), notes=notes)
         except ConflictError:
             for uri, actions in written.items():
@@ -212,9 +216,11 @@ def _rows_of(seen: Snapshot, keys: set[str]) -> pl.DataFrame:
     return cast
 
 
-def _dates(seen: Snapshot) -> set[date]:
-    """The event dates of a table's rows, whatever its other columns are."""
+def _days(seen: Snapshot, by: str = EVENT_DATE) -> set[date]:
+    """The days of a table's rows, whatever its columns are; none where it lacks the one that tells them."""
     if seen.handle is None or seen.files.is_empty():
         return set()
-    days = pl.scan_delta(seen.handle).select(pl.col(EVENT_DATE).unique()).collect()[EVENT_DATE]
-    return set(days.drop_nulls().to_list())
+    rows = pl.scan_delta(seen.handle)
+    if by not in rows.collect_schema():
+        return set()
+    return set(rows.select(pl.col(by).cast(pl.Date).unique()).collect()[by].drop_nulls().to_list())

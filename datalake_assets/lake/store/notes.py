@@ -11,19 +11,30 @@ from typing import Any
 
 from deltalake import CommitProperties
 
+from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE
+
 _MAINTENANCE = {"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
 
 
 @dataclass(frozen=True, slots=True)
 class CommitNotes:
-    """What a commit tells whoever reads the log: the event dates whose rows changed, and the shape of the dataset."""
+    """What a commit tells whoever reads the log.
+
+    `touched` are the event dates whose rows changed, `committed` (of a replicated table) the days on which the changes
+    behind them were committed at the source; `shape` is that of the dataset.
+    """
 
     touched: Collection[date] = ()
     shape: str = ""
+    committed: Collection[date] = ()
 
     def as_text(self) -> str:
         """The notes as the commit's `userMetadata`, the field that Spark writes too."""
-        return json.dumps({"touched_dates": sorted(d.isoformat() for d in self.touched), "shape": self.shape})
+        days = {_TOUCHED[EVENT_DATE]: self.touched, _TOUCHED[COMMITTED_AT]: self.committed}
+        return json.dumps({k: sorted(d.isoformat() for d in v) for k, v in days.items()} | {"shape": self.shape})
+
+
+_TOUCHED = {EVENT_DATE: "touched_dates", COMMITTED_AT: "committed_dates"}
 
 
 NO_NOTES = CommitNotes()
@@ -31,10 +42,15 @@ NO_NOTES = CommitNotes()
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A version of a table and the event dates whose rows it changed; None when the commit does not tell."""
+    """A version of a table, and the days whose rows it changed by what tells a row's day; None: it does not tell."""
 
     version: int
-    touched_dates: frozenset[date] | None
+    touched: Mapping[str, frozenset[date] | None]
+
+    @property
+    def touched_dates(self) -> frozenset[date] | None:
+        """The event dates whose rows it changed."""
+        return self.touched[EVENT_DATE]
 
 
 def properties(notes: CommitNotes) -> CommitProperties:
@@ -51,9 +67,9 @@ def notes_of(entry: Mapping[str, Any]) -> dict[str, Any] | None:
     return notes if isinstance(notes, dict) else None
 
 
-def touched_by(entry: Mapping[str, Any]) -> frozenset[date] | None:
-    """The event dates that a commit touched; None where it does not tell."""
-    days = (notes_of(entry) or {}).get("touched_dates")
-    if not isinstance(days, list):
-        return frozenset() if entry.get("operation") in _MAINTENANCE else None
-    return frozenset(date.fromisoformat(day) for day in days)
+def commit_of(entry: Mapping[str, Any]) -> Commit:
+    """A commit by its entry in the log."""
+    notes, nothing = notes_of(entry) or {}, frozenset[date]() if entry.get("operation") in _MAINTENANCE else None
+    found = {column: notes.get(key) for column, key in _TOUCHED.items()}
+    days = {c: frozenset(map(date.fromisoformat, v)) if isinstance(v, list) else nothing for c, v in found.items()}
+    return Commit(int(entry["version"]), days)

@@ -27,12 +27,13 @@ Row = dict[str, Any]
 class Consumer:
     """A gold table as its debts see it: where it lies, what it reads, whether it is computed date by date.
 
-    `sources` are read by event date, `lookups` beside any date; both are tables by their names.
+    `sources` maps the tables that are read day by day to the column that tells the day of their rows; `lookups` are
+    read beside any day. Tables are told by their names.
     """
 
     name: str
     table: Table
-    sources: tuple[str, ...]
+    sources: Mapping[str, str]
     lookups: tuple[str, ...] = ()
     daily: bool = True
 
@@ -164,9 +165,9 @@ def _advance(
         known = mark is not None and not fresh and mark["table_id"] == now.table_id
         if source in consumer.lookups:
             _enter_lookup(rows, consumer, source, version, mark if known else None)
-            days: set[date | None] = set() if known else set(_dates_of(consumer.table.open()))
+            days: set[date | None] = set() if known else set(_dates_of(consumer.table.open(), EVENT_DATE))
         else:
-            days = _touched_dates(consumer, now, mark if known else None)
+            days = _touched_dates(consumer, source, now, mark if known else None)
             known_due = [r["event_date"] for r in rows.values() if _is_due(r, consumer.name, source)]
             days |= set(known_due) if not known else set()
         for day in days:
@@ -191,43 +192,37 @@ def _enter_lookup(rows: dict[Key, Row], consumer: Consumer, source: str, version
     rows[consumer.name, source, _DUE, None]["since"] = since
 
 
-def _touched_dates(consumer: Consumer, now: Snapshot, mark: Row | None) -> set[date | None]:
+def _touched_dates(consumer: Consumer, source: str, now: Snapshot, mark: Row | None) -> set[date | None]:
     """The dates that a source's commits touched since a watermark; all where that can't be told."""
     if mark and mark["version"] == now.version:
         return set()
     if not consumer.daily:
         return {None}
+    by = consumer.sources[source]
     commits = now.commits_since(mark["version"]) if mark else None
-    if commits is None:
-        return _all_dates(consumer, now)
     days: set[date | None] = set()
-    for commit in commits:
-        if commit.touched_dates is None:
-            return _all_dates(consumer, now)
-        days |= commit.touched_dates
+    for touched in [None] if commits is None else [commit.touched[by] for commit in commits]:
+        if touched is None:
+            return {*_dates_of(now, by), *_shown_dates(consumer)}  # all that there are
+        days |= touched
     return days
-
-
-def _all_dates(consumer: Consumer, source: Snapshot) -> set[date | None]:
-    """All event dates that a source has, and all that the gold table shows."""
-    return {*_dates_of(source), *_shown_dates(consumer)} if consumer.daily else {None}
 
 
 def _shown_dates(consumer: Consumer) -> set[date | None]:
     """All event dates that the gold table shows: those that a lookup of which nothing is known can concern."""
-    return {*_dates_of(consumer.table.open())} if consumer.daily else {None}
+    return {*_dates_of(consumer.table.open(), EVENT_DATE)} if consumer.daily else {None}
 
 
-def _dates_of(seen: Snapshot) -> Iterable[date]:
+def _dates_of(seen: Snapshot, by: str) -> Iterable[date]:
     spec = seen.table.spec
     if not seen.exists or seen.files.is_empty():
         return []
-    if EVENT_DATE in spec.partition_by:
-        return seen.files[f"partition.{EVENT_DATE}"].drop_nulls().unique().to_list()
+    if by in spec.partition_by:
+        return seen.files[f"partition.{by}"].drop_nulls().unique().to_list()
     if spec.zone == "quarantine":
         partitions = seen.scan().select(pl.col("partition").unique()).collect()["partition"]
         return {parse_partition(p).date() for p in partitions}
-    return seen.scan().select(pl.col(EVENT_DATE).unique()).collect()[EVENT_DATE].drop_nulls().to_list()
+    return seen.scan().select(pl.col(by).cast(pl.Date).unique()).collect()[by].drop_nulls().to_list()
 
 
 def _stands(table: Table, mark: Row) -> bool:

@@ -85,6 +85,8 @@ class Snapshot(TableFiles):
             if remove is not None:
                 kept = kept.join(remove.lazy(), on=list(on), how="anti", nulls_equal=True)
             added = pl.concat([kept.collect(), added])
+        if self.table.spec.clustered_by:
+            added = added.sort(self.table.spec.clustered_by)
         actions = write_files(added, self.table.uri, self.table.spec, rows_per_file=rows_per_file)
         return self._commit(actions, rewritten, within=within, notes=notes, exactly_here=exactly_here)
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import polars as pl
 from deltalake import DeltaTable
 
-from datalake_assets.lake.store.notes import Commit, notes_of, touched_by
+from datalake_assets.lake.store.notes import Commit, commit_of, notes_of
 from datalake_assets.lake.store.place import TablePlace
 
 Within = Mapping[str, Collection[Any]] | None
@@ -149,7 +149,7 @@ class TableFiles:
         if missing <= 0:
             return [] if missing == 0 else None
         history = self.handle.history(missing)
-        commits = [Commit(int(entry["version"]), touched_by(entry)) for entry in reversed(history)]
+        commits = [commit_of(entry) for entry in reversed(history)]
         return commits if [c.version for c in commits] == list(range(version + 1, self.version + 1)) else None
 
     def other_columns(self) -> list[str]:

@@ -30,7 +30,7 @@ DELETED = "_deleted"
 _SEQUENCE_WIDTH = 40
 _MICROSECOND_WIDTH = 6
 _ROW_WIDTH = 10
-OLD_DATE, REPLACES = "_old_date", "_replaces"
+OLD_DATE, OLD_COMMIT, REPLACES = "_old_date", "_old_commit", "_replaces"
 _OLD_ORDER, _BURIED_ORDER = "_old_order", "_buried_order"
 
 
@@ -66,10 +66,11 @@ def decide(
 
     `changes` has one row per key; `live` and `tombstones` are the rows that the tables have for these keys. Returns
     the changes that are newer than both, with `_deleted` (the row goes), `_replaces` (there is a row that is replaced
-    or goes) and `_old_date` (the event date of that row). A delete asks the live row alone, not its own tombstone, so
-    that a run that died between writing the two is made good by the next.
+    or goes), `_old_date` (the event date of that row) and `_old_commit` (when its change was committed). A delete asks
+    the live row alone, not its own tombstone, so that a run that died between writing the two is made good by the next.
     """
-    frame = _beside(changes, live, key=key, columns={CHANGE_ORDER: _OLD_ORDER, EVENT_DATE: OLD_DATE})
+    was = {CHANGE_ORDER: _OLD_ORDER, EVENT_DATE: OLD_DATE, COMMITTED_AT: OLD_COMMIT}
+    frame = _beside(changes, live, key=key, columns=was)
     frame = _beside(frame, tombstones, key=key, columns={CHANGE_ORDER: _BURIED_ORDER})
     order, old, buried = nw.col(CHANGE_ORDER), nw.col(_OLD_ORDER), nw.col(_BURIED_ORDER)
     deletes = nw.col(OPERATION) == DELETE
