@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     start: date = date(2024, 1, 1)
     first_event_date: date = date(2015, 1, 1)
     lookback_hours: Annotated[int, Field(ge=1)] = 24
-    sweep_objects: Annotated[int, Field(ge=1)] = 1_000
+    sweep_objects: Annotated[int, Field(ge=1)] = 250
     sensor_seconds: Annotated[int, Field(ge=5)] = 10
     partitions_per_run: Annotated[int, Field(ge=1)] = 168
     object_bytes: Annotated[int, Field(ge=1)] = Limits().object_bytes

@@ -25,7 +25,7 @@ from datalake_assets.lake.store.landing import (
     landing_time,
     parse_partition,
 )
-from datalake_assets.lake.store.objects import Listed, LocalObjects
+from datalake_assets.lake.store.objects import NOTHING, Listed, Listing, LocalObjects
 from datalake_assets_tests.streams import stream, table
 
 MODIFIED = datetime(2026, 5, 5, 5, 55, tzinfo=UTC)
@@ -176,12 +176,15 @@ class Place:
     files: LocalObjects
     refused: dict[str, Exception] = field(default_factory=dict)
     listed: list[str] = field(default_factory=list)
+    told: int = 0
 
-    def folder(self, path: str) -> tuple[list[str], list[Listed]]:
+    def folder(self, path: str, *, skip: tuple[str, str] = NOTHING, most: int | None = None) -> Listing:
         self.listed.append(path)
         if path in self.refused:
             raise self.refused[path]
-        return self.files.folder(path)
+        found = self.files.folder(path, skip=skip, most=most)
+        self.told += len(found.objects)
+        return found
 
     def etag(self, key: str) -> str:
         if key in self.refused:
@@ -379,6 +382,20 @@ def test_an_object_that_can_not_be_read_has_an_identity_all_the_same(bronze: Bro
     assert identified.etag.startswith("stamp:")
     assert identified.identity == again.identity
     assert bronze.place.read(found.key, etag=identified.etag, size=identified.size, limit=10) == b"{}"
+
+
+def test_a_flat_folder_of_changes_costs_what_is_new_and_a_piece_of_the_sweep(bronze: Bronze) -> None:
+    """DMS puts all files of a table into one folder unless it is told otherwise: 20,000 of them made a tick slow."""
+    for hour in range(400):
+        bronze.land(f"firehose/clicks/{NOW - timedelta(hours=hour):%Y%m%d-%H%M%S}000.parquet")
+    bronze.land("firehose/clicks/LOAD00000001.parquet")
+    recent = bronze.zone.recent(stream(), since=NOW - timedelta(hours=24), now=NOW).objects
+    assert len(recent) == 25 + 1
+    assert bronze.place.told == len(recent)
+    bronze.place.told = 0
+    page = bronze.zone.sweep(stream(), after="20260531-123000000.parquet", limit=10, now=NOW)
+    assert (len(page.objects), bronze.place.told) == (10, 10)
+    assert page.position == "20260531-223000000.parquet"
 
 
 DATES = st.datetimes(datetime(2025, 12, 1), datetime(2026, 7, 1)).map(lambda d: d.replace(tzinfo=UTC))  # noqa: DTZ001

@@ -24,6 +24,7 @@ from obstore.store import MemoryStore, S3Store
 
 from datalake_assets.lake.store.objects import (
     Listed,
+    Listing,
     LocalObjects,
     MissingObjectError,
     Objects,
@@ -69,7 +70,7 @@ class Place:
 
 
 def all_below(place: Objects, path: str) -> Iterator[Listed]:
-    names, found = place.folder(path)
+    names, found, _ = place.folder(path)
     yield from found
     for name in names:
         yield from all_below(place, f"{path}/{name}" if path else name)
@@ -154,10 +155,10 @@ def test_files_in_folders_of_any_names_are_listed_once_and_read(landed: dict[tup
 
 
 def test_a_folder_that_does_not_exist_is_empty_and_is_not_made(place: Place) -> None:
-    assert place.objects.folder("") == ([], [])
-    assert place.objects.folder("firehose/clicks") == ([], [])
+    assert place.objects.folder("") == Listing([], [])
+    assert place.objects.folder("firehose/clicks") == Listing([], [])
     place.write(b"a", b"1")
-    assert place.objects.folder("a/b") == ([], [])
+    assert place.objects.folder("a/b") == Listing([], [])
     assert not (place.root / "firehose").exists()
 
 
@@ -279,7 +280,7 @@ def remote(contents: Mapping[str, bytes]) -> RemoteObjects:
 
 def test_an_object_store_lists_and_reads_what_it_holds() -> None:
     place = remote({"d/b": b"2", "d/a#1": b"1", "d/_x/.y": b"3", "e": b"4"})
-    names, found = place.folder("d")
+    names, found, _ = place.folder("d")
     assert (names, [o.key for o in found]) == (["_x"], ["d/a#1", "d/b"])
     assert [o.key for o in all_below(place, "")] == ["e", "d/a#1", "d/b", "d/_x/.y"]
     for o in found:
@@ -337,7 +338,7 @@ def bucket(*keys: str) -> Iterator[RemoteObjects]:
 
 def test_a_folders_marker_in_a_bucket_keeps_its_slash() -> None:
     with bucket("d/", "d/a", "d/x/") as place:
-        names, found = place.folder("d")
+        names, found, _ = place.folder("d")
         assert (names, [o.key for o in found]) == (["x"], ["d/", "d/a"])
 
 

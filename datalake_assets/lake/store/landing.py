@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from heapq import merge
+from operator import itemgetter
 
 from obstore.exceptions import InvalidPathError, PermissionDeniedError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.store.key_times import FIRST, LAST, folder_dates, named_time
-from datalake_assets.lake.store.objects import Listed, MissingObjectError, Objects, stamped
+from datalake_assets.lake.store.objects import NOTHING, Listed, MissingObjectError, Objects, stamped
 
 _DAY_LENGTH = len("2026-01-31")
 _LOAD_NAME = re.compile(r"(?:^|_)LOAD[0-9A-F]{8}\b")
@@ -24,6 +26,7 @@ _DROPPING = re.compile(
 )  # of Spark, Databricks, macOS, and Hadoop twice
 _STAGED = re.compile(r"#\d+\Z", re.ASCII)
 _STAGED_FOR = timedelta(hours=1)
+_NAME, _EARLIEST_NAME = "%Y%m%d-%H%M%S", "19700101-"  # as DMS names files: a flat folder of them is sorted by time
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,9 +54,9 @@ class LandedObject:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a look at bronze found, in the order of the folders.
+    """What a look at bronze found, in the order of the keys.
 
-    `position` is the folder to go on after where the look was a piece of a sweep (None: it has come round), `unlisted`
+    `position` is the key to go on after where the look was a piece of a sweep (None: it has come round), `unlisted`
     one line for each folder that could not be listed, with its reason.
     """
 
@@ -92,16 +95,17 @@ class LandingZone:
         return replace(found, objects=sorted(o for o in found.objects if o.partition in wanted))
 
     def recent(self, dataset: Dataset, *, since: datetime, now: datetime) -> Page:
-        """The objects in folders dated `since` or later, and those in folders without a date."""
-        return _page(self._walk(dataset, since=since, until=LAST, now=now))
+        """The objects in folders dated `since` or later; in those without a date, but what DMS named for earlier."""
+        return _page(self._walk(dataset, since=since, until=LAST, now=now, older=False))
 
     def sweep(self, dataset: Dataset, *, after: str | None, limit: int, now: datetime) -> Page:
-        """The next objects of a walk through all that a dataset ever landed.
+        """The next objects of a walk through all that a dataset ever landed, in the order of their keys.
 
-        Goes on behind the folder `after` and ends with the folder that makes it `limit` objects or more, so that one
-        piece costs the same however much has landed before.
+        Goes on behind the key `after` (relative to the dataset's prefix) and ends when it has met `limit` objects, so
+        that one piece costs the same however much has landed before.
         """
-        return _page(self._walk(dataset, since=FIRST, until=LAST, now=now, after=after), limit=limit)
+        walk = self._walk(dataset, since=FIRST, until=LAST, now=now, after=after or "", most=limit)
+        return _page(walk, limit=limit, start=len(dataset.landing.prefix) + 1)
 
     def identified(self, landed: LandedObject) -> LandedObject | None:
         """A listed object with its etag, for which a local file is read; None when it is there no more.
@@ -118,25 +122,48 @@ class LandingZone:
             return replace(landed, etag=stamped(landed.stamp))
 
     def _walk(
-        self, dataset: Dataset, *, since: datetime, until: datetime, now: datetime, after: str | None = None
-    ) -> Iterator["_Folder"]:
-        """Folders in the order of their paths, without those dated outside the bounds."""
-        waiting = [""]
-        while waiting:
-            path = waiting.pop()
+        self,
+        dataset: Dataset,
+        *,
+        since: datetime,
+        until: datetime,
+        now: datetime,
+        after: str = "",
+        most: int | None = None,
+        older: bool = True,
+    ) -> Iterator["LandedObject | _Unlisted"]:
+        """Objects in the order of their keys, from folders that are not dated outside the bounds.
+
+        Only those behind the key `after`; without `older` none that DMS named for a time before the bounds, in folders
+        without a date. A folder is asked for `most` objects at a time.
+        """
+        early = NOTHING if older else (_EARLIEST_NAME, since.strftime(_NAME))
+
+        def visit(path: str) -> Iterator[LandedObject | _Unlisted]:
             prefix = f"{dataset.landing.prefix}/{path}".rstrip("/")
-            try:
-                names, listed = self.objects.folder(prefix)
-            except (OSError, PermissionDeniedError, InvalidPathError) as fault:  # other faults are not of this folder
-                reason = str(fault).partition("\n")[0]
-                yield _Folder(path, [], f"{prefix} can't be listed: {reason}")
-                continue
-            inner = [f for f in sorted(f"{path}{name}/" for name in names) if not _OTHER_FOLDER.search(f)]
-            waiting.extend(
-                f for f in reversed(inner) if _may_hold(f, since, until) and (after is None or _comes_after(f, after))
-            )
-            if after is None or path > after:
-                yield _Folder(path, list(self._landed(dataset, path, listed, now)))
+            seen = _beginning(after[len(path) :]) if after.startswith(path) else ""
+            skip = ("", seen) if seen else early if folder_dates(path.rstrip("/")) is None else NOTHING
+            while True:
+                try:
+                    listing = self.objects.folder(prefix, skip=skip, most=most)
+                except (OSError, PermissionDeniedError, InvalidPathError) as fault:  # others are not of this folder
+                    yield _Unlisted(f"{prefix} can't be listed: {str(fault).partition(chr(10))[0]}")
+                    return
+                end = None if listing.more_after is None else f"{listing.more_after}\0"
+                folders = sorted(f"{name}/" for name in listing.folders)
+                within = [f for f in folders if seen <= f and (end is None or f < end)]
+                landed_here = self._landed(dataset, path, listing.objects, now)
+                named = ((o.key.removeprefix(f"{dataset.landing.prefix}/{path}"), o) for o in landed_here)
+                for name, landed in merge(named, ((f, None) for f in within), key=itemgetter(0)):
+                    if landed is not None:
+                        yield landed
+                    elif not _OTHER_FOLDER.search(path + name) and _may_hold(path + name, since, until):
+                        yield from visit(path + name)
+                if end is None:
+                    return
+                seen, skip = end, ("", end)
+
+        yield from visit("")
 
     def _landed(self, dataset: Dataset, folder: str, listed: Iterable[Listed], now: datetime) -> Iterator[LandedObject]:
         dates = folder_dates(folder.rstrip("/"))
@@ -149,21 +176,21 @@ class LandingZone:
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
-    path: str
-    objects: list[LandedObject]
-    unlisted: str | None = None
+class _Unlisted:
+    reason: str
 
 
-def _page(folders: Iterable[_Folder], *, limit: int | None = None) -> Page:
+def _page(found: Iterable[LandedObject | _Unlisted], *, limit: int | None = None, start: int = 0) -> Page:
+    """What was found, up to `limit` objects; the position is behind the last, from the character `start` of its key."""
     objects: list[LandedObject] = []
     unlisted: list[str] = []
-    for folder in folders:
-        objects.extend(folder.objects)
-        if folder.unlisted is not None:
-            unlisted.append(folder.unlisted)
+    for one in found:
+        if isinstance(one, _Unlisted):
+            unlisted.append(one.reason)
+        else:
+            objects.append(one)
         if limit is not None and len(objects) >= limit:
-            return Page(objects, folder.path, tuple(unlisted))
+            return Page(objects, objects[-1].key[start:], tuple(unlisted))
     return Page(objects, None, tuple(unlisted))
 
 
@@ -225,8 +252,13 @@ def _step(dataset: Dataset) -> timedelta:
     return timedelta(days=1) if dataset.landing.cadence == "daily" else timedelta(hours=1)
 
 
-def _comes_after(folder: str, after: str) -> bool:
-    return folder > after or after.startswith(folder)
+def _beginning(rest: str) -> str:
+    """What a folder has to tell when the key `rest` below it was seen: all entries from here on; "": all.
+
+    The folder that holds the key is looked into again, its other entries up to there are not.
+    """
+    first, slash, _ = rest.partition("/")
+    return first + (slash or "\0") if rest else ""
 
 
 def _may_hold(folder: str, since: datetime, until: datetime) -> bool:

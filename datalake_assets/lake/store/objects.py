@@ -11,8 +11,9 @@ import stat
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from heapq import nsmallest
 from io import BufferedReader
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import obstore
 from obstore.store import ObjectStore, from_url
@@ -24,6 +25,7 @@ _ETAG_LENGTH = 32  # hex digits: 128 bits tell the objects of any lake apart
 _SETTLED_NS = 2_000_000_000  # FAT's clock ticks every two seconds, all others faster
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_SECOND_NS = 253_402_300_799 * 10**9  # the end of the year 9999, the last that a datetime can tell
+NOTHING = ("", "")
 _ESCAPED = re.compile(rb"\\(\\|x[0-9a-f]{2})")
 
 
@@ -41,6 +43,14 @@ class Listed:
     last_modified: datetime
     stamp: str
     etag: str | None
+
+
+class Listing(NamedTuple):
+    """A folder: the names of its folders and its own objects, both sorted, and after which name there are more."""
+
+    folders: list[str]
+    objects: list[Listed]
+    more_after: str | None = None
 
 
 class MissingObjectError(Exception):
@@ -71,10 +81,10 @@ class Objects(Protocol):
     Errors other than those told here are faults of the place (forbidden, a network down) that may be gone next time.
     """
 
-    def folder(self, path: str) -> tuple[list[str], list[Listed]]:
-        """The names of the folders in a folder ("" is the root), and its own objects, both sorted.
+    def folder(self, path: str, *, skip: tuple[str, str] = NOTHING, most: int | None = None) -> Listing:
+        """The folders in a folder ("" is the root), and its own objects; one that does not exist is empty.
 
-        A folder that does not exist is empty.
+        Objects whose names lie in [`skip`) are left out, and of the others the first `most` are told (None: all).
         """
         ...
 
@@ -115,21 +125,33 @@ class LocalObjects:
 
     root: str
 
-    def folder(self, path: str) -> tuple[list[str], list[Listed]]:
+    def folder(self, path: str, *, skip: tuple[str, str] = NOTHING, most: int | None = None) -> Listing:
         """As `Objects.folder`. Raises `OSError` for a folder that can't be listed, such as a forbidden one."""
-        start, inner, objects = f"{path}/" if path else "", [], []
+        start = f"{path}/" if path else ""
+        inner: list[str] = []
+        files: dict[str, os.DirEntry[bytes]] = {}
         try:
             entries = os.scandir(self._place(path))
         except (FileNotFoundError, NotADirectoryError):
-            return [], []
+            return Listing([], [])
         now = time.time_ns()
+        low, high = skip
+        low_bytes, high_bytes = low.encode(), high.encode()
         with entries as found:
             for entry in found:
+                raw = entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    inner.append(key_of(entry.name))
-                elif (facts := _facts(entry)) is not None:
-                    objects.append(_listed(f"{start}{key_of(entry.name)}", facts, now=now))
-        return sorted(inner), sorted(objects, key=lambda o: o.key)
+                    inner.append(key_of(raw))
+                elif raw.isascii() and b"\\" not in raw:  # the same order as bytes and as a key
+                    if not low_bytes <= raw < high_bytes:
+                        files[raw.decode()] = entry
+                elif not low <= (name := key_of(raw)) < high:
+                    files[name] = entry
+        names = sorted(files) if most is None else nsmallest(most + 1, files)
+        more = most is not None and len(names) > most
+        facts = [(name, _facts(files[name])) for name in names[:most]]
+        objects = [_listed(f"{start}{name}", known, now=now) for name, known in facts if known is not None]
+        return Listing(sorted(inner), objects, names[:most][-1] if more else None)
 
     def etag(self, key: str) -> str:
         """As `Objects.etag`. Raises `OSError` for a file that can't be read."""
@@ -171,11 +193,12 @@ class RemoteObjects:
 
     store: ObjectStore
 
-    def folder(self, path: str) -> tuple[list[str], list[Listed]]:
+    def folder(self, path: str, *, skip: tuple[str, str] = NOTHING, most: int | None = None) -> Listing:
         """As `Objects.folder`. Raises what obstore raises."""
         listing = obstore.list_with_delimiter(self.store, path)
         inner = sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in listing["common_prefixes"])
-        objects = (
+        low, high = skip
+        objects = [
             Listed(
                 # A folder's own marker, `a/`, comes back as `a`.
                 key=f"{path}/" if meta["path"] == path else meta["path"],
@@ -185,8 +208,11 @@ class RemoteObjects:
                 etag=_tag(meta),
             )
             for meta in listing["objects"]
-        )
-        return inner, sorted(objects, key=lambda o: o.key)
+            if not low <= meta["path"][len(path) :].lstrip("/") < high
+        ]
+        objects.sort(key=lambda o: o.key)
+        more = most is not None and len(objects) > most
+        return Listing(inner, objects[:most], objects[:most][-1].key.rpartition("/")[2] if more else None)
 
     def etag(self, key: str) -> str:
         """As `Objects.etag`. Raises what obstore raises."""
