@@ -6,7 +6,7 @@ lake's own compaction leaves; gold has taken in everything. In bronze lie the la
 all but the last five minutes.
 
 A tick is what the two sensors ask: `planning.landing_work` of every dataset with the sensor's own settings (the last 24
-hours, and the next 1,000 objects of the sweep), and `planning.gold_work`. Before each, some silver tables get a commit,
+hours, and the next piece of the sweep), and `planning.gold_work`. Before each, some silver tables get a commit,
 as they do in a lake where objects land: only the work of looking is timed.
 """
 

@@ -8,10 +8,10 @@ from datalake_assets.assets.bronze import build_bronze
 from datalake_assets.assets.checks import build_silver_checks
 from datalake_assets.assets.gold import build_gold
 from datalake_assets.assets.jobs import build_jobs
+from datalake_assets.assets.maintenance import build_maintenance
 from datalake_assets.assets.silver import build_silver
-from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.resources.runners import InProcessRunner
-from datalake_assets.schedules import build_backfill_schedule, build_replay_schedule
+from datalake_assets.schedules import build_backfill_schedule, build_maintenance_schedule, build_replay_schedule
 from datalake_assets.sensors.gold import build_gold_sensor
 from datalake_assets.sensors.landing import build_landing_sensor
 from datalake_assets.settings import Settings
@@ -24,17 +24,22 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     lake = settings.lake()
     most = settings.partitions_per_run
     datasets = lake.datasets.values()
-    tables = gold_tables(lake.datasets).values()
+    tables = lake.gold_tables.values()
     jobs = build_jobs(lake)
     return dg.Definitions(
         assets=[
             *(build_bronze(lake, d, partitions_per_run=most) for d in datasets),
             *(build_silver(lake, d, partitions_per_run=most, freshness=_FRESH) for d in datasets),
             *(build_gold(lake, t, partitions_per_run=most, freshness=_FRESH) for t in tables),
+            build_maintenance(lake, settings),
         ],
         asset_checks=[build_silver_checks(lake, d) for d in datasets],
         sensors=[build_landing_sensor(lake, jobs, settings), build_gold_sensor(lake, jobs, settings)],
-        schedules=[build_backfill_schedule(lake, settings), build_replay_schedule(lake, settings)],
+        schedules=[
+            build_backfill_schedule(lake, settings),
+            build_replay_schedule(lake, settings),
+            build_maintenance_schedule(lake, jobs),
+        ],
         jobs=list(jobs.values()),
         resources={"runner": InProcessRunner()},
         executor=dg.in_process_executor,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from datalake_assets.assets.jobs import ANY_ASSETS_JOB
+from datalake_assets.assets.jobs import ANY_ASSETS_JOB, MAINTENANCE_JOB, Jobs
 from datalake_assets.assets.silver import ONLY_WAITING_TAG
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import LandingWork, gold_work, outdated_partitions
@@ -16,6 +16,7 @@ from datalake_assets.settings import Settings
 
 SCHEDULE = "nightly_backfill"
 REPLAY_SCHEDULE = "nightly_replay"
+MAINTENANCE_SCHEDULE = "nightly_maintenance"
 
 
 def build_backfill_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefinition:
@@ -77,3 +78,14 @@ def build_replay_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefiniti
             yield dg.SkipReason("every object was read under its dataset's contract")
 
     return nightly_replay
+
+
+def build_maintenance_schedule(lake: Lake, jobs: Jobs) -> dg.ScheduleDefinition:
+    """Every night: small files of all tables are put together, and dead ones deleted."""
+    return dg.ScheduleDefinition(
+        name=MAINTENANCE_SCHEDULE,
+        cron_schedule="0 3 * * *",
+        job=jobs[MAINTENANCE_JOB],
+        description="Puts small files of all tables together and deletes the files that nobody needs any more.",
+        default_status=dg.DefaultScheduleStatus.RUNNING if lake.layout.is_local else dg.DefaultScheduleStatus.STOPPED,
+    )

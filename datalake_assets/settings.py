@@ -1,7 +1,7 @@
 """The one place that reads the environment."""
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     first partition; what is older belongs to these first ones (Dagster's pages want fewer than some 30,000 partitions
     of an asset, which is three years of hours). `lookback_hours` is how far back each sensor tick looks at once, and
     `sweep_objects` how many older objects it looks through besides. `object_bytes` is what one object may unpack to and
-    `record_bytes` how long a record may be; more is quarantined by reference. Building one raises
+    `record_bytes` how long a record may be; more is quarantined by reference. `retention_hours` is
+    how long the files of an older state of a table are kept for its readers. Building one raises
     `pydantic.ValidationError`, which names the variable that is wrong.
     """
 
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     partitions_per_run: Annotated[int, Field(ge=1)] = 168
     object_bytes: Annotated[int, Field(ge=1)] = Limits().object_bytes
     record_bytes: Annotated[int, Field(ge=1)] = Limits().record_bytes
+    retention_hours: Annotated[int, Field(ge=0)] = 24
 
     @field_validator("root", "bronze", "silver", "gold", "quarantine")
     @classmethod
@@ -54,6 +56,11 @@ class Settings(BaseSettings):
         if place and "://" not in place and (odd := _ESCAPED_IN_URLS.search(str(Path(place).absolute()))):
             raise ValueError(f"{place!r} has {odd[0]!r} in its path, where Delta tables can't be read; choose another")
         return place
+
+    @property
+    def retention(self) -> timedelta:
+        """How long the files of an older state of a table are kept."""
+        return timedelta(hours=self.retention_hours)
 
     @property
     def layout(self) -> Layout:

@@ -6,6 +6,7 @@ import dagster as dg
 
 from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.gold import gold_key
+from datalake_assets.assets.maintenance import MAINTENANCE_KEY
 from datalake_assets.assets.silver import silver_keys
 from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
@@ -22,6 +23,9 @@ MONTHLY_GOLD_JOB = "gold_monthly"
 
 ANY_ASSETS_JOB = "__ASSET_JOB"
 """Dagster's own job over all assets: what a schedule names when its runs are cut into different partitions."""
+
+MAINTENANCE_JOB = "maintenance"
+"""The job that keeps the tables lean."""
 
 _LANDED = "landed_"
 _LANDING = "Admits the objects that landed in {cadence} partitions to the ledger and brings them to silver."
@@ -52,6 +56,8 @@ def build_jobs(lake: Lake) -> Jobs:
         name = landing_job_name(dataset)
         assets.setdefault(name, []).extend([bronze_key(dataset), *silver_keys(dataset)])
         descriptions[name] = _LANDING.format(cadence=dataset.landing.cadence)
+    assets[MAINTENANCE_JOB] = [MAINTENANCE_KEY]
+    descriptions[MAINTENANCE_JOB] = "Puts small files together and deletes dead ones, in all tables."
     for table in lake.gold_tables.values():
         assets.setdefault(gold_job_name(table), []).append(gold_key(table))
     return {

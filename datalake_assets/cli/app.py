@@ -128,6 +128,36 @@ def rebuild(
         _tell(f"kept as it was: {outcome.key}: {outcome.error or outcome.state}")
 
 
+@app.command()
+def maintain(
+    retention_hours: Annotated[
+        int | None,
+        typer.Option(min=0, help="How long files of an older state are kept; default DATALAKE_RETENTION_HOURS."),
+    ] = None,
+) -> None:
+    """Put small files of all tables together, and delete the files that nobody needs any more."""
+    from datetime import timedelta
+
+    from datalake_assets.lake.steps.maintain import maintain
+    from datalake_assets.lake.store.upkeep import Upkeep
+
+    settings = _settings()
+    lake = _lake(settings)
+    retention = settings.retention if retention_hours is None else timedelta(hours=retention_hours)
+    rows: list[tuple[str, ...]] = []
+    with _progress() as progress:
+        task = progress.add_task("maintaining", total=len(list(lake.specs())))
+        for done in maintain(lake, retention=retention):
+            progress.advance(task)
+            if isinstance(done, Upkeep):
+                counts = (done.live_before, done.live_after, done.deleted, done.bytes_freed)
+                rows.append((done.table, *map(_count, counts)))
+            else:
+                _tell(done)
+    names = ("files before", "files after", "deleted", "bytes freed")
+    print_table([Column("table", is_text=True), *map(Column, names)], rows)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def dev(context: typer.Context) -> None:
     """Dagster's UI and daemon on the lake (`dagster dev`, whose options it takes), until Ctrl-C."""

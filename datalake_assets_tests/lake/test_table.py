@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -174,9 +174,12 @@ def test_rows_are_counted_from_the_log(place: Table) -> None:
 def test_the_lakes_memory_is_swept_of_files_it_no_longer_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = TableSpec("lake", "memory", "What is remembered.", table(tmp_path).spec.columns, key=("id",))
     place = Table(spec, str(tmp_path / "memory"))
-    swept: list[str] = []
-    monkeypatch.setattr("datalake_assets.lake.store.snapshot._sweep", lambda seen: swept.append(seen.table.spec.name))
+    swept: list[tuple[str, timedelta]] = []
+    monkeypatch.setattr(
+        "datalake_assets.lake.store.snapshot.delete_dead_files",
+        lambda handle, *, retention: swept.append((handle.metadata().description, retention)),
+    )
     monkeypatch.setattr("datalake_assets.lake.store.snapshot._SWEPT_EVERY", 2)
     for n in range(5):
         place.open().replace(frame((f"{n}", n, MARCH)))
-    assert swept == ["memory", "memory"]
+    assert swept == [("What is remembered.", timedelta(hours=1))] * 2

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -333,6 +333,22 @@ def dying(*, at: int, after: bool = False) -> Iterator[list[str]]:
         patch.object(Snapshot, "swap", mortal(Snapshot.swap)),
     ):
         yield made
+
+
+@contextmanager
+def before_the_next_change_of(table: str, other: Callable[[], object], *, verb: str = "change") -> Iterator[None]:
+    """Have another writer come between: once, when the table has been read and is about to be changed."""
+    commit = getattr(Snapshot, verb)
+    left = [other]
+
+    def disturbed(self: Snapshot, *args: Any, **kwargs: Any) -> Any:
+        if left and self.table.spec.sql_name == table:
+            left.pop()()
+        return commit(self, *args, **kwargs)
+
+    with patch.object(Snapshot, verb, disturbed):
+        yield
+    assert not left, "nothing came between"
 
 
 def _line(record: Mapping[str, Any] | str) -> bytes:

@@ -24,6 +24,7 @@ from datalake_assets_tests.memory.lakes import (
     NEXT_HOUR,
     DiedError,
     MemoryLake,
+    before_the_next_change_of,
     order,
     orders,
     stream,
@@ -187,22 +188,6 @@ def test_gold_steps_of_different_dates_at_once_are_exact(tmp_path: Path) -> None
     at_once(*(lambda one=one, n=n: compute(one, 2 * n) for n, one in enumerate(own)))
     lake.gold()
     lake.assert_as_fresh()
-
-
-@contextmanager
-def before_the_next_change_of(table: str, other: Callable[[], object]) -> Iterator[None]:
-    """Have another writer come between: once, when the table has been read and is about to be changed."""
-    change = Snapshot.change
-    left = [other]
-
-    def disturbed(self: Snapshot, *args: Any, **kwargs: Any) -> Any:
-        if left and self.table.spec.sql_name == table:
-            left.pop()()
-        return change(self, *args, **kwargs)
-
-    with patch.object(Snapshot, "change", disturbed):
-        yield
-    assert not left, "nothing came between"
 
 
 def test_a_copy_that_is_taken_back_while_another_displaces_it_never_comes_back(tmp_path: Path) -> None:

@@ -299,7 +299,7 @@ def test_a_column_added_at_the_source_is_kept_and_becomes_a_column_once_it_is_de
 def test_a_merge_rewrites_the_files_alone_that_hold_its_keys(
     lake: ReplicatedLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datalake_assets.lake.engines.polars._ROWS_PER_UNCUT_FILE", 6)
+    monkeypatch.setattr("datalake_assets.lake.spec.tables._ROWS_PER_UNCUT_FILE", 6)
     start = datetime(2025, 1, 1, tzinfo=UTC)
     lake.land(LOAD, [change(None, n, None, created=start + timedelta(days=n)) for n in range(60)])
     lake.refresh()

@@ -16,14 +16,12 @@ from datalake_assets.lake.spec.dataset import CdcTable, EventStream
 from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store import quarantine
 from datalake_assets.lake.store.dtypes import dtype_of
-from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
+from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.outcome import ObjectOutcome
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.store.table import Table
-
-_ROWS_PER_UNCUT_FILE = 100_000  # a merge rewrites the files that hold its keys: these are small where no date cuts
 
 
 class PolarsEngine:
@@ -92,7 +90,6 @@ class PolarsEngine:
             within={EVENT_DATE: sorted(dates)} if cut and dates is not None else None,
             notes=notes,
             exactly_here=exactly_here,
-            rows_per_file=ROWS_PER_FILE if cut else _ROWS_PER_UNCUT_FILE,
         )
 
     def replace(self, seen: Snapshot, rows: Frame, *, dates: Collection[date] | None, notes: CommitNotes) -> None:
@@ -100,7 +97,7 @@ class PolarsEngine:
         frame = _native(rows).collect()
         if dates is None:
             table = seen.table
-            seen.swap(write_files(frame, table.uri, table.spec, rows_per_file=ROWS_PER_FILE), notes=notes)
+            seen.swap(write_files(frame, table.uri, table.spec), notes=notes)
         elif EVENT_DATE in seen.table.spec.partition_by:
             seen.replace(frame, within={EVENT_DATE: sorted(dates)}, notes=notes)
         else:
@@ -110,7 +107,6 @@ class PolarsEngine:
                 on=[EVENT_DATE],
                 notes=notes,
                 exactly_here=True,
-                rows_per_file=_ROWS_PER_UNCUT_FILE,
             )
 
     def replace_rejects(

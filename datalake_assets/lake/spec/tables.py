@@ -31,6 +31,7 @@ from datalake_assets.lake.spec.types import LakeType
 
 Zone = Literal["silver", "gold", "quarantine", "lake"]
 _PRUNING = frozenset({"date", "timestamp", "string", "int8", "int16", "int32", "int64"})
+_ROWS_PER_CUT_FILE, _ROWS_PER_UNCUT_FILE = 1_000_000, 100_000
 _EXACT_DIGITS = 15  # delta-rs writes a decimal's bounds as doubles: with more digits they would hide rows
 
 
@@ -64,6 +65,11 @@ class TableSpec:
     def sql_name(self) -> str:
         """The table's name in SQL, such as `silver.web_events` or `ledger`."""
         return self.name if self.zone == "lake" else f"{self.zone}.{self.name}"
+
+    @property
+    def rows_per_file(self) -> int:
+        """How many rows a file holds at most: few where no date cuts, as a merge rewrites what holds its keys."""
+        return _ROWS_PER_CUT_FILE if self.partition_by else _ROWS_PER_UNCUT_FILE
 
     @property
     def statistics(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
-from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
+from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.notes import CommitNotes
@@ -194,7 +194,7 @@ def _written(real: Table, beside: Table) -> list[AddAction]:
     order = [n for n in (EVENT_DATE, *real.spec.key) if n in real.spec.columns and n not in real.spec.partition_by]
     for files in built.files_by_partition():
         rows = built.scan_files(files).drop("_file").sort(order).collect()
-        actions += write_files(rows, real.uri, real.spec, rows_per_file=ROWS_PER_FILE)
+        actions += write_files(rows, real.uri, real.spec)
     return actions
 
 

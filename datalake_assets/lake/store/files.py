@@ -19,15 +19,19 @@ from deltalake.transaction import AddAction
 
 from datalake_assets.lake.spec.tables import TableSpec
 
-ROWS_PER_FILE = 1_000_000
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 _BOUND_CHARACTERS = 64
 _ABOVE_ALL = "\U0010ffff"
 _LAST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-def write_files(frame: pl.DataFrame, uri: str, spec: TableSpec, *, rows_per_file: int) -> list[AddAction]:
-    """Write rows as Parquet under a table's place, by its partitions; nobody sees them before a commit names them."""
+def write_files(
+    frame: pl.DataFrame, uri: str, spec: TableSpec, *, rows_per_file: int | None = None, moved: bool = False
+) -> list[AddAction]:
+    """Write rows as Parquet under a table's place, by its partitions; nobody sees them before a commit names them.
+
+    A file has at most `rows_per_file` rows (None: as the registry says). `moved`: the rows are the table's already.
+    """
     if frame.is_empty():
         return []
     parts: list[tuple[tuple[Any, ...], pl.DataFrame]] = [((), frame)]
@@ -39,14 +43,14 @@ def write_files(frame: pl.DataFrame, uri: str, spec: TableSpec, *, rows_per_file
         texts = {name: None if v is None else str(v) for name, v in zip(spec.partition_by, values, strict=True)}
         folder = "".join(f"{name}={_NULL_FOLDER if text is None else text}/" for name, text in texts.items())
         actions += [
-            _write(piece, uri, f"{folder}{uuid.uuid4()}.parquet", texts, spec)
-            for piece in rows.iter_slices(rows_per_file)
+            _write(piece, uri, f"{folder}{uuid.uuid4()}.parquet", texts, spec, moved=moved)
+            for piece in rows.iter_slices(rows_per_file or spec.rows_per_file)
         ]
     return actions
 
 
 def _write(
-    rows: pl.DataFrame, uri: str, path: str, partition_values: dict[str, str | None], spec: TableSpec
+    rows: pl.DataFrame, uri: str, path: str, partition_values: dict[str, str | None], spec: TableSpec, *, moved: bool
 ) -> AddAction:
     place = f"{uri}/{path}"
     if "://" in uri:
@@ -59,7 +63,7 @@ def _write(
         size = file.stat().st_size
     now = int(datetime.now(UTC).timestamp() * 1000)
     stats = json.dumps(statistics(rows, spec.statistics))
-    return AddAction(path, size, partition_values, now, data_change=True, stats=stats)
+    return AddAction(path, size, partition_values, now, data_change=not moved, stats=stats)
 
 
 def statistics(rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from datalake_assets.lake.store.ledger_rows import IDENTITY, Row, bucket_of, is_
 from datalake_assets.lake.store.outcome import SUPERSEDED
 from datalake_assets.lake.store.snapshot import Snapshot
 
+_TOLD_APART_BY = (*IDENTITY, "stamp", "partition", "status", "retry_at", "reason", "writing_since")
 Identify = Callable[[LandedObject], LandedObject | None]
 
 
@@ -70,7 +71,8 @@ def match(
 
     An object is recognised by what the listing shows of it; only where that is new must its bytes be looked at.
     """
-    rows = rows_of_keys(seen, within(dataset, [o.key for o in listed]), [o.key for o in listed])
+    keys = [o.key for o in listed]
+    rows = rows_of_keys(seen, within(dataset, keys), keys, columns=_TOLD_APART_BY)
     by_key: dict[str, list[Row]] = {}
     for entry in rows.iter_rows(named=True):
         by_key.setdefault(entry["key"], []).append(entry)
@@ -134,7 +136,13 @@ def within(dataset: Dataset, keys: Iterable[str]) -> dict[str, list[str]]:
     return {"dataset": [dataset.name], "bucket": sorted({bucket_of(dataset, key) for key in keys})}
 
 
-def rows_of_keys(seen: Snapshot, parts: Mapping[str, Collection[str]], keys: Collection[str]) -> pl.DataFrame:
-    """The rows of some keys, read from the files that can hold them."""
+def rows_of_keys(
+    seen: Snapshot,
+    parts: Mapping[str, Collection[str]],
+    keys: Collection[str],
+    *,
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """The rows of some keys (in some columns), read from the files that can hold them."""
     wanted = pl.DataFrame({"key": sorted(set(keys))}, schema={"key": pl.String})
-    return seen.scan_keys(wanted, within=parts).collect()
+    return seen.scan_keys(wanted, within=parts, columns=columns).collect()

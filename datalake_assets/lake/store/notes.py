@@ -48,6 +48,11 @@ class Commit:
     touched: Mapping[str, frozenset[date] | None]
 
     @property
+    def changes_rows(self) -> bool:
+        """Whether it changed any row, or does not tell that it did not."""
+        return any(days is None or days for days in self.touched.values())
+
+    @property
     def touched_dates(self) -> frozenset[date] | None:
         """The event dates whose rows it changed."""
         return self.touched[EVENT_DATE]

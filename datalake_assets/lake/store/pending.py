@@ -196,10 +196,10 @@ def _touched_dates(consumer: Consumer, source: str, now: Snapshot, mark: Row | N
     """The dates that a source's commits touched since a watermark; all where that can't be told."""
     if mark and mark["version"] == now.version:
         return set()
-    if not consumer.daily:
-        return {None}
     by = consumer.sources[source]
     commits = now.commits_since(mark["version"]) if mark else None
+    if not consumer.daily:
+        return {None} if commits is None or any(commit.changes_rows for commit in commits) else set()
     days: set[date | None] = set()
     for touched in [None] if commits is None else [commit.touched[by] for commit in commits]:
         if touched is None:

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -22,7 +23,8 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.tables import TableSpec
 from datalake_assets.lake.store.conflicts import ATTEMPTS, ConflictError
-from datalake_assets.lake.store.files import ROWS_PER_FILE, write_files
+from datalake_assets.lake.store.dead_files import delete_dead_files
+from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
 from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
@@ -31,7 +33,7 @@ READER_VERSION, WRITER_VERSION = 1, 2
 _SMALL_FILE, _SMALL_MEMORY_FILE = 50_000, 5_000  # rows; the lake's memory is looked up by key
 _MOST_SMALL_FILES = 16
 _MOST_SMALL_MEMORY_FILES = 1  # each look opens the memory, at a cost that follows its files: one for a month will do
-_SWEPT_EVERY = 100  # commits: each replaces a file or two of the lake's memory
+_SWEPT_EVERY, _SWEPT_AFTER = 100, timedelta(hours=1)  # commits: each replaces a file or two of the lake's memory
 _CONFIGURATION = {
     "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
     "delta.logRetentionDuration": "interval 7 days",  # a log that is listed at every opening stays short
@@ -66,7 +68,7 @@ class Snapshot(TableFiles):
         within: Within = None,
         notes: CommitNotes = NO_NOTES,
         exactly_here: bool = False,
-        rows_per_file: int = ROWS_PER_FILE,
+        rows_per_file: int | None = None,
     ) -> int:
         """Remove the rows that equal a row of `remove` in the columns `on`, add those of `add`; one commit.
 
@@ -99,8 +101,16 @@ class Snapshot(TableFiles):
         exactly_here: bool = False,
     ) -> int:
         """Put rows in the place of all those of some partitions (None: of the table); one commit, as `change`."""
-        actions = write_files(self._conformed(rows), self.table.uri, self.table.spec, rows_per_file=ROWS_PER_FILE)
+        actions = write_files(self._conformed(rows), self.table.uri, self.table.spec)
         return self._commit(actions, self.files_within(within), within=within, notes=notes, exactly_here=exactly_here)
+
+    def rewrite(self, files: pl.DataFrame, *, within: Within = None) -> int:
+        """Put some live files of some partitions together, in the table's order; one commit that changes no row."""
+        rows = self.scan_files(files).drop("_file").collect()
+        order = [*self.table.spec.clustered_by, *self.table.spec.key]
+        rows = rows.sort([name for name in dict.fromkeys(order) if rows.schema[name].base_type() is not pl.List])
+        actions = write_files(rows, self.table.uri, self.table.spec, moved=True)
+        return self._commit(actions, files, within=within, notes=NO_NOTES, exactly_here=False, moved=True)
 
     def swap(self, actions: Sequence[AddAction], *, notes: CommitNotes) -> int:
         """Make written files the table's only ones and its registry's columns its schema, in one commit.
@@ -140,12 +150,13 @@ class Snapshot(TableFiles):
         within: Within,
         notes: CommitNotes,
         exactly_here: bool,
+        moved: bool = False,
     ) -> int:
         if self.handle is None:
             return self._create(actions, notes)
         self._guard()
         handle, version = self.handle, self.version
-        removes = _removals(removed, self.table.spec)
+        removes = _removals(removed, self.table.spec, moved=moved)
         for attempt in range(ATTEMPTS):
             try:
                 handle.create_write_transaction(
@@ -165,7 +176,9 @@ class Snapshot(TableFiles):
                 time.sleep(random.uniform(0, 0.005 * (attempt + 1)))  # noqa: S311 (spreads retries, is no secret)
             else:
                 if self.table.spec.zone == "lake" and version % _SWEPT_EVERY == 0:
-                    _sweep(self.at(None))
+                    now = self.at(None)
+                    assert now.handle is not None  # noqa: S101 (it was committed to)
+                    delete_dead_files(now.handle, retention=_SWEPT_AFTER)
                 return version + 1
         raise AssertionError  # the last try returns or raises
 
@@ -273,20 +286,12 @@ def open_snapshot(place: TablePlace, version: int | None = None) -> Snapshot:
         return Snapshot(place, None)
 
 
-def _sweep(seen: Snapshot) -> None:
-    """Delete the files that a table has not needed for an hour."""
-    if seen.handle is not None:
-        with suppress(DeltaError):  # somebody else is at it, or commits: the next sweep will do
-            # Full: the log names files that went for an hour only, and never those of a writer that was killed.
-            seen.handle.vacuum(retention_hours=1, dry_run=False, enforce_retention_duration=False, full=True)
-
-
-def _removals(files: pl.DataFrame, spec: TableSpec) -> list[RemoveAction]:
+def _removals(files: pl.DataFrame, spec: TableSpec, *, moved: bool) -> list[RemoveAction]:
     now = int(time.time() * 1000)
     return [
         RemoveAction(
             unquote(row["path"]),
-            data_change=True,
+            data_change=not moved,
             deletion_timestamp=now,
             size=row["size_bytes"],
             partition_values={n: _as_text(row[f"partition.{n}"]) for n in spec.partition_by},

@@ -98,12 +98,17 @@ class TableFiles:
             return pl.LazyFrame(schema={**schema, "_file": pl.String()})
         return pl.concat(frames)
 
-    def scan_keys(self, keys: pl.DataFrame, *, within: Within = None) -> pl.LazyFrame:
-        """The rows (of some partitions) with the values of `keys` in its columns, from the files that can hold them."""
+    def scan_keys(
+        self, keys: pl.DataFrame, *, within: Within = None, columns: Sequence[str] | None = None
+    ) -> pl.LazyFrame:
+        """The rows (of some partitions) with the values of `keys` in its columns, from the files that can hold them.
+
+        `columns` must hold those of `keys`; None: all that there are.
+        """
         candidates = self.files_within(within)
         for name in keys.columns:
             candidates = may_hold(candidates, name, keys[name])
-        rows = self.scan_files(candidates).drop("_file")
+        rows = self.scan_files(candidates, columns).drop("_file")
         return rows.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
 
     def changed_since(self, older: "TableFiles", columns: Sequence[str]) -> pl.DataFrame:

@@ -1,0 +1,65 @@
+"""Keeping tables lean: small files put together, files that nobody needs any more deleted.
+
+Commits put the small files of the partitions they write together by themselves, where these have become many
+(`Snapshot.change`); here is what is left to be done now and then. Neither changes a row: no commit here touches a date.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+import polars as pl
+
+from datalake_assets.lake.store.dead_files import delete_dead_files
+from datalake_assets.lake.store.snapshot import Snapshot
+from datalake_assets.lake.store.table import Table
+
+_FULL = 0.5
+"""A file with this share of the rows that it may have is let be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What was done for one table: live files before and after, dead files deleted and their bytes (local ones)."""
+
+    table: str
+    live_before: int
+    live_after: int
+    deleted: int
+    bytes_freed: int
+
+
+def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
+    """Put the small files of a table together and delete those that went before `retention`; None without a table.
+
+    A reader that opened the table within `retention` finds its files. Raises `ConflictError` where other writers come
+    between many times.
+    """
+    before = table.open()
+    if not before.exists:
+        return None
+    for part in _parts_of_small_files(before):
+        table.transact(partial(_put_together, part=part))
+    after = table.open()
+    assert after.handle is not None  # noqa: S101 (a table that was there is there)
+    deleted, freed = delete_dead_files(after.handle, retention=retention)
+    return Upkeep(table.spec.sql_name, before.files.height, after.files.height, deleted, freed)
+
+
+def _parts_of_small_files(seen: Snapshot) -> Iterator[dict[str, list[object]] | None]:
+    """The partitions that have more than one small file (None: the whole of a table that is not cut)."""
+    by = seen.table.spec.partition_by
+    for files in seen.files_by_partition():
+        if _small(seen, files).height > 1:
+            yield {name: [files[f"partition.{name}"][0]] for name in by} if by else None
+
+
+def _put_together(seen: Snapshot, *, part: dict[str, list[object]] | None) -> None:
+    files = _small(seen, seen.files_within(part))
+    if files.height > 1:
+        seen.rewrite(files, within=part)
+
+
+def _small(seen: Snapshot, files: pl.DataFrame) -> pl.DataFrame:
+    return files.filter(pl.col("num_records") < _FULL * seen.table.spec.rows_per_file)
