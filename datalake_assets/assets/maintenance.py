@@ -14,7 +14,7 @@ def build_maintenance(lake: Lake, settings: Settings) -> dg.AssetsDefinition:
     """The asset that stands for the upkeep of all tables."""
 
     @dg.multi_asset(
-        name="maintenance",
+        name="maintain_tables",
         specs=[
             dg.AssetSpec(
                 MAINTENANCE_KEY,

@@ -82,6 +82,16 @@ def test_status_counts_objects_and_records(filled: Lake) -> None:
     assert ["clicks", "1", "1", "1", "0", "0", "0", "41", "1", "24"] in lines  # 24 hours of the day before it landed
 
 
+def test_maintain_tells_what_it_saved(filled: Lake) -> None:
+    before = filled.datalake("query", "SELECT * FROM silver.clicks ORDER BY id", "--format", "csv").stdout
+    result = filled.datalake("maintain", "--retention-hours", "0")
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[0][:3] == ["table", "files", "before"]
+    assert any(line[:3] == ["silver.clicks", "2", "2"] for line in lines)
+    assert filled.datalake("query", "SELECT * FROM silver.clicks ORDER BY id", "--format", "csv").stdout == before
+
+
 def test_query_prints_a_table_csv_or_json(filled: Lake) -> None:
     sql = "SELECT id, page, event_date FROM silver.clicks WHERE id = '7'"
     assert "2026-01-01" in filled.datalake("query", sql).stdout

@@ -96,10 +96,10 @@ def test_a_new_source_takes_one_yaml_file_and_landed_objects(
 def test_every_job_sensor_and_schedule_of_the_packaged_datasets_resolves(tmp_path: Path) -> None:
     repository = build_definitions(Settings(root=str(tmp_path))).get_repository_def()
     jobs = {job.name: job.description for job in repository.get_all_jobs() if job.name != "__ASSET_JOB"}
-    assert jobs.keys() == {"landed_hourly", "landed_daily", "gold", "gold_monthly"}
+    assert jobs.keys() == {"landed_hourly", "landed_daily", "gold", "gold_monthly", "maintenance"}
     assert all(jobs.values()), "each says what it is for"
     assert {s.name for s in repository.sensor_defs} == {"landing", "gold_refresh"}
-    assert {s.name for s in repository.schedule_defs} == {"nightly_backfill", "nightly_replay"}
+    assert {s.name for s in repository.schedule_defs} == {"nightly_backfill", "nightly_replay", "nightly_maintenance"}
 
 
 @pytest.mark.parametrize("folder", ["with space", "per%cent", "umlaut-ä"])

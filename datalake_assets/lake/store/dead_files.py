@@ -1,26 +1,29 @@
 """Deleting the files that a table needs no more."""
 
-import os
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 
+import obstore
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
+from obstore.store import from_url
 
 
 def delete_dead_files(handle: DeltaTable, *, retention: timedelta) -> tuple[int, int]:
-    """Delete the files that a table has not needed for some time; returns how many, and the bytes of local ones."""
+    """Delete the files that a table has not needed for some time; returns how many those were, and their bytes."""
     hours = max(0, int(retention / timedelta(hours=1)))
     # Full: the log names files that went for a while only, and never those of a writer that was killed.
-    dead = handle.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=False, full=True)
-    if not dead:
-        return 0, 0
-    size = 0
-    if "://" not in handle.table_uri or handle.table_uri.startswith("file://"):
-        root = handle.table_uri.removeprefix("file://")
-        for path in dead:
-            with suppress(OSError):
-                size += os.path.getsize(os.path.join(root, path))  # noqa: PTH118, PTH202
-    with suppress(DeltaError):  # somebody else is at it, or commits: the next time will do
-        dead = handle.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=True)
-    return len(dead), size
+    named = handle.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=False, full=True)
+    sizes = _sizes(handle.table_uri, named) if named else []
+    if sizes:  # the log goes on to name files that are deleted already
+        with suppress(DeltaError):  # somebody else is at it, or commits: the next time will do
+            handle.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=True)
+    return len(sizes), sum(sizes)
+
+
+def _sizes(uri: str, paths: Iterable[str]) -> list[int]:
+    """The sizes of those files that are there."""
+    store = from_url(uri if "://" in uri else f"file://{uri}")
+    listed = {meta["path"]: meta["size"] for chunk in obstore.list(store) for meta in chunk}
+    return [listed[path] for path in paths if path in listed]
