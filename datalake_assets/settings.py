@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     first partition; what is older belongs to these first ones (Dagster's pages want fewer than some 30,000 partitions
     of an asset, which is three years of hours). `lookback_hours` is how far back each sensor tick looks at once, and
     `sweep_objects` how many older objects it looks through besides. `object_bytes` is what one object may unpack to and
-    `record_bytes` how long a record may be; more is quarantined by reference. `retention_hours` is
+    `record_bytes` how long a record may be; more is quarantined by reference. `memory_limit` is how many
+    bytes of memory a step may take. `retention_hours` is
     how long the files of an older state of a table are kept for its readers. Building one raises
     `pydantic.ValidationError`, which names the variable that is wrong.
     """
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
     partitions_per_run: Annotated[int, Field(ge=1)] = 168
     object_bytes: Annotated[int, Field(ge=1)] = Limits().object_bytes
     record_bytes: Annotated[int, Field(ge=1)] = Limits().record_bytes
+    memory_limit: Annotated[int, Field(ge=256 * 1024**2)] = Limits().memory_bytes
     retention_hours: Annotated[int, Field(ge=0)] = 24
 
     @field_validator("root", "bronze", "silver", "gold", "quarantine")
@@ -82,7 +84,9 @@ class Settings(BaseSettings):
             datasets=load_datasets(self.datasets, check=check_readable),
             start=start,
             first_event_date=self.first_event_date,
-            limits=Limits(object_bytes=self.object_bytes, record_bytes=self.record_bytes),
+            limits=Limits(
+                object_bytes=self.object_bytes, record_bytes=self.record_bytes, memory_bytes=self.memory_limit
+            ),
         )
 
 

@@ -17,27 +17,45 @@ one object, which is tried again later.
 """
 
 
+_BATCHES_IN_MEMORY = 32
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much of a landed object is held in memory.
 
     `object_bytes`: what one object may unpack to; one that is larger is not read at all. `record_bytes`: the longest
-    record of an object; a longer one is rejected, and the others of its object are read.
+    record of an object; a longer one is rejected, and the others of its object are read. `memory_bytes`: what a step
+    may take in all, the objects at hand aside; readers cut their batches by it, also inside one object.
     """
 
     object_bytes: int = 1024**3
     record_bytes: int = 64 * 1024**2
+    memory_bytes: int = 2 * 1024**3
+
+    @property
+    def batch_bytes(self) -> int:
+        """How large a batch of typed columns may be: while one is written another is read, and each is held twice."""
+        return self.memory_bytes // _BATCHES_IN_MEMORY
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some landed objects, read.
+    """Some landed objects, or parts of them, read.
 
     `accepted` has the dataset's columns and those the lake adds, `rejected` the columns of quarantine. `outcomes` has
-    one entry for each object, in their order. `bytes_in` is the size of the objects that were read, as they landed.
+    one entry for each object that is read to its end, in their order, and `rejected` all rejects of these; `unfinished`
+    tells of those of which more is to come, as far as they are read. `bytes_in` is the size of the objects that were
+    read to their ends, as they landed.
     """
 
     accepted: nw.LazyFrame[Any]
     rejected: nw.LazyFrame[Any]
     outcomes: tuple[ObjectOutcome, ...]
     bytes_in: int
+    unfinished: tuple[ObjectOutcome, ...] = ()
+
+    @property
+    def begun(self) -> tuple[ObjectOutcome, ...]:
+        """What `accepted` has records of, be it read to the end or not."""
+        return tuple(o for o in (*self.outcomes, *self.unfinished) if o.is_read)

@@ -22,7 +22,7 @@ from datalake_assets.lake.readers.change_rules import (
     typed_name,
 )
 from datalake_assets.lake.readers.columns import content_hash, exactly, has_text
-from datalake_assets.lake.readers.dms_files import commit_time, open_parquet, order_path
+from datalake_assets.lake.readers.dms_files import ParquetPieces, commit_time, order_path
 from datalake_assets.lake.readers.failures import UnreadableObjectError, failure_of
 from datalake_assets.lake.readers.json_columns import json_object
 from datalake_assets.lake.readers.read_ahead import read_ahead
@@ -46,19 +46,23 @@ from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.landing import LandedObject, is_full_load
 from datalake_assets.lake.store.outcome import ObjectOutcome
 
-_BATCH_ROWS = 5_000_000
+_PIECES_OF_A_BATCH = 2
 _FAULTY = "_faulty"
 _TIMESTAMP = pl.Datetime("us", "UTC")
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """One file, read: its accepted changes, its rejects, and what the ledger is told of it."""
+class _Piece:
+    """A part of one file, read: its accepted changes.
+
+    `outcome` is what the ledger is told of the file as far as it is read. The last part has the rejects of them all.
+    """
 
     landed: LandedObject
     changes: pl.DataFrame
-    rejects: Sequence[Reject]
     outcome: ObjectOutcome
+    rejects: Sequence[Reject] = ()
+    is_last: bool = True
 
 
 class ChangeReader:
@@ -73,65 +77,83 @@ class ChangeReader:
         self._no_rows = self._no_changes()
 
     def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
-        """The objects in batches of about five million rows, read ahead of their use."""
+        """The objects in batches as large as memory allows, read ahead of their use; a large one is cut."""
         return read_ahead(self._batches(load, objects), depth=1)
 
     def _batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
-        files: list[_File] = []
-        rows = 0
+        pieces: list[_Piece] = []
+        size = 0
         for landed in objects:
-            files.append(self._file(load, landed))
-            rows += files[-1].changes.height
-            if rows >= _BATCH_ROWS:
-                yield self._batch(files)
-                files, rows = [], 0
-        if files:
-            yield self._batch(files)
+            for piece in self._pieces(load, landed):
+                pieces.append(piece)
+                size += int(piece.changes.estimated_size())
+                if size >= self._limits.batch_bytes:
+                    yield self._batch(pieces)
+                    pieces, size = [], 0
+        if pieces:
+            yield self._batch(pieces)
 
-    def _batch(self, files: Sequence[_File]) -> Batch:
+    def _batch(self, pieces: Sequence[_Piece]) -> Batch:
         now = datetime.now(UTC)
-        accepted = pl.concat([file.changes for file in files], how="vertical").lazy()
+        accepted = pl.concat([piece.changes for piece in pieces], how="vertical").lazy()
         rejected = [
-            as_frame(file.rejects, dataset=self._dataset.name, landed=file.landed, at=now)
-            for file in files
-            if file.rejects
+            as_frame(piece.rejects, dataset=self._dataset.name, landed=piece.landed, at=now)
+            for piece in pieces
+            if piece.rejects
         ]
+        whole = [piece for piece in pieces if piece.is_last]
+        going_on = {piece.landed.key: piece.outcome for piece in pieces if not piece.is_last}
         return Batch(
             accepted=nw.from_native(accepted.with_columns(pl.lit(now, dtype=_TIMESTAMP).alias(ETL_TIMESTAMP))),
             rejected=nw.from_native(pl.concat([SCHEMA.to_frame(), *rejected]).lazy()),
-            outcomes=tuple(file.outcome for file in files),
-            bytes_in=sum(f.landed.size for f in files if f.outcome.state == "processed" or f.outcome.final),
+            outcomes=tuple(piece.outcome for piece in whole),
+            bytes_in=sum(p.landed.size for p in whole if p.outcome.state == "processed" or p.outcome.final),
+            unfinished=tuple(o for key, o in going_on.items() if key not in {p.landed.key for p in whole}),
         )
 
-    def _file(self, load: Load, landed: LandedObject) -> _File:
-        """A file read, or the reason why it can't be."""
+    def _pieces(self, load: Load, landed: LandedObject) -> Iterator[_Piece]:
+        """A file read part by part, or the reason why it can't be."""
         try:
-            frame = open_parquet(load(landed), limit=self._limits.object_bytes)
-            changes, rejects = self._evaluated(frame, landed) if frame.width else (self._no_rows, [])
+            limit, size = self._limits.object_bytes, self._limits.batch_bytes // _PIECES_OF_A_BATCH
+            file = ParquetPieces(load(landed), limit=limit, piece_bytes=size)
         except BaseException as error:  # noqa: BLE001  (a Rust panic too is the file's; `failure_of` raises others)
             failure = failure_of(error)
-            return _File(landed, self._no_rows, failure.rejects(landed), failure.outcome(landed))
-        outcome = ObjectOutcome(
-            key=landed.key,
-            etag=landed.etag,
-            size=landed.size,
-            partition=landed.partition,
-            rows_in=changes.height + len(rejects),
-            rows_out=changes.height,
-            rows_rejected=len(rejects),
-            bytes_read=landed.size,
-            bytes_rejected=sum(reject.size for reject in rejects),
-            event_dates=tuple(changes[EVENT_DATE].drop_nulls().unique().sort()),
+            yield _Piece(landed, self._no_rows, failure.outcome(landed), failure.rejects(landed))
+            return
+        rejects: list[Reject] = []
+        so_far = ObjectOutcome(
+            key=landed.key, etag=landed.etag, size=landed.size, partition=landed.partition, bytes_read=landed.size
         )
-        return _File(landed, changes, rejects, outcome)
+        share = landed.size // file.count
+        for number in range(file.count):
+            first = number * (file.rows or 0) + 1
+            try:
+                changes, bad = self._evaluated(file.read(number), landed, first=first, size=share)
+            except BaseException as error:  # noqa: BLE001
+                failure = failure_of(error)
+                if file.count == 1 or not failure.final:
+                    yield _Piece(landed, self._no_rows, failure.outcome(landed), failure.rejects(landed))
+                    return
+                reason = f"object: its rows from {first:,} on: {failure.error}"
+                changes, bad = self._no_rows, [Reject(first, "", (reason,), size=share)]
+            rejects += bad
+            so_far = _added(so_far, changes, bad)
+            is_last = number == file.count - 1
+            yield _Piece(landed, changes, so_far, rejects if is_last else (), is_last)
 
-    def _evaluated(self, frame: pl.DataFrame, landed: LandedObject) -> tuple[pl.DataFrame, list[Reject]]:
-        """The accepted changes of a file's rows, and its rejects.
+    def _evaluated(
+        self, frame: pl.DataFrame, landed: LandedObject, *, first: int, size: int
+    ) -> tuple[pl.DataFrame, list[Reject]]:
+        """The accepted changes of some rows of a file, and their rejects; `first` is the number of the first row.
+
+        `size` is how many bytes of the file they are.
 
         Raises `UnreadableObjectError` where Polars can't evaluate what is in the file.
         """
+        if not frame.width:
+            return self._no_rows, []
         try:
-            changes, rejects = self._changes(frame, landed)
+            changes, rejects = self._changes(frame, landed, first=first, size=size)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             reason = str(error).partition("\n")[0]
             raise UnreadableObjectError(
@@ -140,7 +162,9 @@ class ChangeReader:
             ) from None
         return changes, rejects
 
-    def _changes(self, frame: pl.DataFrame, landed: LandedObject) -> tuple[pl.DataFrame, list[Reject]]:
+    def _changes(
+        self, frame: pl.DataFrame, landed: LandedObject, *, first: int, size: int
+    ) -> tuple[pl.DataFrame, list[Reject]]:
         path = landed.key.removeprefix(f"{self._dataset.landing.prefix}/")
         schema, full_load = frame.schema, is_full_load(path)
         read = frame.rename(raw_name).with_columns(
@@ -149,7 +173,7 @@ class ChangeReader:
             self._committed_at(landed, path, schema).alias(COMMITTED_AT),
             self._unknown(schema).alias(UNKNOWN),
             *(self._sequence(name, schema).alias(name) for name in self._sequence_columns),
-            pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW_NUMBER),
+            pl.int_range(first, pl.len() + first, dtype=pl.Int64).alias(ROW_NUMBER),
             pl.lit(full_load).alias(IS_LOAD),
             pl.lit(order_path(path)).alias(PATH),
             pl.lit(landed.key).alias(SOURCE_FILENAME),
@@ -160,7 +184,7 @@ class ChangeReader:
         reasons = pl.concat_list(pl.when(f.broken).then(f.reason) for f in rules).list.drop_nulls()
         as_landed = json_object({name: (raw(name), dtype) for name, dtype in schema.items()})
         bad = judged.filter(_FAULTY).select(ROW_NUMBER, as_landed.alias("raw"), reasons.alias("reasons"))
-        share = landed.size // max(frame.height, 1)
+        share = size // max(frame.height, 1)
         rejects = [Reject(number, text, tuple(errors), size=share) for number, text, errors in bad.iter_rows()]
         good = judged.filter(~pl.col(_FAULTY)).select(
             *(pl.col(typed_name(name)).alias(name) for name in self._types),
@@ -227,3 +251,16 @@ class ChangeReader:
             EVENT_DATE: pl.Date(),
         }
         return pl.DataFrame(schema={name: dtype_of(t) for name, t in self._types.items()} | lake)
+
+
+def _added(outcome: ObjectOutcome, changes: pl.DataFrame, rejects: Sequence[Reject]) -> ObjectOutcome:
+    """What became of a file, with a further part of it."""
+    return outcome.model_copy(
+        update={
+            "rows_in": outcome.rows_in + changes.height + len(rejects),
+            "rows_out": outcome.rows_out + changes.height,
+            "rows_rejected": outcome.rows_rejected + len(rejects),
+            "bytes_rejected": outcome.bytes_rejected + sum(reject.size for reject in rejects),
+            "event_dates": tuple(sorted({*outcome.event_dates, *changes[EVENT_DATE].drop_nulls().unique()})),
+        }
+    )

@@ -16,14 +16,56 @@ from datalake_assets.lake.store.landing import landing_time
 
 _BYTES_OF_A_VALUE = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 _BYTES_OF_A_LENGTH = 4
+_FEWEST_ROWS = 10_000  # of a piece; DMS's own row groups have as many
 
 
-def open_parquet(data: bytes, *, limit: int) -> pl.DataFrame:
-    """A Parquet file read, its dictionaries as text and its extension types as what they are stored as.
+class ParquetPieces:
+    """A Parquet file, cut into pieces of about so many bytes: the same ones whenever it is read."""
 
-    Raises `UnreadableObjectError` for bytes that are no Parquet file, or not all of one, and for a file whose columns
-    take more than `limit` bytes when they are decoded.
-    """
+    def __init__(self, data: bytes, *, limit: int, piece_bytes: int) -> None:
+        """Look at the file's footer.
+
+        Raises `UnreadableObjectError` for nothing at all, and for a file whose columns take more than `limit` bytes
+        when they are decoded.
+        """
+        size = _checked_size(data, limit=limit)
+        rows = _row_count(data) if size > piece_bytes else 0
+        self._data = data
+        self.rows = max(_FEWEST_ROWS, rows * piece_bytes // size) if rows else None
+        """How many rows a piece has; None where the file is not cut."""
+        self.count = -(-rows // self.rows) if self.rows else 1
+
+    def read(self, number: int) -> pl.DataFrame:
+        """A piece by its number from 0: dictionaries as text and extension types as what they are stored as.
+
+        Raises `UnreadableObjectError` for bytes that are no Parquet file, or not all of one.
+        """
+        try:
+            file = io.BytesIO(self._data)
+            if self.rows is None:
+                frame = pl.read_parquet(file)
+            else:
+                frame = pl.scan_parquet(file).slice(number * self.rows, self.rows).collect()
+            return _plain(frame)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            reason = str(error).partition("\n")[0]
+            raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None
+
+
+def _plain(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.col(name).ext.storage() if dtype.is_extension() else pl.col(name).cast(pl.String)
+        for name, dtype in frame.schema.items()
+        if dtype.is_extension() or isinstance(dtype, pl.Categorical | pl.Enum)
+    )
+
+
+def _row_count(data: bytes) -> int:
+    return int(pq.read_metadata(io.BytesIO(data)).num_rows)
+
+
+def _checked_size(data: bytes, *, limit: int) -> int:
+    """About how many bytes a file's columns take when they are decoded."""
     if not data:
         raise UnreadableObjectError("the object is empty, it has 0 bytes; land it again")
     size = _decoded_size(data)
@@ -32,16 +74,7 @@ def open_parquet(data: bytes, *, limit: int) -> pl.DataFrame:
             f"unpacks to more than {limit:,} bytes (about {size:,}); land it in smaller files (DMS: MaxFileSize), or "
             "raise the limit of bytes per object and process it again"
         )
-    try:
-        frame = pl.read_parquet(io.BytesIO(data))
-        return frame.with_columns(
-            pl.col(name).ext.storage() if dtype.is_extension() else pl.col(name).cast(pl.String)
-            for name, dtype in frame.schema.items()
-            if dtype.is_extension() or isinstance(dtype, pl.Categorical | pl.Enum)
-        )
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).partition("\n")[0]
-        raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None
+    return size
 
 
 def commit_time(path: str, last_modified: datetime) -> datetime:

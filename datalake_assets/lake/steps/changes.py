@@ -37,7 +37,7 @@ class ChangeWriter:
 
     def write(self, batch: Batch) -> None:
         """Bring a batch of changes to history, tombstones and live rows."""
-        if not any(outcome.rows_out for outcome in batch.outcomes):
+        if not any(outcome.rows_out for outcome in batch.begun):
             return
         engine = self._step.engine
         with self._step.stage("transform"):

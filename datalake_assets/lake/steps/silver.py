@@ -95,7 +95,7 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
         if batch is None:
             break
         with step.stage("ledger"):
-            begun = {(o.key, o.etag, o.size): o.event_dates for o in batch.outcomes if o.is_read}
+            begun = {(o.key, o.etag, o.size): o.event_dates for o in batch.begun}
             now = datetime.now(UTC)
             refused = lake.ledger.note(dataset, begun=begun, completed=done, now=now, overwriting=overwriting)
             batch = _without(batch, refused)
@@ -130,6 +130,7 @@ def _without(batch: Batch, refused: Collection[Identity]) -> Batch:
         accepted=batch.accepted.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
         rejected=batch.rejected.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
         outcomes=tuple(o for o in batch.outcomes if (o.key, o.etag, o.size) not in refused),
+        unfinished=tuple(o for o in batch.unfinished if (o.key, o.etag, o.size) not in refused),
     )
 
 
