@@ -126,6 +126,10 @@ DECISIONS: dict[str, tuple[dict[str, Any], str | None, str | None, dict[str, Any
 }  # fmt: skip
 
 
+OLD = {"_old_date": date(2026, 1, 20), "_old_commit": NOON}
+NONE = {"_old_date": None, "_old_commit": None}
+
+
 def test_what_the_newest_change_does_to_the_live_row(frame: Constructor) -> None:
     changes = [c for c, *_ in DECISIONS.values()]
     live = [change(c["id"], order, day=20, content=order) for c, order, *_ in DECISIONS.values() if order]
@@ -136,7 +140,7 @@ def test_what_the_newest_change_does_to_the_live_row(frame: Constructor) -> None
     assert_equal_rows(
         decided,
         [
-            c | outcome | {"_old_date": date(2026, 1, 20) if outcome["_replaces"] else None}
+            c | outcome | (OLD if outcome["_replaces"] else NONE)
             for c, _, _, outcome in DECISIONS.values()
             if outcome is not None
         ],
@@ -147,7 +151,7 @@ def test_a_first_batch_finds_no_tables(frame: Constructor) -> None:
     changes = frame([change(1, "1", "I"), change(2, "1", "D", day=None)], CHANGE)
     none = frame([], CHANGE)
     decided = cdc.decide(changes, key=KEY, live=none, tombstones=none)
-    assert_equal_rows(decided, [change(1, "1", "I") | {"_deleted": False, "_replaces": False, "_old_date": None}])
+    assert_equal_rows(decided, [change(1, "1", "I") | {"_deleted": False, "_replaces": False} | NONE])
 
 
 @pytest.mark.parametrize("known", [{}, {1: "1", 2: "2", 3: "3"}])

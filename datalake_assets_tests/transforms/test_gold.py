@@ -19,20 +19,21 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2026, 1, day, hour, minute, tzinfo=UTC)
 
 
-def row(moment: datetime | None, *, quality: float = 1.0, **values: Any) -> dict[str, Any]:
+def row(moment: datetime | None, *, quality: float = 1.0, committed: int = 1, **values: Any) -> dict[str, Any]:
+    """A row of silver; `committed` is the day on whose 8 o'clock its newest change was committed."""
     day = None if moment is None else moment.date()
     name = "-".join(str(v) for v in values.values())
     lineage = {"source_filename": "file", "record_hash": name, "quality_score": quality}
-    return values | {"_event_time": moment, "event_date": day} | lineage
+    return values | {"_event_time": moment, "event_date": day, "_committed_at": at(committed, 8)} | lineage
 
 
 ORDER_ROWS = [
     row(at(1, 0), id=1, customer_id=7, product_name="tea", price=Decimal("0.10")),
     row(at(1, 23, 59), id=2, customer_id=8, product_name="tea", price=Decimal("0.20"), quality=0.5),
     row(at(1, 12), id=3, customer_id=9, product_name="cup", price=Decimal("99999999.99")),
-    row(at(2, 1), id=4, customer_id=None, product_name=None, price=None, quality=0.25),
-    row(at(2, 2), id=5, customer_id=7, product_name="tea", price=Decimal("1.00")),
-    row(None, id=6, customer_id=7, product_name="tea", price=Decimal("5.00")),
+    row(at(2, 1), id=4, customer_id=None, product_name=None, price=None, quality=0.25, committed=2),
+    row(at(2, 2), id=5, customer_id=7, product_name="tea", price=Decimal("1.00"), committed=2),
+    row(None, id=6, customer_id=7, product_name="tea", price=Decimal("5.00"), committed=2),
 ]
 CUSTOMER_ROWS = [row(None, id=7, name="Ada", country="GB"), row(None, id=8, name="Bo", country=None)]
 CLICK_ROWS = [
@@ -110,8 +111,9 @@ def summary(source: str, day: date, *, records: int, keys: int, rejects: int = 0
 
 
 SUMMARY = [
-    summary("orders", DAY_1, records=3, keys=3, mean_quality=2.5 / 3, first_event=at(1, 0), last_event=at(1, 23, 59)),
-    summary("orders", DAY_2, records=2, keys=2, mean_quality=0.625, first_event=at(2, 1), last_event=at(2, 2)),
+    summary("orders", DAY_1, records=3, keys=3, mean_quality=2.5 / 3, first_event=at(1, 8), last_event=at(1, 8)),
+    summary("orders", DAY_2, records=3, keys=3, mean_quality=0.75, first_event=at(2, 8), last_event=at(2, 8)),
+    summary("customers", DAY_1, records=2, keys=2, mean_quality=1.0, first_event=at(1, 8), last_event=at(1, 8)),
     summary(
         "clicks",
         DAY_1,
@@ -140,9 +142,11 @@ def test_hourly_metrics_are_a_series_by_hour(frames: dict[str, Frame]) -> None:
     ]
 
 
-def test_source_statistics_add_up_the_days(frame: Constructor) -> None:
+def test_source_statistics_add_up_the_days_of_streams_and_count_the_live_rows_of_tables(
+    frame: Constructor, frames: dict[str, Frame]
+) -> None:
     types = {name: c.type for name, c in TABLES["daily_summary"].columns.items()}
-    statistics = figures("source_statistics", {"gold/daily_summary": frame(SUMMARY, types)})
+    statistics = figures("source_statistics", frames | {"gold/daily_summary": frame(SUMMARY, types)})
     whole = {
         "days": 2,
         "records": 4,
@@ -153,8 +157,10 @@ def test_source_statistics_add_up_the_days(frame: Constructor) -> None:
     }
     found = {r["source"]: r for r in rows_of(statistics)}
     assert found["clicks"] == whole | {"source": "clicks", "first_event": at(1, 5, 1), "last_event": at(1, 7)}
-    assert (found["orders"]["days"], found["orders"]["records"]) == (2, 5)
-    assert found["orders"]["mean_quality"] == pytest.approx(3.75 / 5, abs=1e-6)
+    assert (found["orders"]["days"], found["orders"]["records"]) == (2, 6)
+    assert found["orders"]["mean_quality"] == 4.75 / 6
+    assert (found["orders"]["first_event"], found["orders"]["last_event"]) == (at(1, 0), at(2, 2))
+    assert (found["customers"]["days"], found["customers"]["records"]) == (1, 2)
 
 
 def test_every_event_is_listed_by_its_type_or_by_its_stream(frames: dict[str, Frame]) -> None:
