@@ -10,6 +10,7 @@ from datalake_assets.assets.gold import build_gold
 from datalake_assets.assets.jobs import build_jobs
 from datalake_assets.assets.maintenance import build_maintenance
 from datalake_assets.assets.silver import build_silver
+from datalake_assets.lake.lake import Lake
 from datalake_assets.resources.runners import InProcessRunner
 from datalake_assets.schedules import build_backfill_schedule, build_maintenance_schedule, build_replay_schedule
 from datalake_assets.sensors.gold import build_gold_sensor
@@ -19,9 +20,12 @@ from datalake_assets.settings import Settings
 _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=3))
 
 
-def build_definitions(settings: Settings) -> dg.Definitions:
-    """A fresh `Definitions` for some settings. Raises `DatasetError` where a dataset file is wrong."""
-    lake = settings.lake()
+def build_definitions(settings: Settings, *, lake: Lake | None = None) -> dg.Definitions:
+    """A fresh `Definitions` for some settings (of their `lake`, where that is built already).
+
+    Raises `DatasetError` where a dataset file is wrong.
+    """
+    lake = lake or settings.lake()
     most = settings.partitions_per_run
     datasets = lake.datasets.values()
     tables = lake.gold_tables.values()

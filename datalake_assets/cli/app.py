@@ -78,7 +78,7 @@ def run() -> None:
     lake = _lake(settings)
     with stoppable() as stop:
         try:
-            outcome = _run(settings, stop)
+            outcome = _run(settings, lake, stop)
         except StoppedError:
             _err.print(f"{stop.reason}; the next `datalake run` goes on from here", markup=False, soft_wrap=True)
             raise typer.Exit(stop.exit_code) from None
@@ -256,7 +256,7 @@ def rejects(
     say(f"{total}. {remedy}")
 
 
-def _run(settings: Settings, stop: "Stop") -> "Outcome":
+def _run(settings: Settings, lake: Lake, stop: "Stop") -> "Outcome":
     import dagster as dg
 
     from datalake_assets.cli.instance import BusyError, open_instance
@@ -270,7 +270,7 @@ def _run(settings: Settings, stop: "Stop") -> "Outcome":
             progress.update(task, description=title, completed=number - 1, total=total)
 
         try:
-            return Runs(settings, instance, tell=tell, stop=stop).to_the_end()
+            return Runs(settings, instance, tell=tell, stop=stop, lake=lake).to_the_end()
         except StoppedError:
             stop.clear_up(stop.reason)
             raise

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 import dagster as dg
 
@@ -58,7 +59,13 @@ class Runs:
     """The runs of one `datalake run`; `running` is the id of the one that executes now."""
 
     def __init__(
-        self, settings: Settings, instance: dg.DagsterInstance, *, tell: Tell, stop: Stop | None = None
+        self,
+        settings: Settings,
+        instance: dg.DagsterInstance,
+        *,
+        tell: Tell,
+        stop: Stop | None = None,
+        lake: Lake | None = None,
     ) -> None:
         self.outcome = Outcome()
         self.running: str | None = None
@@ -67,13 +74,17 @@ class Runs:
         self._tell = tell
         self._stop = stop or Stop()
         self._stop.clear_up = self.cut
-        self._lake: Lake = settings.lake()
-        self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+        self._lake = lake or settings.lake()
         self._limits: dict[tuple[str, str], int] = {}
         self._failures: dict[str, int] = {}
         self._times: dict[tuple[str, str], int] = {}
         self._failed: list[_Failed] = []
         self._left: list[str] = []
+
+    @cached_property
+    def _job(self) -> dg.JobDefinition:
+        """The job over all assets, built when there is something to run."""
+        return build_definitions(self._settings, lake=self._lake).resolve_implicit_global_asset_job_def()
 
     def to_the_end(self) -> Outcome:
         """Process all that has landed, to gold, until nothing is left or all that is left failed here.

@@ -43,8 +43,11 @@ class Engine(Protocol):
     def scan(self, seen: Snapshot, *, dates: Collection[date | None] | None = None) -> Frame:
         """A table's rows (of some event dates) in the registry's columns; none where there is no such table."""
 
-    def scan_keys(self, seen: Snapshot, keys: Frame) -> Frame:
-        """The rows of a table that have the values of `keys` in its columns, read from the files that can hold them."""
+    def scan_keys(self, seen: Snapshot, keys: Frame, *, columns: Sequence[str] | None = None) -> Frame:
+        """The rows of a table that have the values of `keys` in its columns, read from the files that can hold them.
+
+        In `columns`, which hold those of `keys`; None: in all.
+        """
 
     def changed_since(self, seen: Snapshot, older: Snapshot, columns: Sequence[str]) -> Frame:
         """The values of some columns in the rows that came or went since an older state of a table."""

@@ -49,9 +49,9 @@ class PolarsEngine:
             rows = rows.filter(pl.col(EVENT_DATE).is_in(sorted(d for d in dates if d)))
         return nw.from_native(rows)
 
-    def scan_keys(self, seen: Snapshot, keys: Frame) -> Frame:
+    def scan_keys(self, seen: Snapshot, keys: Frame, *, columns: Sequence[str] | None = None) -> Frame:
         """The rows of a table that have the values of `keys` in its columns."""
-        return nw.from_native(seen.scan_keys(_native(keys).unique().collect()))
+        return nw.from_native(seen.scan_keys(_native(keys).unique().collect(), columns=columns))
 
     def changed_since(self, seen: Snapshot, older: Snapshot, columns: Sequence[str]) -> Frame:
         """The values of some columns in the rows that came or went since an older state of a table."""

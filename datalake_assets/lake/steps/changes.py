@@ -6,6 +6,7 @@ Tombstones are written before the live rows, and every step that writes one comm
 concurrent step, which read the tombstones before, must decide again.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import narwhals as nw
@@ -13,7 +14,7 @@ import narwhals as nw
 from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.lake import ReplicaTables
 from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE, IS_CURRENT, VALID_FROM, VALID_TO
+from datalake_assets.lake.spec.columns import CHANGE_ORDER, COMMITTED_AT, EVENT_DATE, IS_CURRENT, VALID_FROM, VALID_TO
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import history_table, silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
@@ -83,7 +84,7 @@ class ChangeWriter:
         with self._step.stage("transform"):
             tombstones = engine.compute(self._of_keys(buried, newest))
             new = engine.compute(cdc.new_tombstones(changes, key=self._key, tombstones=tombstones))
-            rows = engine.compute(self._of_keys(live, newest))
+            rows = engine.compute(self._of_keys(live, newest, columns=(CHANGE_ORDER, EVENT_DATE, COMMITTED_AT)))
             note_repeated_keys(self._step, self._dataset, rows)
             decided = engine.compute(cdc.decide(newest, key=self._key, live=rows, tombstones=tombstones))
         buries = self._count(new) > 0
@@ -121,9 +122,10 @@ class ChangeWriter:
         self._step.rows_written += sum(c["rows"] for c in counts)
         self._step.touched |= touched
 
-    def _of_keys(self, seen: Snapshot, changes: Frame) -> Frame:
-        """The rows that a table has for the keys of some changes."""
-        return self._step.engine.scan_keys(seen, changes.select(*self._key))
+    def _of_keys(self, seen: Snapshot, changes: Frame, *, columns: Sequence[str] | None = None) -> Frame:
+        """The rows that a table has for the keys of some changes: their keys and some columns (None: all)."""
+        wanted = None if columns is None else list(dict.fromkeys((*self._key, *columns)))
+        return self._step.engine.scan_keys(seen, changes.select(*self._key), columns=wanted)
 
     def _notes(self) -> CommitNotes:
         return CommitNotes(shape=self._dataset.shape_text)

@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from datalake_assets.lake.store.notes import Commit, commit_of, notes_of
 from datalake_assets.lake.store.place import TablePlace
 
+_FEW_FILES = 2
 Within = Mapping[str, Collection[Any]] | None
 
 
@@ -103,11 +104,17 @@ class TableFiles:
     ) -> pl.LazyFrame:
         """The rows (of some partitions) with the values of `keys` in its columns, from the files that can hold them.
 
-        `columns` must hold those of `keys`; None: all that there are.
+        `columns` must hold those of `keys`; None: all that there are. Of many files the columns of the keys are read
+        first, and the others only where these are found: most of what lands is new.
         """
         candidates = self.files_within(within)
         for name in keys.columns:
             candidates = may_hold(candidates, name, keys[name])
+        if candidates.height > _FEW_FILES:
+            places = self.scan_files(candidates, keys.columns)
+            met = places.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
+            holding = met.select(pl.col("_file").unique()).collect()
+            candidates = candidates.join(holding, left_on="path", right_on="_file", how="semi")
         rows = self.scan_files(candidates, columns).drop("_file")
         return rows.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
 
