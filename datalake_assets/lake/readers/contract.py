@@ -4,7 +4,7 @@ A dataset's JSON Schema is compiled to a msgspec decoder, which checks types, re
 while it parses; a rule about one field that msgspec can't keep is checked on the field's distinct values. Records
 that either finds fault with, and all records of a schema that can't be cut into such rules, are judged by
 jsonschema-rs, which is the authority and finds the words for the quarantine. So a clean file is fast, and a dirty one
-costs more only for its dirty lines.
+costs more only for its dirty lines. Fields that the contract allows without declaring them are no fault.
 
 Belongs here: lines in, verdicts and field values out. Making columns of the values is in `event_columns.py`.
 """
@@ -20,6 +20,7 @@ import msgspec
 
 from datalake_assets.lake.readers.contract_fields import ContractFields
 from datalake_assets.lake.readers.json_values import (
+    DEEPEST,
     SHOWN,
     finite_double,
     json_value,
@@ -29,6 +30,7 @@ from datalake_assets.lake.readers.json_values import (
     whole_number,
 )
 from datalake_assets.lake.readers.rejects import Reject, oversized_line, rejected_line
+from datalake_assets.lake.readers.unknown_fields import UnknownFields
 from datalake_assets.lake.spec.dataset import EventStream
 
 _LINES = 2_048
@@ -59,16 +61,18 @@ class Contract:
         self._record_bytes = record_bytes
         self.fields = ContractFields(dataset)
         self._authority = jsonschema_rs.Draft202012Validator(dataset.record_schema, validate_formats=True)
+        names = {f"f{n}": name for n, name in enumerate(self.fields.types)}
         self._struct = msgspec.defstruct(
             "Event",
             self.fields.struct_fields,
-            rename={f"f{n}": name for n, name in enumerate(self.fields.types)},
+            rename=names,
             forbid_unknown_fields=True,
             kw_only=True,
             gc=False,
         )
-        unknown = ("unknown", str | None, None)
-        self._judged = msgspec.defstruct("JudgedEvent", [unknown], bases=(self._struct,), kw_only=True)
+        kept = dataset.unknown_fields == "keep"
+        self._unknown = UnknownFields(self._struct, names, keep=kept)
+        self._trusts_unknown = dataset.unknown_fields != "reject" and self.fields.allow_others
         self._decoder = msgspec.json.Decoder(self._struct)
         self._texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -82,22 +86,27 @@ class Contract:
             some = lines[begin : begin + _LINES]
             text = b"\n".join(some)
             trusting = not self.fields.need_whole_record and len(text) <= self._record_bytes and _is_utf8(text)
+            trusting = trusting and not (self._trusts_unknown and any(map(_may_be_deep, some)))
             yield self._decoded(some, begin) if trusting else self._read(some, begin)
+            self._unknown.learn(len(some))
 
     def _decoded(self, lines: Sequence[bytes], number: int) -> Records:
-        """The records of lines after the line `number`; those that msgspec finds fault with are judged."""
+        """The records of lines after the line `number`; those that msgspec finds fault with are looked at again."""
         records = Records()
         waiting = iter(lines)
         end = number + len(lines)
+        decode = (self._unknown.decoder if self._trusts_unknown else self._decoder).decode
         while number < end:
             had = len(records.accepted)
             with suppress(msgspec.MsgspecError, RecursionError):
-                records.accepted.extend(map(self._decoder.decode, waiting))  # keeps those before a line that raises
+                records.accepted.extend(map(decode, waiting))  # keeps those before a line that raises
             decoded = len(records.accepted) - had
+            texts = self._unknown.texts_of(records.accepted[had:]) if self._trusts_unknown else ()
+            records.unknown.update((had + n, text) for n, text in enumerate(texts) if text is not None)
             records.row_numbers.extend(range(number + 1, number + 1 + decoded))
             number += decoded + 1
             if number <= end:
-                self._enter(records, number, lines[number - end - 1], read=self.judge)
+                self._enter(records, number, lines[number - end - 1], read=self._read_line)
         return records
 
     def _read(self, lines: Sequence[bytes], number: int) -> Records:
@@ -131,7 +140,7 @@ class Contract:
         if isinstance(verdict, tuple):
             records.rejected.append(rejected_line(number, line, verdict))
             return
-        if (unknown := getattr(verdict, "unknown", None)) is not None:
+        if (unknown := self._unknown.text_in(line)) is not None:
             records.unknown[len(records.accepted)] = unknown
         records.accepted.append(verdict)
         records.row_numbers.append(number)
@@ -156,11 +165,9 @@ class Contract:
         ]
         if errors:
             return tuple(errors)
-        return self._accepted(document, self._texts.decode(line), unknown)
+        return self._accepted(document, self._texts.decode(line))
 
-    def _accepted(
-        self, document: Mapping[str, Any], texts: Mapping[str, msgspec.Raw], unknown: Sequence[str]
-    ) -> Any | tuple[str, ...]:
+    def _accepted(self, document: Mapping[str, Any], texts: Mapping[str, msgspec.Raw]) -> Any | tuple[str, ...]:
         """The struct of a valid record, or the reasons why its values don't fit their columns."""
         errors: list[str] = []
         values: dict[str, Any] = {}
@@ -171,17 +178,14 @@ class Contract:
                 errors.append(f"/{_pointer(name)} x-lake-type: {error}")
         if errors:
             return tuple(errors)
-        if unknown and self._dataset.unknown_fields == "keep":
-            pairs = (f"{msgspec.json.encode(name).decode()}:{bytes(texts[name]).decode()}" for name in unknown)
-            values["unknown"] = f"{{{','.join(pairs)}}}"
-        return self._judged(**values)
+        return self._struct(**values)
 
     def _read_line(self, line: bytes) -> Any | tuple[str, ...]:
         if not self.fields.need_whole_record and _is_utf8(line):
-            try:
-                return self._decoder.decode(line)
-            except (msgspec.MsgspecError, RecursionError):
-                pass
+            trusts_unknown = self._trusts_unknown and not _may_be_deep(line)
+            decoder = self._unknown.any_decoder if trusts_unknown else self._decoder
+            with suppress(msgspec.MsgspecError, RecursionError):
+                return decoder.decode(line)
         return self.judge(line)
 
     def _plain(self, name: str, value: Any, text: msgspec.Raw | None) -> Any:
@@ -219,6 +223,10 @@ def _document(line: bytes) -> Any:
     if not _is_utf8(line):
         raise ValueError("the line is not UTF-8 text")
     return json_value(line)
+
+
+def _may_be_deep(line: bytes) -> bool:
+    return len(line) > 2 * DEEPEST and line.count(b"[") + line.count(b"{") > DEEPEST
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -147,6 +147,11 @@ class ContractFields:
             return None
         return jsonschema_rs.Draft202012Validator(rule, validate_formats=True)
 
+    @property
+    def allow_others(self) -> bool:
+        """Whether a record may have any field that is not declared."""
+        return self._contract.get("additionalProperties", True) in (True, {})
+
     def _needs_whole_record(self) -> bool:
         contract = self._contract
         refers = any("$ref" in str(rule) or "$dynamicRef" in str(rule) for rule in self._rules.values())
