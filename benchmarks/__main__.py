@@ -4,10 +4,17 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmarks import backfill, events, merge, tick
+from benchmarks import backfill, dirty, events, layout, merge, tick
 from benchmarks.harness import Options, Result, report, say
 
-_BENCHMARKS = {"events": events.run, "merge": merge.run, "tick": tick.run, "backfill": backfill.run}
+_BENCHMARKS = {
+    "events": events.run,
+    "dirty": dirty.run,
+    "merge": merge.run,
+    "layout": layout.run,
+    "tick": tick.run,
+    "backfill": backfill.run,
+}
 _HERE = Path(__file__).parent
 
 
