@@ -7,7 +7,7 @@ import polars as pl
 import typer
 from pydantic import ValidationError
 
-from datalake_assets.cli.console import Column, Format, print_rows, print_table, say, visible
+from datalake_assets.cli.console import Column, Format, default_format, print_rows, print_table, say, visible
 from datalake_assets.cli.console import err as _err
 from datalake_assets.cli.console import fail as _fail
 from datalake_assets.cli.console import progress as _progress
@@ -205,7 +205,12 @@ def status() -> None:
 @app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="A SELECT over silver.*, gold.*, quarantine.* and the ledger.")],
-    format_: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = Format.TABLE,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="How to print the rows; default a table, in a pipe CSV.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="Print the first rows only, and say how many there are.")
+    ] = None,
 ) -> None:
     """Run SQL over the lake's tables."""
     from datalake_assets.cli import sql as engine
@@ -214,7 +219,9 @@ def query(
         rows = engine.query(_lake(_settings(), writes=False), sql)
     except engine.QueryError as error:
         _fail(str(error))
-    print_rows(rows, format_)
+    print_rows(rows.head(limit) if limit is not None else rows, format_ or default_format())
+    if limit is not None and rows.height > limit:
+        _tell(f"the first {limit:,} of {rows.height:,} rows")
 
 
 @app.command()

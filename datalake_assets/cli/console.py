@@ -69,6 +69,11 @@ def fail(reason: str) -> NoReturn:
     raise typer.Exit(2)
 
 
+def default_format() -> Format:
+    """How rows are printed unless it is told: to be read on a terminal, and by a program in a pipe."""
+    return Format.TABLE if out.is_terminal else Format.CSV
+
+
 def progress() -> Progress:
     """A bar on stderr, which goes when the work is done."""
     columns = (

@@ -94,12 +94,19 @@ def test_maintain_tells_what_it_saved(filled: Lake) -> None:
 
 def test_query_prints_a_table_csv_or_json(filled: Lake) -> None:
     sql = "SELECT id, page, event_date FROM silver.clicks WHERE id = '7'"
-    assert "2026-01-01" in filled.datalake("query", sql).stdout
+    assert "2026-01-01" in filled.datalake("query", sql, "--format", "table").stdout
+    assert filled.datalake("query", sql).stdout == filled.datalake("query", sql, "--format", "csv").stdout  # in a pipe
     rows = list(csv.reader(io.StringIO(filled.datalake("query", sql, "--format", "csv").stdout)))
     assert rows == [["id", "page", "event_date"], ["7", '/a,"b"', "2026-01-01"]]
     assert json.loads(filled.datalake("query", sql, "--format", "json").stdout) == [
         {"id": "7", "page": '/a,"b"', "event_date": "2026-01-01"}
     ]
+
+
+def test_query_prints_as_many_rows_as_are_asked_for_and_says_how_many_there_are(filled: Lake) -> None:
+    result = filled.datalake("query", "SELECT id FROM silver.clicks ORDER BY id", "--limit", "3")
+    assert result.stdout.splitlines() == ["id", "0", "1", "10"]
+    assert result.stderr.strip() == "the first 3 of 40 rows"
 
 
 def test_query_joins_zones_and_reads_quarantine_and_ledger(filled: Lake) -> None:
