@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ByteSize, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from datalake_assets.lake.lake import Lake
@@ -15,6 +15,7 @@ from datalake_assets.lake.spec.dataset_files import load_datasets
 from datalake_assets.lake.store.layout import Layout
 
 _ESCAPED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#<>?`{}%]""")
+_LEAST_MEMORY = 256 * 1024**2
 _PACKAGED_DATASETS = Path(__file__).parent / "datasets"
 
 
@@ -31,7 +32,7 @@ class Settings(BaseSettings):
     `pydantic.ValidationError`, which names the variable that is wrong.
     """
 
-    model_config = SettingsConfigDict(env_prefix="DATALAKE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="DATALAKE_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     root: str = ".lake"
     bronze: str | None = None
@@ -46,10 +47,10 @@ class Settings(BaseSettings):
     sweep_objects: Annotated[int, Field(ge=1)] = 250
     sensor_seconds: Annotated[int, Field(ge=5)] = 10
     partitions_per_run: Annotated[int, Field(ge=1)] = 168
-    object_bytes: Annotated[int, Field(ge=1)] = Limits().object_bytes
-    record_bytes: Annotated[int, Field(ge=1)] = Limits().record_bytes
-    memory_limit: Annotated[int, Field(ge=256 * 1024**2)] = Limits().memory_bytes
-    retention_hours: Annotated[int, Field(ge=0)] = 24
+    object_bytes: Annotated[ByteSize, Field(ge=1)] = ByteSize(Limits().object_bytes)
+    record_bytes: Annotated[ByteSize, Field(ge=1)] = ByteSize(Limits().record_bytes)
+    memory_limit: ByteSize = ByteSize(Limits().memory_bytes)
+    retention_hours: Annotated[int, Field(ge=0, le=87_600)] = 24
 
     @field_validator("root", "bronze", "silver", "gold", "quarantine")
     @classmethod
@@ -58,6 +59,14 @@ class Settings(BaseSettings):
         if place and "://" not in place and (odd := _ESCAPED_IN_URLS.search(str(Path(place).absolute()))):
             raise ValueError(f"{place!r} has {odd[0]!r} in its path, where Delta tables can't be read; choose another")
         return place
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _enough(cls, limit: ByteSize) -> ByteSize:
+        """Refuse a limit in which Python and its libraries leave no room for data."""
+        if limit < _LEAST_MEMORY:
+            raise ValueError(f"{limit.human_readable()} is too little for a step; give at least 256MiB")
+        return limit
 
     @property
     def retention(self) -> timedelta:

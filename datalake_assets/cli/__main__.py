@@ -14,6 +14,9 @@ def main() -> None:
         from datalake_assets.cli.app import app
 
         app()
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped by SIGINT; what was committed is whole, and the same command goes on from here\n")
+        sys.exit(130)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _OF_THE_EXTRA:

@@ -72,6 +72,7 @@ def simulate(
 @app.command()
 def run() -> None:
     """Process all that has landed, to gold, then exit; exits with 1 while something is left undone, and says why."""
+    from datalake_assets.cli.status import unreadable
     from datalake_assets.cli.stopping import StoppedError, stoppable
 
     settings = _settings()
@@ -83,10 +84,13 @@ def run() -> None:
             _err.print(f"{stop.reason}; the next `datalake run` goes on from here", markup=False, soft_wrap=True)
             raise typer.Exit(stop.exit_code) from None
     _print_tables(lake)
+    say(visible(outcome.summary))
     for run_id, reason in outcome.failed:
         _tell(f"failed run {run_id}: {reason}")
     for line in outcome.undone:
         _tell(f"undone: {line}")
+    for line in unreadable(lake):
+        _tell(line)
     if not outcome.is_complete:
         raise typer.Exit(1)
 
@@ -100,6 +104,9 @@ def rebuild(
     last: Annotated[
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Events: the last event date.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where more records are rejected than max_rejected_fraction allows.")
+    ] = False,
 ) -> None:
     """Make silver anew from bronze under the dataset file as it is: beside the old tables, then swapped in.
 
@@ -108,20 +115,28 @@ def rebuild(
     """
     from datalake_assets.cli.rebuilding import RebuildError, rebuild_dataset
 
-    lake = _lake(_settings())
+    settings = _settings()
+    lake = _lake(settings)
     if dataset not in lake.datasets:
         _fail(f"no dataset {dataset!r}; there are {', '.join(lake.datasets)}")
+    if not has_lake(settings):
+        _fail(f"no lake in {lake.layout.root} yet; `datalake simulate` lands sample data")
     with _progress() as progress:
         progress.add_task(f"rebuilding {dataset}", total=None)
         try:
             report = rebuild_dataset(
-                lake, lake.datasets[dataset], first=first.date() if first else None, last=last.date() if last else None
+                lake,
+                lake.datasets[dataset],
+                first=first.date() if first else None,
+                last=last.date() if last else None,
+                force=force,
             )
         except RebuildError as error:
             _fail(str(error))
     say(
         f"{visible(dataset)}: {len(report.objects):,} objects read, {report.rows_in:,} records, {report.rows_out:,} "
-        f"accepted, {report.rows_rejected:,} rejected; silver is at version {report.table_version}."
+        f"accepted, {report.rows_rejected:,} rejected; silver is at version {report.table_version}. Gold follows with "
+        "`datalake run`, or by its sensor."
     )
     kept = [o for o in report.objects if not o.is_read]
     for outcome in kept:
@@ -143,6 +158,8 @@ def maintain(
 
     settings = _settings()
     lake = _lake(settings)
+    if not has_lake(settings):
+        _fail(f"no lake in {lake.layout.root} yet; `datalake simulate` lands sample data")
     retention = settings.retention if retention_hours is None else timedelta(hours=retention_hours)
     rows: list[tuple[str, ...]] = []
     with _progress() as progress:
@@ -150,12 +167,14 @@ def maintain(
         for done in maintain(lake, retention=retention):
             progress.advance(task)
             if isinstance(done, Upkeep):
-                counts = (done.live_before, done.live_after, done.deleted, done.bytes_freed)
-                rows.append((done.table, *map(_count, counts)))
+                if done.changed:
+                    counts = (done.live_before, done.live_after, done.deleted, done.bytes_freed)
+                    rows.append((done.table, *map(_count, counts)))
             else:
                 _tell(done)
     names = ("files before", "files after", "deleted", "bytes freed")
     print_table([Column("table", is_text=True), *map(Column, names)], rows)
+    say("Every other table is as it should be.")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -247,9 +266,8 @@ def rejects(
     for (name,), rows in sorted(groups, key=lambda group: -group[1].height):
         for n, row in enumerate(rows.head(max(examples, 1)).iter_rows(named=True)):
             first = (str(name), _count(rows.height)) if n == 0 else ("", "")
-            example = (
-                (_beginning(row["raw"]), f"{row['source_filename']}:{row['row_number']}") if examples else ("", "")
-            )
+            shown_of = row["raw"] or "; ".join(row["errors"])  # of an object there is nothing but the reason
+            example = (_beginning(shown_of), f"{row['source_filename']}:{row['row_number']}") if examples else ("", "")
             shown.append((*first, *example))
     columns = [
         Column("reason", is_text=True, folds=True),
@@ -270,7 +288,7 @@ def _run(settings: Settings, lake: Lake, stop: "Stop") -> "Outcome":
     from datalake_assets.cli.run import Runs
     from datalake_assets.cli.stopping import StoppedError
 
-    with open_instance(settings) as instance, _progress() as progress:
+    with open_instance(settings, captures_logs=False) as instance, _progress() as progress:
         task = progress.add_task("looking for landed objects", total=None)
 
         def tell(title: str, number: int, total: int) -> None:
@@ -328,7 +346,7 @@ def _print_tables(lake: Lake) -> None:
     names = [Column("zone", is_text=True), Column("table", is_text=True)]
     print_table([*names, *map(Column, ("rows in", "rows out", "rejected"))], rows)
     say("\nLook further: [bold]datalake query[/] 'SELECT * FROM gold.daily_summary'")
-    say(f" · [bold]datalake rejects[/] {max(lake.datasets)} · [bold]make dev[/] for the UI")
+    say(f" · [bold]datalake rejects[/] {max(lake.datasets)} · [bold]datalake dev[/] for the UI")
 
 
 def _count(number: int | None) -> str:

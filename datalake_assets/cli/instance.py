@@ -5,31 +5,49 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 
+import datalake_assets
 from datalake_assets.settings import Settings
+
+_PACKAGE = Path(datalake_assets.__file__).parent
+_CONFIGURATIONS = tuple(folder / "dagster.yaml" for folder in (Path(), _PACKAGE, _PACKAGE.parent))
+"""Where the configuration of an instance may lie: here, in the installed package, in the checkout."""
+_NO_LOGS: Any = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+        "config": {},
+    }
+}
 
 
 class BusyError(RuntimeError):
     """Another command is at work on the same instance."""
 
 
-def open_instance(settings: Settings) -> dg.DagsterInstance:
+def open_instance(settings: Settings, *, captures_logs: bool = True) -> dg.DagsterInstance:
     """The Dagster instance of `DAGSTER_HOME`; without it one beside the lake's tables, made when missing.
 
-    A local lake's own instance is `<root>/.dagster`; it takes up the `dagster.yaml` of the working directory.
+    A local lake's own instance is `<root>/.dagster`; it takes up the `dagster.yaml` of the working directory, else the
+    project's. Without `captures_logs` what steps print is not kept: Dagster starts four processes a step to do it.
     """
     if not os.environ.get("DAGSTER_HOME"):
         layout = settings.layout
         home = Path(layout.root if layout.is_local else ".").absolute() / ".dagster"
         home.mkdir(parents=True, exist_ok=True)
-        config = Path("dagster.yaml").absolute()
-        if config.exists() and not (home / config.name).exists():
+        config = next((file.absolute() for file in _CONFIGURATIONS if file.exists()), None)
+        if config is not None and not (home / config.name).exists():
             (home / config.name).symlink_to(config)
         os.environ["DAGSTER_HOME"] = str(home)
-    Path(os.environ["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
-    return dg.DagsterInstance.get()
+    home = Path(os.environ["DAGSTER_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    if captures_logs:
+        return dg.DagsterInstance.get()
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_LOGS))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Belongs here: the loop of planning and runs, and what is told of it. What there 
 asked of the functions that sensors ask too. Signals and dead runs have modules of their own.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -48,6 +49,18 @@ class Outcome:
     succeeded: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     undone: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    objects: int = 0
+    records: int = 0
+    dates: int = 0
+
+    @property
+    def summary(self) -> str:
+        """What was done, in a sentence."""
+        if not self.succeeded and not self.failed:
+            return "Nothing new had landed, and gold owed nothing."
+        done = f"{self.objects:,} new objects, {self.records:,} records read, {self.dates:,} dates of gold computed"
+        return f"{done}, by {self.succeeded:,} runs in {self.seconds:.1f} s."
 
     @property
     def is_complete(self) -> bool:
@@ -91,6 +104,7 @@ class Runs:
 
         Raises `BusyError` while another `datalake run` uses the instance, and `StoppedError` at a signal.
         """
+        began = time.monotonic()
         with alone(self._instance, command=COMMAND):
             bury_dead_runs(self._instance)
             while self._land() + self._refresh_gold():
@@ -98,6 +112,7 @@ class Runs:
             self.outcome.failed = [(f.run_id, f.reason) for f in self._failed if not self._is_made_good(f)]
             last_look = [*unfit_tables(self._lake), *self._left]  # nothing was left to run
             self.outcome.undone = list(dict.fromkeys(last_look))
+            self.outcome.seconds = time.monotonic() - began
             return self.outcome
 
     def cut(self, reason: str) -> None:
@@ -161,6 +176,7 @@ class Runs:
         for step in {step for step, _ in left}:
             self._failures[step] = self._failures.get(step, 0) + 1
         self._limits |= dict.fromkeys(left, length // 2)
+        self._count(result)
         for piece in run.pieces - left:
             self._times[piece] = self._times.get(piece, 0) + 1
         if result.success:
@@ -170,6 +186,17 @@ class Runs:
         told = [(error.cause or error).message.strip() for error in failures if error]
         reason = f"{run.title}: {'; '.join(told) or 'no step told why'}"
         self._failed.append(_Failed(result.run_id, reason, {piece: self._times.get(piece, 0) for piece in left}))
+
+    def _count(self, result: dg.ExecuteInProcessResult) -> None:
+        for event in result.all_events:
+            if not event.is_step_materialization or event.asset_key is None:
+                continue
+            metadata = event.step_materialization_data.materialization.metadata
+            told = {name: str(found.value) for name, found in metadata.items()}
+            zone = event.asset_key.path[0]
+            self.outcome.objects += int(told.get("objects_new", 0))
+            self.outcome.records += int(told.get("partition_rows_in", 0)) if zone == "silver" else 0
+            self.outcome.dates += zone == "gold" and event.partition is not None
 
     def _is_made_good(self, failed: "_Failed") -> bool:
         """Whether what a run left was done by later ones; what a check refused is not made good by doing it again."""

@@ -83,7 +83,7 @@ def table_status(lake: Lake) -> Iterator[TableStatus]:
 
 def left_to_do(lake: Lake) -> list[str]:
     """What is left to do, one line each, with the reason and what to do about it."""
-    lines = undone(lake, now=datetime.now(UTC))
+    lines = undone(lake, now=datetime.now(UTC)) + unreadable(lake)
     for name, dataset in lake.datasets.items():
         if older := sum(outdated_partitions(lake, dataset).values()):
             was = "object was" if older == 1 else "objects were"
@@ -94,6 +94,20 @@ def left_to_do(lake: Lake) -> list[str]:
         f"{name}: the ledger has objects of it, but there is no dataset file; is DATALAKE_DATASETS the right folder?"
         for name in sorted(lake.ledger.datasets() - lake.datasets.keys())
     ]
+    return lines
+
+
+def unreadable(lake: Lake) -> list[str]:
+    """The datasets with objects that can't be read, however often, one line each."""
+    lines = []
+    for name in lake.datasets:
+        known = lake.ledger.rows(name)
+        lost = known.filter(pl.col("status") == FAILED, pl.col("retry_at").is_null())
+        if lost.height:
+            some = "an object" if lost.height == 1 else f"{lost.height:,} objects"
+            lines.append(
+                f"{name}: {some} can't be read: {lost['key'][0]}: {lost['reason'][0]}; see `datalake rejects {name}`"
+            )
     return lines
 
 

@@ -35,12 +35,12 @@ class Stop:
     @property
     def exit_code(self) -> int:
         """The exit code that shells expect of a process which a signal ended."""
-        return 128 + (self.signal or 0)
+        return 128 + (self.signal or signal.SIGINT)
 
     @property
     def reason(self) -> str:
         """What to say of it."""
-        return f"stopped by {self.signal.name}" if self.signal is not None else "not stopped"
+        return f"stopped by {self.signal.name}" if self.signal is not None else "stopped"
 
     def check(self) -> None:
         """Raise `StoppedError` when a signal arrived."""

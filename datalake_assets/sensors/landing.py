@@ -22,6 +22,7 @@ from datalake_assets.settings import Settings
 SENSOR = "landing"
 EVERYTHING = 2**62
 """More objects than any lake holds: a sweep with this limit comes round at once."""
+_HELD_SHOWN = 5
 _SECONDS = 20.0
 """How long one tick looks around; Dagster gives up on a tick after 60 seconds. The next goes on where it stopped."""
 
@@ -113,9 +114,10 @@ def build_landing_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.Senso
         positions = {n: p for n, p in cursor.positions.items() if n in lake.datasets and n not in looked_at}
         positions |= {n: w.position for n, w in found.work.items() if w.position is not None}
         idle = "nothing waits that is not under way" if not runs else "enough runs wait already"
+        held = [line for work in found.work.values() for line in work.later]
         return dg.SensorResult(
             run_requests=ask,
-            skip_reason=None if ask else "; ".join([idle, *found.faults.values()]),
+            skip_reason=None if ask else "; ".join([idle, *found.faults.values(), *held[:_HELD_SHOWN]]),
             cursor=SweepCursor(positions=positions, begin=found.unseen).model_dump_json(),
         )
 

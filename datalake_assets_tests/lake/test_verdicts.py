@@ -64,7 +64,7 @@ def test_a_partition_is_judged_anew_with_each_step_and_by_each_rule(verdicts: Ve
     store(verdicts, verdict(TEN, SUNDAY), verdict(TEN, MONDAY, rule="key_unique", detail="twice"))
     store(verdicts, verdict(TEN, MONDAY, detail="worse"))
     assert {(v.rule, v.dates, v.detail) for v in verdicts.of("clicks")} == {
-        ("rejected_fraction", (MONDAY,), "worse"),
+        ("rejected_fraction", (SUNDAY, MONDAY), "worse"),  # what goes on failing holds what it held
         ("key_unique", (MONDAY,), "twice"),
     }
 

@@ -32,11 +32,12 @@ def upkeep(lake: MemoryLake, *, retention: timedelta = timedelta(0)) -> dict[str
 
 
 def on_disk(lake: MemoryLake) -> int:
-    return len([p for p in lake.root.rglob("*.parquet") if "bronze" not in p.parts and "_delta_log" not in p.parts])
+    files = (p for zone in ("silver", "gold", "quarantine") for p in (lake.root / zone).rglob("*.parquet"))
+    return len([p for p in files if "_delta_log" not in p.parts])
 
 
 def live(lake: MemoryLake) -> int:
-    return sum(lake.lake.table(spec).open().files.height for spec in lake.lake.specs())
+    return sum(lake.lake.table(spec).open().files.height for spec in lake.lake.specs() if spec.zone != "lake")
 
 
 def test_upkeep_leaves_few_files_and_changes_no_row(tmp_path: Path) -> None:
@@ -72,6 +73,19 @@ def test_what_a_reader_opened_lately_is_kept(tmp_path: Path) -> None:
     kept = upkeep(lake, retention=timedelta(hours=1))
     assert (kept["silver.clicks"].live_after, kept["silver.clicks"].deleted) == (1, 0)
     assert opened.scan().collect().height == rows
+
+
+def test_what_a_writer_is_about_to_commit_and_what_a_step_reads_of_the_lakes_memory_is_kept(tmp_path: Path) -> None:
+    """Without a retention they went too: a rebuild failed, and the ledger named a file that was gone for good."""
+    lake = worked(tmp_path / "lake")
+    written = lake.root / "silver/clicks/event_date=2026-03-01/about-to-be-committed.parquet"
+    written.write_bytes(b"PAR1")
+    ledger = lake.lake.ledger.table.open()
+    lake.land("2026/03/01/23/late", [{"id": "late", "at": AT, "n": 1}])
+    lake.process()
+    upkeep(lake)
+    assert written.exists()
+    assert ledger.scan().collect().height == 2 * HOURS
 
 
 def test_upkeep_beside_a_step_is_decided_again(tmp_path: Path) -> None:

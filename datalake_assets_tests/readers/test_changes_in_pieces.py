@@ -65,19 +65,41 @@ def test_pieces_are_read_as_the_whole_is() -> None:
     assert [[o.rows_in for o in batch.unfinished] for batch in pieces] == [[10_000], [20_000], [30_000], []]
 
 
-def test_rows_that_can_not_be_read_are_rejected_by_reference_and_the_others_are_read() -> None:
-    data = bytearray(load_file())
-    metadata = pq.ParquetFile(pa.BufferReader(bytes(data))).metadata
+def damaged(data: bytes) -> bytes:
+    """The file with one page of its third row group overwritten."""
+    metadata = pq.ParquetFile(pa.BufferReader(data)).metadata
     column = metadata.row_group(2).column(3)
-    begin = column.data_page_offset
-    data[begin : begin + column.total_compressed_size] = b"\xff" * column.total_compressed_size
-    read = batches(bytes(data), LIMITS)
-    good = rows(read)
-    assert good.height == ROWS - 10_000 - 25
+    begin, size = int(column.data_page_offset), int(column.total_compressed_size)
+    return data[:begin] + b"\xff" * size + data[begin + size :]
+
+
+def test_a_damaged_file_is_rejected_whole_however_it_is_cut() -> None:
+    """What of it came to silver depended on the limit of memory."""
+    data = damaged(load_file())
+    for limits in (Limits(), LIMITS):
+        (read,) = batches(data, limits)
+        assert rows([read]).is_empty()
+        (outcome,) = read.outcomes
+        assert (outcome.state, outcome.final) == ("failed", True)
+
+
+def test_rows_that_can_not_be_evaluated_are_rejected_by_reference_and_the_others_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evaluate = ChangeReader._changes  # noqa: SLF001 (stands for what a library can't do with some rows)
+
+    def panics(self: ChangeReader, frame: pl.DataFrame, landed: LandedObject, *, first: int, size: int) -> object:
+        if first > 20_000:
+            raise pl.exceptions.PanicException("index out of bounds")
+        return evaluate(self, frame, landed, first=first, size=size)
+
+    monkeypatch.setattr(ChangeReader, "_changes", panics)
+    read = batches(load_file(), LIMITS)
+    assert rows(read).height == 20_000 - 20
     (outcome,) = read[-1].outcomes
-    assert (outcome.state, outcome.rows_rejected) == ("processed", 25 + 1)
+    assert (outcome.state, outcome.rows_rejected) == ("processed", 20 + 2)
     reasons = rejects(read).filter(pl.col("row_number") == 20_001)["errors"].to_list()
-    assert reasons[0][0].startswith("object: its rows from 20,001 on: not readable as Parquet")
+    assert "its rows from 20,001 on: its columns can't be evaluated: index out of bounds" in reasons[0][0]
 
 
 @pytest.mark.parametrize("at", range(2, 12))

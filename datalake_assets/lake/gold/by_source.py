@@ -32,7 +32,7 @@ def daily_summary(datasets: Mapping[str, Dataset]) -> GoldTable:
         parts = []
         for name, dataset in datasets.items():
             if (records := _records(frames, dataset)) is not None:
-                parts.append(_figures(records, name, dataset, by=[EVENT_DATE]))
+                parts.append(_figures(records, name, dataset, by={EVENT_DATE: nw.col(EVENT_DATE)}))
             if (quarantine := frames.get(rejects_of(dataset).table)) is not None:
                 parts.append(_rejects(quarantine, name))
         summed = nw.concat(parts, how="vertical").group_by("source", EVENT_DATE).agg(*_add_up())
@@ -65,8 +65,8 @@ def hourly_metrics(datasets: Mapping[str, Dataset]) -> GoldTable:
         parts = []
         for name, dataset in datasets.items():
             if (records := _records(frames, dataset)) is not None:
-                hourly = records.with_columns(nw.col(EVENT_TIME).dt.truncate("1h").alias("hour"))
-                parts.append(_figures(hourly, name, dataset, by=[EVENT_DATE, "hour"]))
+                by = {EVENT_DATE: nw.col(EVENT_DATE), "hour": nw.col(EVENT_TIME).dt.truncate("1h")}
+                parts.append(_figures(records, name, dataset, by=by))
         return nw.concat(parts, how="vertical").with_columns(_mean_quality())
 
     return GoldTable(
@@ -102,8 +102,7 @@ def source_statistics(datasets: Mapping[str, Dataset]) -> GoldTable:
             parts += [days.filter(~live).select(*_FIGURES), _without_records(days.filter(live)).select(*_FIGURES)]
         for name, dataset in replicated.items():
             if (rows := frames.get(rows_of(dataset).table)) is not None:
-                all_rows = rows.with_columns(nw.lit(0).cast(nw.Int64).alias("days"))
-                parts.append(_figures(all_rows, name, dataset, by=["days"]).select(*_FIGURES))
+                parts.append(_figures(rows, name, dataset, by={"days": nw.lit(0).cast(nw.Int64)}).select(*_FIGURES))
         summed = nw.concat(parts, how="vertical").group_by("source").agg(*_add_up(), nw.col("days").sum())
         seen = nw.col("records") + nw.col("rejects")
         fraction = nw.when(seen > 0).then(nw.col("rejects").cast(nw.Float64) / seen.cast(nw.Float64)).otherwise(0.0)
@@ -146,13 +145,17 @@ def _without_records(figures: Frame) -> Frame:
     return figures.with_columns(*empty, no_time.alias("first_event"), no_time.alias("last_event"))
 
 
-def _figures(silver: Frame, name: str, dataset: Dataset, *, by: list[str]) -> Frame:
-    """The figures of one source, grouped. Quality is summed in whole millionths so that the sum is exact."""
-    key = list(dataset.key) or [RECORD_HASH]
+def _figures(silver: Frame, name: str, dataset: Dataset, *, by: Mapping[str, nw.Expr]) -> Frame:
+    """The figures of one source, grouped. Quality is summed in whole millionths so that the sum is exact.
+
+    A dataset's columns may be called as ours are: its key gets names of its own first.
+    """
+    key = [nw.col(k).alias(f"_key_{n}") for n, k in enumerate(dataset.key or (RECORD_HASH,))]
     first, last = nw.col(EVENT_TIME).min().alias("first_event"), nw.col(EVENT_TIME).max().alias("last_event")
+    groups = [expression.alias(n) for n, expression in by.items()]
     keys = (
-        silver.with_columns(millionths().alias(_QUALITY_SUM))
-        .group_by(*by, *(k for k in key if k not in by))
+        silver.select(*groups, *key, millionths().alias(_QUALITY_SUM), EVENT_TIME)
+        .group_by(*by, *(f"_key_{n}" for n in range(len(key))))
         .agg(nw.len().cast(nw.Int64).alias("records"), nw.col(_QUALITY_SUM).sum(), first, last)
     )
     figures = keys.group_by(*by).agg(

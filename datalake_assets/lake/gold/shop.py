@@ -10,24 +10,33 @@ from datalake_assets.lake.spec.dataset import CdcTable, Dataset
 from datalake_assets.lake.spec.parts import Column
 
 _ORDERS, _CUSTOMERS = "silver/orders", "silver/customers"
+_MILLION = 1_000_000
+_EXACT_IN_DOUBLES = 2.0**53
+_ORDERS_COUNTED = nw.len().cast(nw.Int64).alias("orders")
+_SUMMED = {
+    "decimal": "decimal(38,{scale})",
+    **dict.fromkeys(("int8", "int16", "int32", "int64"), "int64"),
+    **dict.fromkeys(("float", "double"), "double"),
+}
+"""The types of prices that can be summed, with the type of the sum."""
 _CUSTOMER_COLUMNS = {"name": "customer_name", "country": "customer_country"}
 
 
 def daily_sales(datasets: Mapping[str, Dataset]) -> GoldTable | None:
     """Orders, revenue and average order by day and product; None where `orders` lacks what it takes."""
     orders = _table(datasets, "orders", needs=("product_name", "price"))
-    if orders is None or not orders.event_time:
+    if orders is None or not orders.event_time or orders.columns["price"].lake_type.name not in _SUMMED:
         return None
     price = orders.columns["price"].lake_type
-    revenue = f"decimal(38,{price.scale})" if price.name == "decimal" else price.name
+    revenue = _SUMMED[price.name].format(scale=price.scale)
 
     def compute(frames: Mapping[str, Frame]) -> Frame:
-        sold = (
-            frames[_ORDERS]
-            .filter(~nw.col(EVENT_DATE).is_null())
-            .group_by(EVENT_DATE, "product_name")
-            .agg(nw.len().cast(nw.Int64).alias("orders"), nw.col("price").sum().alias("revenue"))
-        )
+        placed = frames[_ORDERS].filter(~nw.col(EVENT_DATE).is_null())
+        if revenue == "double":
+            sold = _sum_of_doubles(placed)
+        else:
+            exact = nw.col("price") if price.name == "decimal" else nw.col("price").cast(nw.Int64)
+            sold = placed.group_by(EVENT_DATE, "product_name").agg(_ORDERS_COUNTED, exact.sum().alias("revenue"))
         average = nw.col("revenue").cast(nw.Float64) / nw.col("orders").cast(nw.Float64)
         return sold.with_columns(average.alias("average_order"))
 
@@ -55,7 +64,10 @@ def orders_enriched(datasets: Mapping[str, Dataset]) -> GoldTable | None:
     if orders is None or customers is None or not orders.event_time or len(customers.key) != 1:
         return None
     (customer_key,) = customers.key
-    known = {source: name for source, name in _CUSTOMER_COLUMNS.items() if source in customers.columns}
+    if orders.columns["customer_id"].type != customers.columns[customer_key].type:
+        return None
+    shown = {source: name for source, name in _CUSTOMER_COLUMNS.items() if source in customers.columns}
+    known = {source: name for source, name in shown.items() if name not in orders.columns}
 
     def compute(frames: Mapping[str, Frame]) -> Frame:
         placed = frames[_ORDERS].filter(~nw.col(EVENT_DATE).is_null()).select(*orders.columns, EVENT_DATE)
@@ -79,6 +91,21 @@ def orders_enriched(datasets: Mapping[str, Dataset]) -> GoldTable | None:
         compute=compute,
         monthly=True,
     )
+
+
+def _sum_of_doubles(placed: Frame) -> Frame:
+    """Orders and revenue, summed in whole units and whole millionths: the same in whatever order the rows are."""
+    price = nw.col("price")
+    finite = nw.when(price.abs() < _EXACT_IN_DOUBLES).then(price)
+    whole = finite.floor()
+    parts = placed.with_columns(
+        whole.cast(nw.Int64).alias("_whole"), ((finite - whole) * _MILLION).round(0).cast(nw.Int64).alias("_rest")
+    )
+    summed = parts.group_by(EVENT_DATE, "product_name").agg(
+        _ORDERS_COUNTED, nw.col("_whole").sum(), nw.col("_rest").sum()
+    )
+    total = nw.col("_whole").cast(nw.Float64) + nw.col("_rest").cast(nw.Float64) / _MILLION
+    return summed.with_columns(total.alias("revenue")).drop("_whole", "_rest")
 
 
 def _table(datasets: Mapping[str, Dataset], name: str, *, needs: tuple[str, ...]) -> CdcTable | None:

@@ -69,8 +69,11 @@ def _faults_of_dms(dataset: CdcTable, schema: pl.Schema, *, full_load: bool) -> 
     rules += [_type_fault(name, schema[name], "string", broken=pl.lit(value=True)) for name in no_text]
     time = dataset.timestamp_column
     if time is not None and time in schema:
-        no_time = exactly(raw(time), schema[time], TIMESTAMP_TYPE).is_null()
-        rules.append(_type_fault(time, schema[time], "timestamp", broken=no_time))
+        moment = exactly(raw(time), schema[time], TIMESTAMP_TYPE)
+        rules.append(_type_fault(time, schema[time], "timestamp", broken=moment.is_null()))
+        shown = moment.cast(pl.String, strict=False).fill_null("a value")
+        reason = pl.format(f"/{_braced(time)} timestamp_column: {{}} is no time of the years 1 to 9999", shown)
+        rules.append(Fault(~in_calendar(moment.to_physical()), reason))
     return rules
 
 
@@ -96,8 +99,12 @@ def event_time(dataset: CdcTable, value: pl.Expr | None = None) -> pl.Expr:
             number = value.cast(pl.Int64, strict=False)
             in_range = number.is_between(_FIRST_SECOND * scale, _LAST_SECOND * scale)
             ticks = pl.when(in_range).then(number) * (1_000_000 // scale)
-    in_range = ticks.is_between(_FIRST_SECOND * 1_000_000, _LAST_SECOND * 1_000_000 + 999_999)
-    return pl.when(in_range).then(ticks).cast(dtype_of(TIMESTAMP_TYPE))
+    return pl.when(in_calendar(ticks)).then(ticks).cast(dtype_of(TIMESTAMP_TYPE))
+
+
+def in_calendar(ticks: pl.Expr) -> pl.Expr:
+    """Whether microseconds since 1970 are a time of the years 1 to 9999, which a Python date can hold."""
+    return ticks.is_between(_FIRST_SECOND * 1_000_000, _LAST_SECOND * 1_000_000 + 999_999)
 
 
 def raw_name(name: str) -> str:

@@ -6,7 +6,7 @@ alone, whatever of it makes a library raise or panic, and the others go on.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import narwhals as nw
 import polars as pl
@@ -116,6 +116,7 @@ class ChangeReader:
         try:
             limit, size = self._limits.object_bytes, self._limits.batch_bytes // _PIECES_OF_A_BATCH
             file = ParquetPieces(load(landed), limit=limit, piece_bytes=size)
+            file.check()
         except BaseException as error:  # noqa: BLE001  (a Rust panic too is the file's; `failure_of` raises others)
             failure = failure_of(error)
             yield _Piece(landed, self._no_rows, failure.outcome(landed), failure.rejects(landed))
@@ -131,7 +132,7 @@ class ChangeReader:
                 changes, bad = self._evaluated(file.read(number), landed, first=first, size=share)
             except BaseException as error:  # noqa: BLE001
                 failure = failure_of(error)
-                if file.count == 1 or not failure.final:
+                if number == 0 or not failure.final:
                     yield _Piece(landed, self._no_rows, failure.outcome(landed), failure.rejects(landed))
                     return
                 reason = f"object: its rows from {first:,} on: {failure.error}"
@@ -261,6 +262,12 @@ def _added(outcome: ObjectOutcome, changes: pl.DataFrame, rejects: Sequence[Reje
             "rows_out": outcome.rows_out + changes.height,
             "rows_rejected": outcome.rows_rejected + len(rejects),
             "bytes_rejected": outcome.bytes_rejected + sum(reject.size for reject in rejects),
-            "event_dates": tuple(sorted({*outcome.event_dates, *changes[EVENT_DATE].drop_nulls().unique()})),
+            "event_dates": tuple(sorted({*outcome.event_dates, *_days(changes)})),
         }
     )
+
+
+def _days(changes: pl.DataFrame) -> set[date]:
+    """The days that changes count on: their event dates, and those of their commits."""
+    committed = changes[COMMITTED_AT].dt.date()
+    return {*changes[EVENT_DATE].drop_nulls().unique(), *committed.drop_nulls().unique()}

@@ -35,6 +35,14 @@ class ParquetPieces:
         """How many rows a piece has; None where the file is not cut."""
         self.count = -(-rows // self.rows) if self.rows else 1
 
+    def check(self) -> None:
+        """Read all pieces, where there are several: a damaged file is not to be found out when half of it is written.
+
+        Raises `UnreadableObjectError`.
+        """
+        for number in range(self.count if self.count > 1 else 0):
+            self.read(number)
+
     def read(self, number: int) -> pl.DataFrame:
         """A piece by its number from 0: dictionaries as text and extension types as what they are stored as.
 

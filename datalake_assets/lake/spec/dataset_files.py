@@ -44,6 +44,8 @@ def load_datasets(folder: Path, *, check: Callable[[Dataset], None] | None = Non
     """
     suffixes = {".yaml", ".yml"}
     files = sorted(p for p in folder.iterdir() if p.suffix in suffixes and p.is_file()) if folder.is_dir() else []
+    if folder.is_file():
+        raise DatasetError(f"{folder}: is a file; point DATALAKE_DATASETS at the folder that it lies in")
     if not files:
         raise DatasetError(
             f"{folder}: no dataset file (*.yaml) here; point DATALAKE_DATASETS at a folder that has some"

@@ -78,15 +78,14 @@ class PartitionChecks:
                 continue
             self._read.add(outcome.partition)
             own = self._objects[outcome.partition]
-            for other in [identity for identity in own if identity[0] == outcome.key]:
-                del own[other]
+            before = [own.pop(identity) for identity in [i for i in own if i[0] == outcome.key]]
             own[outcome.key, outcome.etag, outcome.size] = _Counts(
                 rows_in=outcome.rows_in,
                 rows_rejected=outcome.rows_rejected,
                 size=outcome.size,
                 unusable=outcome.unusable_bytes,
                 unreadable=outcome.state == FAILED,
-                dates=set(outcome.event_dates),
+                dates={*outcome.event_dates, *(day for counts in before for day in counts.dates)},
             )
 
     def failing(self) -> list[Verdict]:

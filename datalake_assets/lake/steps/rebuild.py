@@ -50,13 +50,16 @@ class RebuildRefusedError(RuntimeError):
     """A rebuild that would lose what can't be read again."""
 
 
-def rebuild_table(step: Step, dataset: Dataset, partitions: Sequence[str] = ()) -> StepReport:
+def rebuild_table(
+    step: Step, dataset: Dataset, partitions: Sequence[str] = (), *, allow_rejects: bool = True
+) -> StepReport:
     """Make a dataset's silver anew from all objects that the ledger has.
 
     The report is about `partitions` (none: all). Raises `RebuildRefusedError`, with the list of objects, where it
-    would lose something; the old tables are as they were then.
+    would lose something, and unless `allow_rejects` where more records of a partition would be rejected than the
+    dataset file allows; the old tables are as they were then.
     """
-    rebuild = _Rebuild(step, dataset)
+    rebuild = _Rebuild(step, dataset, allow_rejects=allow_rejects)
     try:
         until_undisturbed(rebuild.build_and_swap, what=f"rebuild of {dataset.name}")
     finally:
@@ -66,7 +69,8 @@ def rebuild_table(step: Step, dataset: Dataset, partitions: Sequence[str] = ()) 
 
 
 class _Rebuild:
-    def __init__(self, step: Step, dataset: Dataset) -> None:
+    def __init__(self, step: Step, dataset: Dataset, *, allow_rejects: bool) -> None:
+        self._allow_rejects = allow_rejects
         self._step = step
         self._dataset = dataset
         self._lake = step.lake
@@ -154,6 +158,12 @@ class _Rebuild:
         lake, dataset = self._lake, self._dataset
         checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name))
         checks.add(self.outcomes.values())
+        failing = checks.failing()
+        if failing and not self._allow_rejects:
+            raise RebuildRefusedError(
+                f"{dataset.name}: the rebuild would reject more than the dataset file allows: {failing[0].partition}: "
+                f"{failing[0].detail}. Silver is as it was; `--force` takes the rebuilt table all the same"
+            )
         touched = _days(seen[self._real.silver.uri]) | _days(self._beside.silver.open())
         committed = {
             real.uri: _days(seen[real.uri], COMMITTED_AT) | _days(beside.open(), COMMITTED_AT)
@@ -162,7 +172,6 @@ class _Rebuild:
         begun = {identity: o.event_dates for identity, o in self.outcomes.items() if o.is_read}
         if lake.ledger.note(dataset, begun=begun, completed=(), now=datetime.now(UTC), overwriting=begun):
             raise ConflictError(f"{dataset.name}: objects were overwritten while it was rebuilt")
-        failing = checks.failing()
         lake.verdicts.store(dataset.name, lambda: failing, now=datetime.now(UTC))
         for rejected, outcomes in self._rejected:
             self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes, keep_old=True)

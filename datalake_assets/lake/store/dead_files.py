@@ -9,16 +9,27 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from obstore.store import from_url
 
+_WRITERS_HOURS = 1
+
 
 def delete_dead_files(handle: DeltaTable, *, retention: timedelta) -> tuple[int, int]:
-    """Delete the files that a table has not needed for some time; returns how many those were, and their bytes."""
+    """Delete the files that a table has not needed for some time; returns how many those were, and their bytes.
+
+    A file that no commit names is kept for an hour in any case: a writer may be about to commit it.
+    """
     hours = max(0, int(retention / timedelta(hours=1)))
-    # Full: the log names files that went for a while only, and never those of a writer that was killed.
-    named = handle.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=False, full=True)
+    done = [_delete(handle, hours=hours, full=False)]
+    # The log names files that went for a while only, and never those of a writer that was killed.
+    done.append(_delete(handle, hours=max(hours, _WRITERS_HOURS), full=True))
+    return sum(count for count, _ in done), sum(size for _, size in done)
+
+
+def _delete(handle: DeltaTable, *, hours: int, full: bool) -> tuple[int, int]:
+    named = handle.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=False, full=full)
     sizes = _sizes(handle.table_uri, named) if named else []
     if sizes:  # the log goes on to name files that are deleted already
         with suppress(DeltaError):  # somebody else is at it, or commits: the next time will do
-            handle.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=True)
+            handle.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=full)
     return len(sizes), sum(sizes)
 
 

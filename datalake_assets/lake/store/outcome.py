@@ -15,7 +15,8 @@ class ObjectOutcome(BaseModel):
     why; `final` when another try would read the same bytes with the same result (damaged, too large), else it is tried
     again later (forbidden, a network fault, a library's panic). `missing`: it is not there now. `superseded`: other
     bytes lie under its key. `bytes_read` is the size of its text in bytes, `bytes_rejected` how many of them are
-    rejected. `event_dates` are those of its accepted records, in order, without the date of those that have none.
+    rejected. `event_dates` are those of its accepted records, in order, without the date of those that have none; of a
+    replicated table also the days on which its changes were committed.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -151,6 +151,10 @@ def _advance(
 ) -> None:
     """Enter what the sources' commits touched since the watermarks of a gold table, and move these."""
     fresh = consumer.table.log_stamp(0) is None and not consumer.table.open().exists
+    own = [key for key in rows if key[0] == consumer.name and key[2] in {_WATERMARK, _DUE}]
+    if not {source for _, source, _, _ in own} <= {*consumer.sources, *consumer.lookups}:  # a dataset was taken away
+        for key in own:
+            del rows[key]
     for source in (*consumer.sources, *consumer.lookups):
         table = sources[source]
         mark = rows.get((consumer.name, source, _WATERMARK, None))
@@ -164,7 +168,7 @@ def _advance(
         version = Version(now.table_id, now.version)
         known = mark is not None and not fresh and mark["table_id"] == now.table_id
         if source in consumer.lookups:
-            _enter_lookup(rows, consumer, source, version, mark if known else None)
+            _enter_lookup(rows, consumer, source, now, mark if known else None)
             days: set[date | None] = set() if known else set(_dates_of(consumer.table.open(), EVENT_DATE))
         else:
             days = _touched_dates(consumer, source, now, mark if known else None)
@@ -183,8 +187,12 @@ def _advance(
         )
 
 
-def _enter_lookup(rows: dict[Key, Row], consumer: Consumer, source: str, version: Version, mark: Row | None) -> None:
+def _enter_lookup(rows: dict[Key, Row], consumer: Consumer, source: str, now: Snapshot, mark: Row | None) -> None:
+    version = Version(now.table_id, now.version)
     if mark is None or mark["version"] == version.version:
+        return
+    commits = now.commits_since(mark["version"])
+    if commits is not None and not any(commit.changes_rows for commit in commits):
         return
     older = rows.get((consumer.name, source, _DUE, None))
     since = older["since"] if older else mark["version"]

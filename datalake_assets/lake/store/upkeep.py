@@ -15,6 +15,7 @@ from datalake_assets.lake.store.dead_files import delete_dead_files
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.store.table import Table
 
+_MEMORY = timedelta(hours=1)
 _FULL = 0.5
 """A file with this share of the rows that it may have is let be."""
 
@@ -28,6 +29,11 @@ class Upkeep:
     live_after: int
     deleted: int
     bytes_freed: int
+
+    @property
+    def changed(self) -> bool:
+        """Whether there was anything to do."""
+        return self.live_before != self.live_after or self.deleted > 0
 
 
 def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
@@ -43,7 +49,8 @@ def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
         table.transact(partial(_put_together, part=part))
     after = table.open()
     assert after.handle is not None  # noqa: S101 (a table that was there is there)
-    deleted, freed = delete_dead_files(after.handle, retention=retention)
+    of_memory = table.spec.zone == "lake"  # every step and every look reads it, whoever asked for no retention
+    deleted, freed = delete_dead_files(after.handle, retention=max(retention, _MEMORY) if of_memory else retention)
     return Upkeep(table.spec.sql_name, before.files.height, after.files.height, deleted, freed)
 
 

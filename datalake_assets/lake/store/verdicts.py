@@ -59,7 +59,8 @@ class Verdicts:
     def store(self, dataset: str, judge: Callable[[], Sequence[Verdict]], *, now: datetime) -> None:
         """Enter verdicts in the place of those on the same rules and partitions; no commit without a change.
 
-        `judge` is asked once more when another step has stored verdicts on the dataset meanwhile.
+        A verdict that goes on failing holds what it held before, too. `judge` is asked once more when another step has
+        stored verdicts on the dataset meanwhile.
         """
         self.table.transact(lambda seen: self._store(seen, dataset, judge(), now))
 
@@ -70,6 +71,8 @@ class Verdicts:
         old = {(r["rule"], r["partition"]): r for r in seen.scan(within).collect().iter_rows(named=True)}
         new = dict(old)
         for verdict in verdicts:
+            before = old.get((verdict.rule, verdict.partition))
+            held = before["dates"] or () if before and not before["passed"] else ()
             passing = [k for k, r in new.items() if k[0] == verdict.rule and r["passed"]]
             for key in [(verdict.rule, verdict.partition), *(passing if verdict.passed else [])]:
                 new.pop(key, None)
@@ -79,7 +82,7 @@ class Verdicts:
                 "partition": verdict.partition,
                 "passed": verdict.passed,
                 "blocking": verdict.blocking,
-                "dates": sorted(verdict.dates) if not verdict.passed else [],
+                "dates": sorted({*verdict.dates, *held}) if not verdict.passed else [],
                 "detail": verdict.detail,
                 "decided_at": now,
             }
