@@ -74,6 +74,16 @@ def default_format() -> Format:
     return Format.TABLE if out.is_terminal else Format.CSV
 
 
+def tell(line: str) -> None:
+    """Print a line about the work, beside what it prints."""
+    err.print(" ".join(line.split()), markup=False, highlight=False, soft_wrap=True)
+
+
+def count(number: int | None) -> str:
+    """A number as tables show it; `-` where there is none to tell."""
+    return "-" if number is None else f"{number:,}"
+
+
 def progress() -> Progress:
     """A bar on stderr, which goes when the work is done."""
     columns = (

@@ -1,0 +1,37 @@
+"""What every command begins with: the settings and the lake that they name, or one line that says what is wrong."""
+
+from pydantic import ValidationError
+
+from datalake_assets.cli.console import fail
+from datalake_assets.cli.places import UnusablePlaceError, check_places
+from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.spec.dataset_files import DatasetError
+from datalake_assets.settings import Settings
+
+
+def read_settings() -> Settings:
+    """The settings of the environment; ends the command where a variable is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            f"DATALAKE_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}, not {e['input']!r}" for e in error.errors()
+        ]
+        fail("\n".join(faults))
+
+
+def open_lake(settings: Settings, *, writes: bool = True) -> Lake:
+    """The lake of some settings; ends the command where its folders or a dataset file are wrong."""
+    require_places(settings, writes=writes)
+    try:
+        return settings.lake()
+    except DatasetError as error:
+        fail(str(error))
+
+
+def require_places(settings: Settings, *, writes: bool) -> None:
+    """End the command where a folder that the settings name can't be used."""
+    try:
+        check_places(settings, writes=writes)
+    except UnusablePlaceError as error:
+        fail(str(error))
