@@ -16,13 +16,14 @@ from datalake_assets.settings import Settings
 _PACKAGE = Path(datalake_assets.__file__).parent
 _CONFIGURATIONS = tuple(folder / "dagster.yaml" for folder in (Path(), _PACKAGE, _PACKAGE.parent))
 """Where the configuration of an instance may lie: here, in the installed package, in the checkout."""
-_NO_LOGS: Any = {
+NO_LOGS: Any = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
         "config": {},
     }
 }
+"""Settings of an instance that keeps nothing of what steps print; Dagster starts four processes a step to keep it."""
 
 
 class BusyError(RuntimeError):
@@ -33,7 +34,7 @@ def open_instance(settings: Settings, *, captures_logs: bool = True) -> dg.Dagst
     """The Dagster instance of `DAGSTER_HOME`; without it one beside the lake's tables, made when missing.
 
     A local lake's own instance is `<root>/.dagster`; it takes up the `dagster.yaml` of the working directory, else the
-    project's. Without `captures_logs` what steps print is not kept: Dagster starts four processes a step to do it.
+    project's. Without `captures_logs` what steps print is not kept.
     """
     if not os.environ.get("DAGSTER_HOME"):
         layout = settings.layout
@@ -47,7 +48,7 @@ def open_instance(settings: Settings, *, captures_logs: bool = True) -> dg.Dagst
     home.mkdir(parents=True, exist_ok=True)
     if captures_logs:
         return dg.DagsterInstance.get()
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_LOGS))
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=NO_LOGS))
 
 
 @contextmanager

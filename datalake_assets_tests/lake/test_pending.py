@@ -49,12 +49,14 @@ class Shop:
         """A gold table that is computed whole, from another gold table."""
         return Consumer("totals", self._table("gold/totals", by_date=False), {DAILY: EVENT_DATE}, daily=False)
 
-    def write(self, name: str, *days: date, touched: Collection[date] | None = None) -> Version:
+    def write(
+        self, name: str, *days: date, touched: Collection[date] | None = None, committed: Collection[date] = ()
+    ) -> Version:
         """Commit a row for each day to a table; returns the version that it has then."""
         rows = pl.DataFrame(
             {"id": range(len(days)), "event_date": list(days)}, schema={"id": pl.Int64, "event_date": pl.Date}
         )
-        notes = CommitNotes(days if touched is None else touched)
+        notes = CommitNotes(days if touched is None else touched, committed=committed)
         self.sources[name].open().change(add=rows, notes=notes)
         return self.version(name)
 
@@ -238,11 +240,18 @@ def test_a_lookup_that_changed_tells_the_version_that_gold_shows(shop: Shop) -> 
     shown = with_a_lookup(shop)
     assert shop.look().lookups == {}
     for _ in range(2):
-        shop.write(CUSTOMERS, SUNDAY, touched=[])
+        shop.write(CUSTOMERS, SUNDAY, touched=[], committed=[MONDAY])
     debt = shop.look()
     assert (debt.lookups, debt.due) == ({CUSTOMERS: shown}, {})
-    shop.write(CUSTOMERS, SUNDAY, touched=[])
+    shop.write(CUSTOMERS, SUNDAY, touched=[], committed=[MONDAY])
     assert shop.look().lookups == {CUSTOMERS: shown}
+
+
+def test_a_lookup_whose_files_were_put_together_owes_nothing(shop: Shop) -> None:
+    with_a_lookup(shop)
+    shop.look()
+    shop.write(CUSTOMERS, touched=[])
+    assert shop.look() == Debt()
 
 
 def test_the_dates_that_a_lookup_touches_take_the_place_of_its_change(shop: Shop) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from datalake_assets.cli.instance import NO_LOGS
 from datalake_assets.cli.run import Outcome, run_to_the_end
 from datalake_assets.settings import Settings
 from datalake_assets_tests.sources import CLICKS, write_datasets
@@ -27,7 +28,8 @@ def bronze(settings: Settings) -> Path:
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     home = tmp_path / "dagster"
     home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}}) as made:
+    overrides = {"telemetry": {"enabled": False}, **NO_LOGS}
+    with dg.DagsterInstance.local_temp(str(home), overrides=overrides) as made:
         yield made
 
 

@@ -213,12 +213,15 @@ def test_what_is_rejected_counts_in_bytes(read: Reader) -> None:
     assert outcome.bytes_rejected == outcome.size // 2
 
 
-def test_each_file_tells_its_event_dates(read: Reader) -> None:
+def test_each_file_tells_its_event_dates_and_the_days_of_its_commits(read: Reader) -> None:
     days = [datetime(2026, 1, day, tzinfo=UTC) for day in (7, 5, 7)]
     other = "2026/01/05/09/20260105-091600000.parquet"
     found = read({HOUR: [article(n, changed=day) for n, day in enumerate(days)], other: [article(9)]})
     dates = {name: [d.isoformat() for d in outcome.event_dates] for name, outcome in found.outcomes.items()}
-    assert dates == {"20260105-091500123.parquet": ["2026-01-05", "2026-01-07"], "20260105-091600000.parquet": []}
+    assert dates == {
+        "20260105-091500123.parquet": ["2026-01-05", "2026-01-07"],
+        "20260105-091600000.parquet": ["2026-01-05"],
+    }
 
 
 def test_a_file_without_rows_is_read(read: Reader) -> None:
