@@ -39,16 +39,19 @@ def step_metadata(report: StepReport, *, table: Table) -> dict[str, Any]:
     """What a step did, for the materializations it made."""
     days = [day.isoformat() for day in report.touched_dates]
     withheld = {day.isoformat(): reason for day, reason in report.withheld.items()}
+    read = {
+        "rows_in": report.rows_in,
+        "rows_rejected": report.rows_rejected,
+        "bytes_in": report.bytes_in,
+        "rejects_by_reason": dg.MetadataValue.json(report.rejects),
+    }
     return {
         "dagster/row_count": table.open().row_count,
-        "rows_in": report.rows_in,
+        **(read if report.zone == "silver" else {}),  # gold reads tables, not records
         "rows_out": report.rows_out,
-        "rows_rejected": report.rows_rejected,
         "rows_written": report.rows_written,
-        "bytes_in": report.bytes_in,
         "table_version": report.table_version,
         "touched_dates": dg.MetadataValue.json(days),
-        "rejects_by_reason": dg.MetadataValue.json(report.rejects),
         "engine": report.engine,
         "seconds": round(sum(report.seconds.values()), 3),
         **({"failed": dg.MetadataValue.json(list(report.failed))} if report.failed else {}),

@@ -36,10 +36,10 @@ _MOST_SMALL_MEMORY_FILES = 1  # each look opens the memory, at a cost that follo
 _SWEPT_EVERY, _SWEPT_AFTER = 100, timedelta(hours=1)  # commits: each replaces a file or two of the lake's memory
 _CONFIGURATION = {
     "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
-    "delta.logRetentionDuration": "interval 7 days",  # a log that is listed at every opening stays short
+    "delta.logRetentionDuration": "interval 1 days",  # a log that is listed at every opening stays short
 }
 _MEMORY_LOG = {  # nobody asks what the lake's memory was yesterday; a checkpoint names each file that went since
-    "delta.logRetentionDuration": "interval 1 hours",
+    "delta.logRetentionDuration": "interval 2 minutes",
     "delta.deletedFileRetentionDuration": "interval 1 hours",
 }
 
