@@ -188,15 +188,19 @@ class Runs:
         self._failed.append(_Failed(result.run_id, reason, {piece: self._times.get(piece, 0) for piece in left}))
 
     def _count(self, result: dg.ExecuteInProcessResult) -> None:
+        new: dict[str, int] = {}  # what a run over several partitions says of itself stands with each of them
         for event in result.all_events:
             if not event.is_step_materialization or event.asset_key is None:
                 continue
+            zone, name = event.asset_key.path[0], event.asset_key.path[-1]
             metadata = event.step_materialization_data.materialization.metadata
-            told = {name: str(found.value) for name, found in metadata.items()}
-            zone = event.asset_key.path[0]
-            self.outcome.objects += int(told.get("objects_new", 0))
-            self.outcome.records += int(told.get("partition_rows_in", 0)) if zone == "silver" else 0
+            told = {key: str(found.value) for key, found in metadata.items()}
+            if zone == "bronze":
+                new[name] = int(told.get("objects_new", 0))
+            if zone == "silver" and name in self._lake.datasets:  # a history is written from the same records
+                self.outcome.records += int(told.get("partition_rows_in", 0))
             self.outcome.dates += zone == "gold" and event.partition is not None
+        self.outcome.objects += sum(new.values())
 
     def _is_made_good(self, failed: "_Failed") -> bool:
         """Whether what a run left was done by later ones; what a check refused is not made good by doing it again."""

@@ -94,6 +94,14 @@ def test_a_month_that_is_materialized_by_hand_is_computed_whole(
     assert {day for day in was if wrote[day] != was[day]} == {date(2016, 1, 5)}
 
 
+def test_a_run_tells_how_much_it_did_each_once(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Objects were counted once for each partition of their range, and records once more with their history."""
+    for n in range(3):
+        land(settings, f"2026/01/05/{n + 9:02}/20260105-{n + 9:02}1500000.parquet", placed(n, 2026, 1, n + 1))
+    outcome = run_to_the_end(settings, instance, tell=lambda *_: None)
+    assert (outcome.objects, outcome.records) == (3, 3)
+
+
 def test_months_follow_each_other_over_the_turn_of_a_year() -> None:
     months = ["2025-11-01", "2025-12-01", "2026-01-01", "2026-03-01"]
     assert list(consecutive(months, every="monthly", most=10)) == [tuple(months[:3]), tuple(months[3:])]
