@@ -17,8 +17,9 @@ from datalake_assets.sensors.requests import REASON_TAG, Todo
 CUT_TAG = "datalake/cut"
 """Marks a run that ended because its process was stopped or killed: its work is asked for again at once."""
 UNFINISHED = [s for s in Status if s not in {Status.SUCCESS, Status.FAILURE, Status.CANCELED}]
-MOST_WAITING = 2
-"""Runs of one sensor or schedule that wait at once. There are three of them: never more than 6 wait."""
+MOST_WAITING = {"landing": 2, "gold_refresh": 3}
+"""Runs of one sensor that wait at once, and one of a schedule: never more than 6 in all. Gold has one more, as its
+newest days and its newest month are due at each tick while data land, and older ones must not wait for that to end."""
 
 _REMEMBERED = timedelta(hours=2)
 _LONGEST_WAIT = timedelta(minutes=30)
@@ -78,7 +79,8 @@ class UnderWay:
 
     def room(self, asked_by: str) -> int:
         """How many more runs this sensor or schedule may ask for."""
-        return max(0, MOST_WAITING - sum(r.waiting and r.asked_by == asked_by for r in self.runs))
+        most = MOST_WAITING.get(asked_by, 1)
+        return max(0, most - sum(r.waiting and r.asked_by == asked_by for r in self.runs))
 
 
 def under_way(instance: dg.DagsterInstance, *, now: datetime, most: int) -> UnderWay:
