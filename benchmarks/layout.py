@@ -87,7 +87,7 @@ def _ten_years(options: Options) -> Iterator[Result]:
 def _load_and_update(folder: Path, days: int, rows: int, updates: int) -> tuple[float, float]:
     datasets = _datasets(emptied(folder), history=True)
     chance = random.Random(1)
-    created = [datetime(2016, 1, 1) + timedelta(seconds=chance.randrange(days * 86_400)) for _ in range(rows)]  # noqa: DTZ001
+    created = [datetime(2016, 1, 1) + timedelta(seconds=chance.randrange(days * 86_400)) for _ in range(rows)]  # noqa: DTZ001 (DMS writes no zone)
     ids = range(rows)
     _land(folder, "LOAD00000001.parquet", ids, created=created)
     load = _run(folder, datasets)
@@ -122,7 +122,7 @@ def _uuids(options: Options) -> Iterator[Result]:
 
 def _load_keys(root: Path, datasets: Path, rows: int, inserts: int) -> float:
     keys = _keys(rows + inserts, as_text="string" in str(root))
-    created = [datetime(2026, 1, 9) + timedelta(milliseconds=20 * n) for n in range(rows + inserts)]  # noqa: DTZ001
+    created = [datetime(2026, 1, 9) + timedelta(milliseconds=20 * n) for n in range(rows + inserts)]  # noqa: DTZ001 (DMS writes no zone)
     _land(root, "LOAD00000001.parquet", keys[:rows], created=created[:rows])
     spent = _step(lake_at(root, datasets=datasets))
     name = "2026/01/10/05/20260110-051500000.parquet"
@@ -161,7 +161,7 @@ def _a_thousand_hours(options: Options) -> Iterator[Result]:
 def _hourly_steps(root: Path, datasets: Path, steps: int) -> tuple[list[float], tuple[int, int]]:
     lake = lake_at(root, datasets=datasets)
     chance = random.Random(2)
-    rows, day = 20_000, datetime(2025, 1, 1)  # noqa: DTZ001
+    rows, day = 20_000, datetime(2025, 1, 1)  # noqa: DTZ001 (DMS writes no zone)
     _land(root, "LOAD00000001.parquet", range(rows), created=[day + timedelta(minutes=n) for n in range(rows)])
     _step(lake)
     seconds = []

@@ -27,7 +27,6 @@ ANY_ASSETS_JOB = "__ASSET_JOB"
 MAINTENANCE_JOB = "maintenance"
 """The job that keeps the tables lean."""
 
-_LANDED = "landed_"
 _LANDING = "Admits the objects that landed in {cadence} partitions to the ledger and brings them to silver."
 _GOLD = "Computes gold tables of the event dates that silver touched, and those that are computed whole."
 _MONTHLY_GOLD = "Computes what is due of some months of the gold tables that are made of replicated tables."
@@ -35,12 +34,7 @@ _MONTHLY_GOLD = "Computes what is due of some months of the gold tables that are
 
 def landing_job_name(dataset: Dataset) -> str:
     """The job that brings a dataset's landed objects to silver."""
-    return f"{_LANDED}{dataset.landing.cadence}"
-
-
-def is_landing_job(name: str) -> bool:
-    """Whether a job brings landed objects to silver."""
-    return name.startswith(_LANDED)
+    return f"landed_{dataset.landing.cadence}"
 
 
 def gold_job_name(table: GoldTable) -> str:

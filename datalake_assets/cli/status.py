@@ -99,15 +99,12 @@ def left_to_do(lake: Lake) -> list[str]:
 
 def unreadable(lake: Lake) -> list[str]:
     """The datasets with objects that can't be read, however often, one line each."""
+    is_lost = (pl.col("status") == FAILED) & pl.col("retry_at").is_null() & pl.col("dataset").is_in(list(lake.datasets))
+    lost = lake.ledger.all_rows().filter(is_lost).sort("dataset", "key").group_by("dataset", maintain_order=True)
     lines = []
-    for name in lake.datasets:
-        known = lake.ledger.rows(name)
-        lost = known.filter(pl.col("status") == FAILED, pl.col("retry_at").is_null())
-        if lost.height:
-            some = "an object" if lost.height == 1 else f"{lost.height:,} objects"
-            lines.append(
-                f"{name}: {some} can't be read: {lost['key'][0]}: {lost['reason'][0]}; see `datalake rejects {name}`"
-            )
+    for name, count, key, reason in lost.agg(pl.len(), pl.first("key", "reason")).collect().iter_rows():
+        some = "an object" if count == 1 else f"{count:,} objects"
+        lines.append(f"{name}: {some} can't be read: {key}: {reason}; see `datalake rejects {name}`")
     return lines
 
 

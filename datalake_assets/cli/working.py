@@ -89,7 +89,7 @@ def rebuild(
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Events: the last event date.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also where more records are rejected than max_rejected_fraction allows.")
+        bool, typer.Option("--force", help="A whole dataset also where more records are rejected than it allows.")
     ] = False,
 ) -> None:
     """Make silver anew from bronze under the dataset file as it is: beside the old tables, then swapped in.

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import BaseModel, Field, ValidationError
 
-from datalake_assets.assets.jobs import Jobs, is_landing_job
+from datalake_assets.assets.jobs import Jobs, landing_job_name
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import LandingWork, landing_work
 from datalake_assets.sensors.requests import landing_todos, planned_runs
@@ -88,7 +88,7 @@ def build_landing_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.Senso
     @dg.sensor(
         name=SENSOR,
         description="Objects that DMS, Firehose or the ingest API landed: asks for silver of their partitions.",
-        jobs=[job for name, job in jobs.items() if is_landing_job(name)],
+        jobs=[jobs[name] for name in sorted({landing_job_name(dataset) for dataset in lake.datasets.values()})],
         minimum_interval_seconds=settings.sensor_seconds,
         default_status=status,
     )

@@ -18,6 +18,7 @@ one object, which is tried again later.
 
 
 _BATCHES_IN_MEMORY = 32
+_TEXTS_IN_MEMORY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,17 @@ class Limits:
 
     `object_bytes`: what one object may unpack to; one that is larger is not read at all. `record_bytes`: the longest
     record of an object; a longer one is rejected, and the others of its object are read. `memory_bytes`: what a step
-    may take in all, the objects at hand aside; readers cut their batches by it, also inside one object.
+    may take in all, the objects at hand aside; readers cut their batches by it, of changes also inside one object.
     """
 
     object_bytes: int = 1024**3
     record_bytes: int = 64 * 1024**2
     memory_bytes: int = 2 * 1024**3
+
+    @property
+    def text_bytes(self) -> int:
+        """How much text a batch of events may come from: 204 MiB by default, of which a step takes about 1.1 GB."""
+        return self.memory_bytes // _TEXTS_IN_MEMORY
 
     @property
     def batch_bytes(self) -> int:

@@ -130,7 +130,7 @@ class ChangeReader:
             first = number * (file.rows or 0) + 1
             try:
                 changes, bad = self._evaluated(file.read(number), landed, first=first, size=share)
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:  # noqa: BLE001  (as above)
                 failure = failure_of(error)
                 if number == 0 or not failure.final:
                     yield _Piece(landed, self._no_rows, failure.outcome(landed), failure.rejects(landed))

@@ -35,7 +35,6 @@ from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.store.landing import LandedObject
 
 _PIECE_BYTES = 8 * 1024 * 1024
-_BATCH_BYTES = 192 * 1024 * 1024
 _JSON_SPACE = " \t\r\n"
 _OBJECT = "_object"
 
@@ -68,7 +67,7 @@ class EventReader:
         self._no_rows = self._typed([], self._values([])).frame
 
     def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
-        """The objects in batches of about 192 MiB of text, read ahead of their use; a failing object stops no other."""
+        """The objects in batches as large as memory allows, read ahead of their use; a failing one stops no other."""
         loaded = read_ahead(self._together(self._loaded(load, landed) for landed in objects), depth=1)
         parsed = read_ahead(map(self._parsed, loaded), depth=2)
         pieces = read_ahead((piece for some in parsed for piece in self._pieces(some)), depth=2)
@@ -182,7 +181,7 @@ class EventReader:
         for piece in pieces:
             waiting.append(piece)
             size += sum(item.size for item in piece.objects)
-            if size >= _BATCH_BYTES:
+            if size >= self._limits.text_bytes:
                 yield self._batch(waiting)
                 waiting, size = [], 0
         if waiting:

@@ -4,6 +4,7 @@ Belongs here: the rules that hold for both kinds. What an event stream or a repl
 """
 
 import difflib
+from abc import abstractmethod
 from collections.abc import Collection
 from typing import Annotated, Any, ClassVar
 
@@ -49,12 +50,14 @@ class Source(Part):
         return fingerprint(self.shape_text)
 
     @property
+    @abstractmethod
     def _reading(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """What decides how a record is read."""
 
     @property
+    @abstractmethod
     def _shape(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """What decides the form of the tables."""
 
     @property
     def _taken_columns(self) -> frozenset[str]:

@@ -113,7 +113,7 @@ class ChangeWriter:
         with self._step.stage("write"):
             engine.change(
                 seen,
-                add=kept.sort(EVENT_DATE, *self._key),
+                add=kept,
                 remove=replaced if any(c[cdc.REPLACES] for c in counts) else None,
                 on=self._key,
                 notes=CommitNotes(touched, self._dataset.shape_text, committed),

@@ -31,6 +31,7 @@ from datalake_assets.lake.store.snapshot import Snapshot
 
 _STORAGE_FAULTS = (ConflictError, OSError, DeltaError, MemoryError)  # not of a date's making: they fail the step
 _SHOWN = 300
+_MOST_RUNS = 32  # of days: what lies between the later ones is read too
 
 
 @dataclass(slots=True)
@@ -209,9 +210,7 @@ def _frame(step: Step, seen: Snapshot, dates: Collection[date] | None, *, by: st
     if dates is None:
         return step.engine.scan(seen)
     if by == COMMITTED_AT:
-        begin = datetime.combine(min(dates), time.min, UTC)
-        last = datetime.combine(max(dates), time.max, UTC)
-        return step.engine.scan(seen).filter(nw.col(by) >= begin, nw.col(by) <= last)
+        return step.engine.scan(seen).filter(_within(by, dates))
     if seen.table.spec.zone != "quarantine":
         return step.engine.scan(seen, dates=dates)
     # Rejects have no event date: they count on the day they landed, with which the partition's text begins.
@@ -219,6 +218,22 @@ def _frame(step: Step, seen: Snapshot, dates: Collection[date] | None, *, by: st
     return step.engine.scan(seen).filter(
         nw.col("partition") >= min(dates).isoformat(), nw.col("partition") <= after_last
     )
+
+
+def _within(column: str, dates: Collection[date]) -> nw.Expr:
+    """Whether a time lies on one of some days, told by runs of days: so files and row groups are passed over."""
+    runs: list[tuple[date, date]] = []
+    for day in sorted(dates):
+        if (runs and (day - runs[-1][1]).days == 1) or len(runs) == _MOST_RUNS:
+            runs[-1] = runs[-1][0], day
+        else:
+            runs.append((day, day))
+    moment = nw.col(column)
+    found = [
+        (moment >= datetime.combine(first, time.min, UTC)) & (moment <= datetime.combine(last, time.max, UTC))
+        for first, last in runs
+    ]
+    return nw.any_horizontal(*found, ignore_nulls=True)
 
 
 def _find_dates_of_lookups(step: Step, gold: GoldTable, debt: Debt) -> None:

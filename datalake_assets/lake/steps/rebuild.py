@@ -126,7 +126,7 @@ class _Rebuild:
         if isinstance(self._beside, StreamTables) and isinstance(self._dataset, EventStream):
             return EventWriter(beside, self._dataset, self._beside, {}).write
         assert isinstance(self._beside, ReplicaTables)  # noqa: S101 (the tables are the dataset's)
-        assert isinstance(self._dataset, CdcTable)  # noqa: S101
+        assert isinstance(self._dataset, CdcTable)  # noqa: S101 (as above)
         return ChangeWriter(beside, self._dataset, self._beside).write
 
     def _refuse_without(self, lost: Sequence[Known]) -> None:
@@ -200,10 +200,8 @@ def _written(real: Table, beside: Table) -> list[AddAction]:
     """The rows of a table beside as files of the real one, which nobody sees yet."""
     built = beside.open()
     actions: list[AddAction] = []
-    order = [n for n in (EVENT_DATE, *real.spec.key) if n in real.spec.columns and n not in real.spec.partition_by]
-    for files in built.files_by_partition():
-        rows = built.scan_files(files).drop("_file").sort(order).collect()
-        actions += write_files(rows, real.uri, real.spec)
+    for files in built.in_lots(built.files):
+        actions += write_files(built.scan_files(files).drop("_file").collect(), real.uri, real.spec)
     return actions
 
 

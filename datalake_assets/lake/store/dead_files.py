@@ -18,10 +18,10 @@ def delete_dead_files(handle: DeltaTable, *, retention: timedelta) -> tuple[int,
     A file that no commit names is kept for an hour in any case: a writer may be about to commit it.
     """
     hours = max(0, int(retention / timedelta(hours=1)))
-    done = [_delete(handle, hours=hours, full=False)]
+    named, size = (0, 0) if hours >= _WRITERS_HOURS else _delete(handle, hours=hours, full=False)
     # The log names files that went for a while only, and never those of a writer that was killed.
-    done.append(_delete(handle, hours=max(hours, _WRITERS_HOURS), full=True))
-    return sum(count for count, _ in done), sum(size for _, size in done)
+    unnamed, more = _delete(handle, hours=max(hours, _WRITERS_HOURS), full=True)
+    return named + unnamed, size + more
 
 
 def _delete(handle: DeltaTable, *, hours: int, full: bool) -> tuple[int, int]:

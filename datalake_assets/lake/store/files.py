@@ -30,10 +30,13 @@ def write_files(
 ) -> list[AddAction]:
     """Write rows as Parquet under a table's place, by its partitions; nobody sees them before a commit names them.
 
-    A file has at most `rows_per_file` rows (None: as the registry says). `moved`: the rows are the table's already.
+    They lie in the order that the registry asks for, at most `rows_per_file` in a file (None: as it says). `moved`: the
+    rows are the table's already.
     """
     if frame.is_empty():
         return []
+    if spec.clustered_by:
+        frame = frame.sort(spec.clustered_by)
     parts: list[tuple[tuple[Any, ...], pl.DataFrame]] = [((), frame)]
     if spec.partition_by:
         named = frame.partition_by(spec.partition_by, as_dict=True, include_key=False)

@@ -87,8 +87,6 @@ class Snapshot(TableFiles):
             if remove is not None:
                 kept = kept.join(remove.lazy(), on=list(on), how="anti", nulls_equal=True)
             added = pl.concat([kept.collect(), added])
-        if self.table.spec.clustered_by:
-            added = added.sort(self.table.spec.clustered_by)
         actions = write_files(added, self.table.uri, self.table.spec, rows_per_file=rows_per_file)
         return self._commit(actions, rewritten, within=within, notes=notes, exactly_here=exactly_here)
 
@@ -105,12 +103,11 @@ class Snapshot(TableFiles):
         return self._commit(actions, self.files_within(within), within=within, notes=notes, exactly_here=exactly_here)
 
     def rewrite(self, files: pl.DataFrame, *, within: Within = None) -> int:
-        """Put some live files of some partitions together, in the table's order; one commit that changes no row."""
+        """Put some live files of some partitions together; one commit that changes no row."""
         rows = self.scan_files(files).drop("_file").collect()
-        order = [*self.table.spec.clustered_by, *self.table.spec.key]
-        rows = rows.sort([name for name in dict.fromkeys(order) if rows.schema[name].base_type() is not pl.List])
         actions = write_files(rows, self.table.uri, self.table.spec, moved=True)
-        return self._commit(actions, files, within=within, notes=NO_NOTES, exactly_here=False, moved=True)
+        notes = CommitNotes(shape=self.shape or "")  # so that the newest commit goes on telling it
+        return self._commit(actions, files, within=within, notes=notes, exactly_here=False, moved=True)
 
     def swap(self, actions: Sequence[AddAction], *, notes: CommitNotes) -> int:
         """Make written files the table's only ones and its registry's columns its schema, in one commit.

@@ -47,10 +47,11 @@ class TableFiles:
             return self.files
         return self.files.filter(_picked(name, values, prefix="partition.") for name, values in within.items())
 
-    def files_by_partition(self) -> Iterator[pl.DataFrame]:
-        """The live files, partition by partition."""
-        by = [f"partition.{name}" for name in self.table.spec.partition_by]
-        return (group for _, group in _grouped(self.files, by))
+    def in_lots(self, files: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Some live files, partition by partition, in lots with about as many rows as a file may have."""
+        lot = (pl.col("num_records").cum_sum() - 1) // self.table.spec.rows_per_file
+        for _, group in _grouped(files, [f"partition.{name}" for name in self.table.spec.partition_by]):
+            yield from (part for _, part in group.group_by(lot, maintain_order=True))
 
     @property
     def row_count(self) -> int:

@@ -4,7 +4,6 @@ Commits put the small files of the partitions they write together by themselves,
 (`Snapshot.change`); here is what is left to be done now and then. Neither changes a row: no commit here touches a date.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -45,8 +44,10 @@ def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
     before = table.open()
     if not before.exists:
         return None
-    for part in _parts_of_small_files(before):
-        table.transact(partial(_put_together, part=part))
+    small = before.files.filter(pl.col("num_records") < _FULL * table.spec.rows_per_file)
+    for lot in before.in_lots(small):
+        if lot.height > 1:
+            table.transact(partial(_put_together, lot=lot))
     after = table.open()
     assert after.handle is not None  # noqa: S101 (a table that was there is there)
     of_memory = table.spec.zone == "lake"  # every step and every look reads it, whoever asked for no retention
@@ -54,19 +55,9 @@ def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
     return Upkeep(table.spec.sql_name, before.files.height, after.files.height, deleted, freed)
 
 
-def _parts_of_small_files(seen: Snapshot) -> Iterator[dict[str, list[object]] | None]:
-    """The partitions that have more than one small file (None: the whole of a table that is not cut)."""
-    by = seen.table.spec.partition_by
-    for files in seen.files_by_partition():
-        if _small(seen, files).height > 1:
-            yield {name: [files[f"partition.{name}"][0]] for name in by} if by else None
-
-
-def _put_together(seen: Snapshot, *, part: dict[str, list[object]] | None) -> None:
-    files = _small(seen, seen.files_within(part))
-    if files.height > 1:
-        seen.rewrite(files, within=part)
-
-
-def _small(seen: Snapshot, files: pl.DataFrame) -> pl.DataFrame:
-    return files.filter(pl.col("num_records") < _FULL * seen.table.spec.rows_per_file)
+def _put_together(seen: Snapshot, *, lot: pl.DataFrame) -> None:
+    """Put files of one partition together, those that the table still has."""
+    left = seen.files.join(lot.select("path"), on="path", how="semi")
+    part = {name: [lot[f"partition.{name}"][0]] for name in seen.table.spec.partition_by}
+    if left.height > 1:
+        seen.rewrite(left, within=part or None)
