@@ -59,8 +59,7 @@ def _spoilt(landed: Path, spoil: Spoil, folder: Path) -> None:
     for file in sorted(landed.rglob("*")):
         if not file.is_file():
             continue
-        lines = gzip.decompress(file.read_bytes()).split(b"\n")
-        good = [lines[n - 1] for part in contract.parse(lines) for n in part.row_numbers]
+        good = [line for part in contract.parse(gzip.decompress(file.read_bytes())) for line in part.lines]
         there = folder / file.relative_to(landed)
         there.parent.mkdir(parents=True, exist_ok=True)
         text = b"\n".join(spoil(n, line) for n, line in enumerate(good, start=1))

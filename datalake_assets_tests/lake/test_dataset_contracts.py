@@ -55,6 +55,12 @@ def field(rule: str) -> str:
             "`maximum` is beyond every double; write a smaller number, or take it out",
         ),
         ("{type: number, minimum: .inf}", "inf is no number of JSON; write a number, or take the rule out"),
+        ("{type: number, minimun: 0}", "`minimun` is no keyword of JSON Schema; did you mean `minimum`?"),
+        ("{type: number, unit: cent}", "`unit` is no keyword of JSON Schema; take it out, or call it `x-unit`"),
+        (
+            "{type: number, description: In euros, with tax}",
+            "`with tax` is no keyword of JSON Schema; put text with a comma in quotes",
+        ),
         ("{const: 2026-01-01}", "`2026-01-01` is a date for YAML, which JSON lacks; put it in quotes"),
         ("{enum: [!!binary aGk=]}", "`b'hi'` is a bytes for YAML, which JSON lacks; put it in quotes"),
         (r'{const: "\ud800"}', "half of a character (a surrogate) is no text; write the whole character"),

@@ -99,6 +99,8 @@ def test_upkeep_beside_a_step_is_decided_again(tmp_path: Path) -> None:
     with before_the_next_change_of("silver.clicks", land, verb="rewrite"):
         upkeep(lake)
     assert "late" in lake.ids()
+    assert lake.lake.silver(CLICKS).open().files.height == 2  # what came meanwhile waits for the next time
+    upkeep(lake)
     assert lake.lake.silver(CLICKS).open().files.height == 1
     lake.gold()
     lake.assert_as_fresh()

@@ -3,7 +3,7 @@
 import gzip
 import random
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -224,9 +224,9 @@ def test_an_object_that_makes_a_library_fail_fails_alone(
     """Small objects are read together, and what one of them caused was the end of all."""
     parse, typed = Contract.parse, EventColumns.typed
 
-    def parse_or_fail(self: Contract, lines: Sequence[bytes]) -> Iterable[Records]:
-        yield from parse(self, lines)
-        if any(b"poison" in line for line in lines):
+    def parse_or_fail(self: Contract, text: bytes) -> Iterable[Records]:
+        yield from parse(self, text)
+        if b"poison" in text:
             raise error
 
     def typed_or_fail(self: EventColumns, raw: pl.DataFrame) -> Any:

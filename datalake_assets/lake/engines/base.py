@@ -55,6 +55,9 @@ class Engine(Protocol):
     def compute(self, frame: Frame) -> Frame:
         """The frame computed once, so that using it again does not compute it again."""
 
+    def split(self, frame: Frame, keys: Frame, *, on: Sequence[str]) -> tuple[Frame, Frame]:
+        """The rows whose values in the columns `on` stand among `keys`, and the others; both computed."""
+
     def rows(self, frame: Frame) -> list[dict[str, Any]]:
         """A small frame as Python rows."""
 

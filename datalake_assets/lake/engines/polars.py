@@ -61,6 +61,14 @@ class PolarsEngine:
         """The frame computed once."""
         return nw.from_native(_native(frame).collect().lazy())
 
+    def split(self, frame: Frame, keys: Frame, *, on: Sequence[str]) -> tuple[Frame, Frame]:
+        """The rows whose values in the columns `on` stand among `keys`, and the others; both computed."""
+        rows = _native(frame).collect()
+        numbered = rows.lazy().select(on).with_row_index("_n")
+        found = numbered.join(_native(keys), on=list(on), how="semi").select("_n").collect().to_series()
+        among = pl.int_range(pl.len(), dtype=pl.UInt32).is_in(found.implode())
+        return nw.from_native(rows[found].lazy()), nw.from_native(rows.filter(~among).lazy())
+
     def rows(self, frame: Frame) -> list[dict[str, Any]]:
         """A small frame as Python rows."""
         return _native(frame).collect().to_dicts()

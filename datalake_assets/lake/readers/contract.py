@@ -33,7 +33,7 @@ from datalake_assets.lake.readers.rejects import Reject, oversized_line, rejecte
 from datalake_assets.lake.readers.unknown_fields import UnknownFields
 from datalake_assets.lake.spec.dataset import EventStream
 
-_LINES = 2_048
+_SLICE_BYTES = 512 * 1024
 
 
 @dataclass(slots=True)
@@ -41,12 +41,13 @@ class Records:
     """Records of one object.
 
     `accepted` holds a struct for each, with the fields `f0`, `f1`, … in the order of the dataset's columns;
-    `row_numbers` are their lines. Their values are raw: `str`, `int`, `float`, `bool`, `None`, or `msgspec.Raw` where
-    the column keeps JSON text or an exact number. `unknown` holds the JSON text of what the contract does not declare,
-    by the position (from 0) of the accepted record that has it.
+    `lines` are their lines and `row_numbers` the numbers of these. Their values are raw: `str`, `int`, `float`, `bool`,
+    `None`, or `msgspec.Raw` where the column keeps JSON text or an exact number. `unknown` holds the JSON text of what
+    the contract does not declare, by the position (from 0) of the accepted record that has it.
     """
 
     accepted: list[Any] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
     row_numbers: list[int] = field(default_factory=list)
     rejected: list[Reject] = field(default_factory=list)
     unknown: dict[int, str] = field(default_factory=dict)
@@ -76,37 +77,47 @@ class Contract:
         self._decoder = msgspec.json.Decoder(self._struct)
         self._texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-    def parse(self, lines: Sequence[bytes]) -> Iterator[Records]:
+    def parse(self, text: bytes) -> Iterator[Records]:
         """Read newline-delimited JSON. Blank lines are no records; every other line is accepted or rejected.
 
-        Gives the records of some thousand lines at a time: what is made of them while they are in the processor's
+        Gives the records of about 512 KiB of text at a time: what is made of them while they are in the processor's
         cache costs half.
         """
-        for begin in range(0, len(lines), _LINES):
-            some = lines[begin : begin + _LINES]
-            text = b"\n".join(some)
-            trusting = not self.fields.need_whole_record and len(text) <= self._record_bytes and _is_utf8(text)
-            trusting = trusting and not (self._trusts_unknown and any(map(_may_be_deep, some)))
-            yield self._decoded(some, begin) if trusting else self._read(some, begin)
-            self._unknown.learn(len(some))
+        begin = number = 0
+        while begin < len(text):
+            end = text.find(b"\n", begin + _SLICE_BYTES)
+            some = text[begin : end if end >= 0 else len(text)]
+            lines = some.split(b"\n")
+            yield self._decoded(lines, number) if self._may_trust(some, lines) else self._read(lines, number)
+            self._unknown.learn(len(lines))
+            begin += len(some) + 1
+            number += len(lines)
+
+    def _may_trust(self, text: bytes, lines: Sequence[bytes]) -> bool:
+        """Whether msgspec's verdict on each of some lines is good."""
+        longest = max(map(len, lines))
+        if self.fields.need_whole_record or longest > self._record_bytes or not _is_utf8(text):
+            return False
+        return not self._trusts_unknown or longest <= 2 * DEEPEST or not any(map(_may_be_deep, lines))
 
     def _decoded(self, lines: Sequence[bytes], number: int) -> Records:
         """The records of lines after the line `number`; those that msgspec finds fault with are looked at again."""
         records = Records()
         waiting = iter(lines)
-        end = number + len(lines)
         decode = (self._unknown.decoder if self._trusts_unknown else self._decoder).decode
-        while number < end:
+        done = 0
+        while done < len(lines):
             had = len(records.accepted)
             with suppress(msgspec.MsgspecError, RecursionError):
                 records.accepted.extend(map(decode, waiting))  # keeps those before a line that raises
             decoded = len(records.accepted) - had
             texts = self._unknown.texts_of(records.accepted[had:]) if self._trusts_unknown else ()
             records.unknown.update((had + n, text) for n, text in enumerate(texts) if text is not None)
-            records.row_numbers.extend(range(number + 1, number + 1 + decoded))
-            number += decoded + 1
-            if number <= end:
-                self._enter(records, number, lines[number - end - 1], read=self._read_line)
+            records.lines.extend(lines[done : done + decoded])
+            records.row_numbers.extend(range(number + done + 1, number + done + decoded + 1))
+            done += decoded + 1
+            if done <= len(lines):
+                self._enter(records, number + done, lines[done - 1], read=self._read_line)
         return records
 
     def _read(self, lines: Sequence[bytes], number: int) -> Records:
@@ -117,14 +128,14 @@ class Contract:
             self._enter(records, number, line, read=self._read_line)
         return records
 
-    def judge_lines(self, lines: Sequence[bytes], numbers: Iterable[int]) -> Records:
-        """The authority's verdicts on lines by their numbers (from 1), such as those that a check on columns doubts.
+    def judge_lines(self, numbered: Iterable[tuple[int, bytes]]) -> Records:
+        """The authority's verdicts on lines with their numbers (from 1), such as those that a check on columns doubts.
 
         A record that it accepts has its values in their plainest form.
         """
         records = Records()
-        for number in numbers:
-            self._enter(records, number, lines[number - 1], read=self.judge)
+        for number, line in numbered:
+            self._enter(records, number, line, read=self.judge)
         return records
 
     def _enter(
@@ -143,6 +154,7 @@ class Contract:
         if (unknown := self._unknown.text_in(line)) is not None:
             records.unknown[len(records.accepted)] = unknown
         records.accepted.append(verdict)
+        records.lines.append(line)
         records.row_numbers.append(number)
 
     def judge(self, line: bytes) -> Any | tuple[str, ...]:

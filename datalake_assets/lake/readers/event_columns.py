@@ -3,9 +3,7 @@
 A check on columns finds doubtful records only; the contract's authority has the last word on them.
 """
 
-import re
 from operator import attrgetter
-from typing import Any
 
 import msgspec
 import polars as pl
@@ -14,7 +12,7 @@ from datalake_assets.lake.readers.columns import of_text, timestamp_of_text
 from datalake_assets.lake.readers.contract import Records
 from datalake_assets.lake.readers.contract_fields import EXACT_IN_DOUBLES, ContractFields
 from datalake_assets.lake.readers.json_values import DEEPEST, json_value, levels, plain_timestamp
-from datalake_assets.lake.spec.columns import EVENT_TIME, UNKNOWN
+from datalake_assets.lake.spec.columns import EVENT_TIME, ROW_NUMBER, UNKNOWN
 from datalake_assets.lake.spec.parts import EventTime
 from datalake_assets.lake.store.dtypes import dtype_of
 
@@ -25,8 +23,8 @@ _OPENING = r"[\[{]"
 _RAW_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
 
 
-LINE = "_line"
-"""The record's line, while its columns are made."""
+LINE, OBJECT = "_line", "_object"
+"""The record's line, and the number (from 0) of its object, while its columns are made."""
 
 
 class RawColumns:
@@ -41,31 +39,40 @@ class RawColumns:
         self._texts: dict[str, list[bytes]] = {n: [] for n in fields.types if fields.is_text(n)}
         self._dtypes = {n: _RAW_DTYPES.get(fields.raw_type(n), pl.String()) for n in fields.types}
         self._series: dict[str, list[pl.Series]] = {n: [pl.Series(n, dtype=t)] for n, t in self._dtypes.items()}
+        self._lines = [pl.Series(LINE, dtype=pl.String)]
+        self._numbers = [pl.Series(ROW_NUMBER, dtype=pl.Int64)]
+        self._heights: list[tuple[int, int]] = []
         self._unknown: dict[int, str] = {}
-        self._waiting: list[Any] = []
+        self._waiting = Records()
         self._height = 0
 
-    def add(self, records: Records) -> None:
-        """Take the accepted records out of `records`, so that nothing else keeps them in memory."""
+    def add(self, records: Records, *, of: int) -> None:
+        """Take the accepted records of an object (by its number) out of `records`, so that nothing else keeps them."""
         self._unknown.update((self._height + position, text) for position, text in records.unknown.items())
         self._height += len(records.accepted)
-        self._waiting.extend(records.accepted)
-        records.accepted.clear()
-        if len(self._waiting) >= _LOT:
+        self._heights.append((of, len(records.accepted)))
+        waiting = self._waiting
+        waiting.accepted += records.accepted
+        waiting.lines += records.lines
+        waiting.row_numbers += records.row_numbers
+        records.accepted, records.lines, records.row_numbers = [], [], []
+        if len(waiting.accepted) >= _LOT:
             self._take()
 
     def _take(self) -> None:
+        waiting, self._waiting = self._waiting, Records()
         for name, value in self._values.items():
-            values = list(map(value, self._waiting))
+            values = list(map(value, waiting.accepted))
             if name in self._texts:
                 self._texts[name].append(b"\n".join([b"" if v is None else v for v in values]))
             else:
                 self._series[name].append(pl.Series(name, values, dtype=self._dtypes[name]))
-        self._waiting.clear()
+        self._lines.append(pl.Series(LINE, waiting.lines, dtype=pl.Binary).cast(pl.String))
+        self._numbers.append(pl.Series(ROW_NUMBER, waiting.row_numbers, dtype=pl.Int64))
 
     def frame(self) -> pl.DataFrame:
-        """The columns, and `_unknown`."""
-        if self._waiting:
+        """The columns, `_unknown`, and where the records come from: `_object`, `_row_number`, `_line`."""
+        if self._waiting.accepted:
             self._take()
         for name, texts in self._texts.items():
             if texts:
@@ -73,8 +80,12 @@ class RawColumns:
         unknown: list[str | None] = [None] * self._height
         for position, text in self._unknown.items():
             unknown[position] = text
-        columns = [pl.concat(series, rechunk=True) for series in self._series.values()]
-        return pl.DataFrame([*columns, pl.Series(UNKNOWN, unknown, dtype=pl.String)])
+        columns = [pl.concat(series) for series in [*self._series.values(), self._numbers, self._lines]]
+        heights = pl.DataFrame(self._heights, {"n": pl.UInt32, "height": pl.UInt32}, orient="row")
+        parents = heights.filter(pl.col("height") > 0).select(pl.col("n").repeat_by("height").explode())
+        return pl.DataFrame(
+            [*columns, pl.Series(UNKNOWN, unknown, dtype=pl.String), parents["n"].cast(pl.UInt32).alias(OBJECT)]
+        )
 
 
 class EventColumns:
@@ -93,7 +104,7 @@ class EventColumns:
     def typed(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
         """The raw columns in their declared types, with `_event_time`, and the rows that the authority must judge.
 
-        `raw` has the records' lines too, in `_line`, and other columns that are passed on.
+        Other columns of `raw` are passed on.
         A row that it accepts comes again, with its values in their plainest form.
         """
         typed = raw.select(*self._typed.values(), pl.exclude(*self._typed))
@@ -141,8 +152,7 @@ class EventColumns:
             if lake_type.name in {"decimal", "timestamp", "date"}:
                 checks.append(pl.lit(typed[name].is_null()) & value.is_not_null())
             if check := fields.text_checks.get(name):
-                first = "".join(map(re.escape, check.first_characters))
-                checks.append(~value.str.contains(f"^[{first}]"))
+                checks.append(~value.str.head(1).is_in(list(check.first_characters)))
                 number = value.cast(pl.Float64, strict=False)
                 kept = {"ge": number.ge, "le": number.le, "gt": number.gt, "lt": number.lt}
                 checks.extend(~kept[how](bound) for how, bound in check.bounds.items())

@@ -13,32 +13,31 @@ from datalake_assets.lake.store.outcome import ObjectOutcome
 class EventObject:
     """One object.
 
-    `size` is that of its text in bytes; `row_numbers` are the lines (from 1) of the records that parsed, `rejected`
-    those that are rejected so far; `accepted` and `dates` are known when its records are typed.
+    `size` is that of its `text` in bytes; `rejected` are the records that are rejected so far; `accepted` and `dates`
+    are known when its records are typed.
     """
 
     landed: LandedObject
     size: int = 0
-    lines: list[bytes] = field(default_factory=list)
-    row_numbers: list[int] = field(default_factory=list)
+    text: bytes = b""
     rejected: list[Reject] = field(default_factory=list)
     accepted: int = 0
     dates: list[date] = field(default_factory=list)
     failure: Failure | None = None
 
     def begin_again(self) -> None:
-        """Forget what was read of the lines."""
-        self.row_numbers, self.rejected, self.accepted, self.dates = [], [], 0, []
+        """Forget what was read of the text."""
+        self.rejected, self.accepted, self.dates = [], 0, []
 
     def fail(self, failure: Failure) -> None:
         """Note that the object can't be read; nothing of it is accepted."""
         self.begin_again()
-        self.lines, self.failure = [], failure
+        self.text, self.failure = b"", failure
         self.rejected = failure.rejects(self.landed)
 
     def release(self) -> None:
-        """Let go of the lines, when nothing more is read of them."""
-        self.lines, self.row_numbers = [], []
+        """Let go of the text, when nothing more is read of it."""
+        self.text = b""
 
     @property
     def outcome(self) -> ObjectOutcome:

@@ -5,11 +5,11 @@ hashing (Polars, which leaves Python to the others). Small objects share the wor
 read, each of its objects is read alone, so that only the one at fault fails.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import accumulate, chain, groupby
+from itertools import groupby
+from operator import attrgetter, itemgetter
 
 import narwhals as nw
 import polars as pl
@@ -17,7 +17,7 @@ import polars_hash  # noqa: F401  (registers the `chash` namespace)
 
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.readers.contract import Contract
-from datalake_assets.lake.readers.event_columns import LINE, EventColumns
+from datalake_assets.lake.readers.event_columns import LINE, OBJECT, EventColumns
 from datalake_assets.lake.readers.event_objects import EventObject
 from datalake_assets.lake.readers.failures import failure_of
 from datalake_assets.lake.readers.read_ahead import read_ahead
@@ -36,7 +36,6 @@ from datalake_assets.lake.store.landing import LandedObject
 
 _PIECE_BYTES = 8 * 1024 * 1024
 _JSON_SPACE = " \t\r\n"
-_OBJECT = "_object"
 
 
 @dataclass(slots=True)
@@ -74,11 +73,11 @@ class EventReader:
         return read_ahead(self._batches(pieces), depth=1)
 
     def _loaded(self, load: Load, landed: LandedObject) -> EventObject:
-        """An object with its lines, or with the reason why it can't be read."""
+        """An object with its text, or with the reason why it can't be read."""
         item = EventObject(landed)
         try:
-            text = unpack(load(landed), limit=self._limits.object_bytes)
-            item.size, item.lines = len(text), text.split(b"\n")
+            item.text = unpack(load(landed), limit=self._limits.object_bytes)
+            item.size = len(item.text)
         except BaseException as error:  # noqa: BLE001  (a Rust panic too is the object's; `failure_of` raises others)
             item.fail(failure_of(error))
         return item
@@ -106,11 +105,10 @@ class EventReader:
     def _values(self, objects: Sequence[EventObject]) -> pl.DataFrame:
         """The values of the objects' records, as parsed; rejects are noted with their object."""
         raw = self._columns.raw_columns()
-        for item in objects:
-            for records in self._contract.parse(item.lines):
-                item.row_numbers.extend(records.row_numbers)
+        for n, item in enumerate(objects):
+            for records in self._contract.parse(item.text):
                 item.rejected.extend(records.rejected)
-                raw.add(records)
+                raw.add(records, of=n)
         return raw.frame()
 
     def _pieces(self, parsed: _Parsed) -> Iterator[_Piece]:
@@ -139,10 +137,9 @@ class EventReader:
 
     def _typed(self, objects: list[EventObject], values: pl.DataFrame) -> _Piece:
         """The records typed and hashed, without those that the authority rejects."""
-        origins = _origins([(item.lines, item.row_numbers) for item in objects])
-        frame, doubtful = self._columns.typed(values.hstack(origins))
+        frame, doubtful = self._columns.typed(values)
         if doubtful:
-            judged, _ = self._columns.typed(self._judged(objects, doubtful))
+            judged, _ = self._columns.typed(self._judged(objects, values[doubtful]))
             trusted = ~pl.int_range(pl.len()).is_in(doubtful)
             frame = pl.concat([frame.filter(trusted), judged])
         if frame[EVENT_TIME].null_count():
@@ -152,28 +149,24 @@ class EventReader:
             line.chash.sha2_256().alias(RECORD_HASH),  # type: ignore[attr-defined]  # polars_hash registers `chash`
             pl.col(EVENT_TIME).dt.date().alias(EVENT_DATE),
         )
-        counted = frame.group_by(_OBJECT).agg(pl.len(), pl.col(EVENT_DATE).unique().alias("dates"))
+        counted = frame.group_by(OBJECT).agg(pl.len(), pl.col(EVENT_DATE).unique().alias("dates"))
         for n, accepted, dates in counted.iter_rows():
             objects[n].accepted, objects[n].dates = accepted, dates
         keys = pl.Series(SOURCE_FILENAME, [item.landed.key for item in objects], dtype=pl.String)
-        frame = frame.drop(_OBJECT, LINE).with_columns(keys.gather(frame[_OBJECT]))
+        frame = frame.drop(OBJECT, LINE).with_columns(keys.gather(frame[OBJECT]))
         for item in objects:
             item.release()
         return _Piece(objects, frame)
 
-    def _judged(self, objects: Sequence[EventObject], positions: Sequence[int]) -> pl.DataFrame:
-        """The records of a piece that the authority accepts after all; its rejects are noted with their object."""
-        ends = list(accumulate(len(item.row_numbers) for item in objects))
+    def _judged(self, objects: Sequence[EventObject], doubtful: pl.DataFrame) -> pl.DataFrame:
+        """Those of some records that the authority accepts after all; its rejects are noted with their object."""
         raw = self._columns.raw_columns()
-        origins: list[tuple[list[bytes], list[int]]] = [(item.lines, []) for item in objects]
-        for n, own in groupby(positions, key=lambda position: bisect_right(ends, position)):
-            item = objects[n]
-            begin = ends[n] - len(item.row_numbers)
-            judged = self._contract.judge_lines(item.lines, [item.row_numbers[p - begin] for p in own])
-            origins[n][1].extend(judged.row_numbers)
-            item.rejected = sorted([*item.rejected, *judged.rejected], key=lambda reject: reject.row_number)
-            raw.add(judged)
-        return raw.frame().hstack(_origins(origins))
+        origins = doubtful.select(OBJECT, ROW_NUMBER, LINE).iter_rows()
+        for n, own in groupby(origins, key=itemgetter(0)):
+            judged = self._contract.judge_lines((number, line.encode()) for _, number, line in own)
+            objects[n].rejected = sorted([*objects[n].rejected, *judged.rejected], key=attrgetter("row_number"))
+            raw.add(judged, of=n)
+        return raw.frame()
 
     def _batches(self, pieces: Iterator[_Piece]) -> Iterator[Batch]:
         waiting: list[_Piece] = []
@@ -203,20 +196,3 @@ class EventReader:
             outcomes=tuple(item.outcome for item in objects),
             bytes_in=sum(item.landed.size for item in objects if item.failure is None or item.failure.final),
         )
-
-
-def _origins(parts: Sequence[tuple[Sequence[bytes], Sequence[int]]]) -> pl.DataFrame:
-    """Where records come from: the number (from 0) of their object, their line's number (from 1), and the line.
-
-    A part is an object's lines and the numbers of those that are records.
-    """
-    records = [lines[number - 1] for lines, numbers in parts for number in numbers]
-    heights = pl.DataFrame({"height": [len(numbers) for _, numbers in parts]}, {"height": pl.UInt32})
-    parents = heights.with_row_index("n").filter(pl.col("height") > 0).select(pl.col("n").repeat_by("height").explode())
-    return pl.DataFrame(
-        [
-            parents["n"].alias(_OBJECT),
-            pl.Series(ROW_NUMBER, list(chain.from_iterable(numbers for _, numbers in parts)), dtype=pl.Int64),
-            pl.Series(LINE, records, dtype=pl.Binary).cast(pl.String),
-        ]
-    )

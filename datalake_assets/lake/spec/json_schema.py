@@ -3,6 +3,7 @@
 Belongs here: keywords, at any depth. Columns, and the rules of a whole dataset, are in `dataset.py`.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -33,6 +34,14 @@ _REFERRED_TO = frozenset({"$anchor", "$dynamicAnchor", "$recursiveAnchor", "$voc
 _ANNOTATIONS = frozenset(
     {"$comment", "$id", "$schema", "default", "deprecated", "description", "examples", "readOnly", "title", "writeOnly"}
 )
+_OTHERS = frozenset(
+    {
+        *("$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveAnchor", "$recursiveRef", "$ref", "$vocabulary"),
+        *("const", "contentEncoding", "contentMediaType", "dependentRequired", "enum", "format", "pattern"),
+        *("required", "type", "uniqueItems"),
+    }
+)
+_KEYWORDS = sorted(_ONE | _LISTED | _NAMED | _WHOLE_NUMBERS | _BOUNDS | _ANNOTATIONS | _OTHERS)
 _TYPE_NAMES = "string, integer, number, boolean, object, array or null"
 _MOST = 2**63 - 1
 _EXACT = 2**53
@@ -137,6 +146,8 @@ def _check_text(text: str, *, at: tuple[str, ...]) -> None:
 def _check_keywords(part: Schema, *, at: tuple[str, ...]) -> None:
     for keyword, value in part.items():
         place = (*at, keyword)
+        if keyword not in _KEYWORDS and not keyword.startswith("x-"):
+            raise FaultError(_unknown(keyword, value), at=place)
         if keyword == "$schema" and (len(at) > 1 or str(value).rstrip("#") != DRAFT):
             raise FaultError(f"`$schema` {value!r} is not read; write {DRAFT} at the top, or take it out", at=place)
         if keyword == "$id" and len(at) > 1:
@@ -149,6 +160,15 @@ def _check_keywords(part: Schema, *, at: tuple[str, ...]) -> None:
             _check_whole_number(keyword, value, at=place)
         if keyword in _BOUNDS and isinstance(value, int) and not _is_a_double(value):
             raise FaultError(f"`{keyword}` is beyond every double; write a smaller number, or take it out", at=place)
+
+
+def _unknown(keyword: str, value: Any) -> str:
+    """What is wrong with a keyword that no validator heeds: a rule that is misspelt would be kept by nobody."""
+    if value is None:  # YAML's `{description: Seconds, since 1970}`
+        return f"`{keyword}` is no keyword of JSON Schema; put text with a comma in quotes"
+    near = difflib.get_close_matches(keyword, _KEYWORDS, n=1)
+    remedy = f"did you mean `{near[0]}`?" if near else f"take it out, or call it `x-{keyword}`"
+    return f"`{keyword}` is no keyword of JSON Schema; {remedy}"
 
 
 def _check_whole_number(keyword: str, value: float, *, at: tuple[str, ...]) -> None:

@@ -37,6 +37,7 @@ from datalake_assets.lake.transforms.events import (
     OUTRANKS,
     SAME_RECORD,
     beside_existing,
+    repeated,
     winners,
     without,
 )
@@ -82,34 +83,33 @@ class EventWriter:
 
     def add(self, accepted: Frame, dates: set[date]) -> None:
         """Bring records of some event dates to silver the quick way: nothing is taken back for them."""
-        best = self._step.engine.compute(winners(accepted, identity=self._identity))
-        until_undisturbed(lambda: self._quickly(accepted, best, dates), what=self._tables.silver.uri)
+        with self._step.stage("transform"):
+            twice = self._step.engine.compute(repeated(accepted, identity=self._identity))
+        until_undisturbed(lambda: self._quickly(accepted, twice, dates), what=self._tables.silver.uri)
 
-    def _quickly(self, accepted: Frame, best: Frame, dates: set[date]) -> None:
-        """Add what silver lacks, and put what outranks its copies in their place."""
+    def _quickly(self, accepted: Frame, twice: Frame, dates: set[date]) -> None:
+        """Add what silver lacks, and put what outranks its copies in their place.
+
+        Copies are told among the few events that are there more than once (those in `twice`, and those that silver has
+        already); all others pass as they are.
+        """
         engine = self._step.engine
         seen = self._tables.silver.open()
         require_shape(seen, self._dataset)
         with self._step.stage("transform"):
-            repeated = self._count(accepted) > self._count(best)
-            losing = engine.compute(without(accepted, best)) if repeated else None
-            existing = self._existing(seen, best, dates)
+            existing = self._existing(seen, accepted, dates)
             self._doubt(existing)
-            displaced = None
-            fresh = best
+            fresh, losing, displaced = accepted, None, None
+            contested = twice
             if existing is not None:
-                marked = engine.compute(beside_existing(best, existing, identity=self._identity))
-                fresh = engine.compute(marked.filter(nw.col(IS_NEW) | nw.col(OUTRANKS)).drop(IS_NEW, OUTRANKS))
-                weaker = marked.filter(~nw.col(IS_NEW) & ~nw.col(OUTRANKS)).drop(IS_NEW, OUTRANKS)
-                weaker = without(weaker, existing)  # another step has brought the same records already
-                stronger = marked.filter(nw.col(OUTRANKS))
-                displaced = engine.compute(
-                    existing.join(stronger.select(EVENT_DATE, *self._identity), on=self._key, how="semi")
-                )
-                parts = [weaker, displaced, *([losing] if losing is not None else [])]
-                losing = engine.compute(nw.concat(parts, how="vertical"))
-                if not self._count(displaced):
-                    displaced = None
+                contested = engine.compute(nw.concat([twice, existing.select(*self._key)], how="vertical").unique())
+            if self._count(contested):
+                copies, alone = engine.split(accepted, contested, on=self._key)
+                best = engine.compute(winners(copies, identity=self._identity))
+                losing = engine.compute(without(copies, best))
+                if existing is not None:
+                    best, losing, displaced = self._against(existing, best, losing)
+                fresh = engine.compute(nw.concat([alone, best], how="vertical"))
         duplicates = losing is not None and self._keep_duplicates(losing, dates)
         counts = engine.rows(fresh.group_by(EVENT_DATE).agg(nw.len().alias("rows")))
         touched = {row[EVENT_DATE] for row in counts}
@@ -165,13 +165,25 @@ class EventWriter:
             self._change(seen, add=added, remove=removed, dates=dates, touched=touched, exactly_here=True)
         self._step.rows_written += sum(row["rows"] for part in counts for row in part)
 
-    def _existing(self, seen: Snapshot, best: Frame, dates: set[date]) -> Frame | None:
+    def _against(self, existing: Frame, best: Frame, losing: Frame) -> tuple[Frame, Frame, Frame | None]:
+        """Of the copies at hand those that silver is given, those that lose, and silver's rows that they displace."""
+        engine = self._step.engine
+        marked = engine.compute(beside_existing(best, existing, identity=self._identity))
+        stronger = engine.compute(marked.filter(nw.col(IS_NEW) | nw.col(OUTRANKS)))
+        weaker = marked.filter(~nw.col(IS_NEW) & ~nw.col(OUTRANKS)).drop(IS_NEW, OUTRANKS)
+        weaker = without(weaker, existing)  # another step has brought the same records already
+        outranking = stronger.filter(nw.col(OUTRANKS)).select(*self._key)
+        displaced = engine.compute(existing.join(outranking, on=self._key, how="semi"))
+        losing = engine.compute(nw.concat([losing, weaker, displaced], how="vertical"))
+        return stronger.drop(IS_NEW, OUTRANKS), losing, displaced if self._count(displaced) else None
+
+    def _existing(self, seen: Snapshot, accepted: Frame, dates: set[date]) -> Frame | None:
         """The rows that silver has of a batch's events; None where there are none. Keys are looked at first."""
         if seen.files_within({EVENT_DATE: sorted(dates)}).is_empty():
             return None
         engine = self._step.engine
         table = engine.scan(seen, dates=dates)
-        met = engine.compute(table.select(*self._key).join(best.select(*self._key), on=self._key, how="semi"))
+        met = engine.compute(table.select(*self._key).join(accepted.select(*self._key), on=self._key, how="semi"))
         if not self._count(met):
             return None
         rows = engine.compute(table.join(met.unique(), on=self._key, how="semi"))

@@ -16,18 +16,21 @@ SAME_RECORD = [EVENT_DATE, SOURCE_FILENAME, ROW_NUMBER, RECORD_HASH]
 """What tells one landed record from another: other bytes under an object's key, in its row, are another record."""
 
 _COPIES = "_copies"
+IS_NEW, OUTRANKS = "_is_new", "_outranks"
 _RANK = [EVENT_TIME, RECORD_HASH, SOURCE_FILENAME, ROW_NUMBER]
 _TIME, _HASH = "_existing_time", "_existing_hash"
 Frame = nw.LazyFrame[Any]
 
 
+def repeated(events: Frame, *, identity: Sequence[str]) -> Frame:
+    """The identities (with their event date) that more than one row has, once each."""
+    counted = events.group_by(EVENT_DATE, *identity).agg(nw.len().alias(_COPIES))
+    return counted.filter(nw.col(_COPIES) > 1).drop(_COPIES)
+
+
 def winners(events: Frame, *, identity: Sequence[str]) -> Frame:
-    """One row per event: the copy that wins. Only events that occur more than once are sorted."""
-    key = [EVENT_DATE, *identity]
-    counted = events.with_columns(nw.len().over(*key).alias(_COPIES))
-    alone = counted.filter(nw.col(_COPIES) == 1)
-    best = counted.filter(nw.col(_COPIES) > 1).unique(key, keep="last", order_by=_RANK)
-    return nw.concat([alone, best], how="vertical").drop(_COPIES)
+    """One row per event: the copy that wins."""
+    return events.unique([EVENT_DATE, *identity], keep="last", order_by=_RANK)
 
 
 def without(events: Frame, others: Frame, *, on: Sequence[str] = SAME_RECORD) -> Frame:
@@ -52,6 +55,3 @@ def beside_existing(events: Frame, existing: Frame, *, identity: Sequence[str]) 
     return compared.with_columns(
         is_new.alias(IS_NEW), (~is_new & (later | greater).fill_null(value=False)).alias(OUTRANKS)
     ).drop(_TIME, _HASH)
-
-
-IS_NEW, OUTRANKS = "_is_new", "_outranks"
