@@ -18,7 +18,7 @@ one object, which is tried again later.
 
 
 _BATCHES_IN_MEMORY = 32
-_TEXTS_IN_MEMORY = 10
+_TEXTS_IN_MEMORY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Limits:
 
     @property
     def text_bytes(self) -> int:
-        """How much text a batch of events may come from: 204 MiB by default, of which a step takes about 1.1 GB."""
+        """How much text a batch of events may come from: 128 MiB by default, of which a step takes about 1.4 GB."""
         return self.memory_bytes // _TEXTS_IN_MEMORY
 
     @property
