@@ -18,6 +18,7 @@ import obstore
 from obstore.store import ObjectStore, from_url
 
 from datalake_assets.lake.store.folder_names import SETTLED_NS, FolderNames, name_of
+from datalake_assets.lake.store.key_scan import PAGE, KeyScan
 from datalake_assets.lake.store.name_ranges import Ranges, folders_told, outside, range_end
 
 if TYPE_CHECKING:
@@ -178,16 +179,24 @@ class LocalObjects:
 
 @dataclass(frozen=True, slots=True)
 class RemoteObjects:
-    """The objects of an object store; what a listing calls the etag is both stamp and etag.
+    """The objects of an object store, listed `page` at a time; what a listing calls the etag is both stamp and etag.
 
     obstore can't parse a key with an empty part (`a//b`), with `.` or `..` as a part, or with a control character: the
     listing of the one folder that holds such a key fails with `InvalidPathError`, other folders are listed.
     """
 
     store: ObjectStore
+    page: int = PAGE
+    _scan: KeyScan = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_scan", KeyScan(self.store, self.page))
 
     def folder(self, path: str, *, skip: Ranges = NOTHING, most: int | None = None) -> Listing:
         """As `Objects.folder`. Raises what obstore raises."""
+        scanned = self._scan.folder(path, skip=skip, most=most) if skip or most is not None else None
+        if scanned is not None:
+            return Listing(scanned.folders, [_listed_by(meta, path) for meta in scanned.objects], scanned.more_after)
         listing = obstore.list_with_delimiter(self.store, path)
         inner = sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in listing["common_prefixes"])
         objects = sorted((_listed_by(meta, path) for meta in listing["objects"]), key=lambda o: o.key)
