@@ -186,7 +186,8 @@ def _flat_folder(options: Options) -> Iterator[Result]:
         datasets = _datasets(root)
         alone(_remember_flat, root, datasets, count)
         jobs[f"{count:,} flat objects"] = partial(alone, _ticks, root, datasets)
-    ours, peer = (interleaved(jobs, rounds=options.rounds)[f"{count:,} flat objects"] for count in (many, few))
+    measured = interleaved(jobs, rounds=options.rounds)
+    ours, peer = (measured[f"{count:,} flat objects"] for count in (many, few))
     name = f"tick over {many:,} flat objects against {few:,}"
     yield cost(name, ours=ours.seconds, peer=peer.seconds, target=1.5)
 

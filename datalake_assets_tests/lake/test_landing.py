@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from obstore.exceptions import GenericError, InvalidPathError, PermissionDeniedError
 
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.store.key_times import named_time
+from datalake_assets.lake.store.key_times import folder_dates, named_time
 from datalake_assets.lake.store.landing import (
     LandedObject,
     LandingZone,
@@ -25,6 +25,7 @@ from datalake_assets.lake.store.landing import (
     landing_time,
     parse_partition,
 )
+from datalake_assets.lake.store.name_ranges import Ranges
 from datalake_assets.lake.store.objects import NOTHING, Listed, Listing, LocalObjects
 from datalake_assets_tests.streams import stream, table
 
@@ -178,7 +179,7 @@ class Place:
     listed: list[str] = field(default_factory=list)
     told: int = 0
 
-    def folder(self, path: str, *, skip: tuple[str, str] = NOTHING, most: int | None = None) -> Listing:
+    def folder(self, path: str, *, skip: Ranges = NOTHING, most: int | None = None) -> Listing:
         self.listed.append(path)
         if path in self.refused:
             raise self.refused[path]
@@ -432,6 +433,23 @@ def test_a_sweep_in_pieces_of_any_size_meets_every_object_once(keys: set[str], l
             if after is None:
                 break
         assert sorted(met) == sorted(keys)
+
+
+@given(keys=ZONES, since=DATES)
+def test_a_look_back_meets_whatever_no_name_dates_earlier(keys: set[str], since: datetime) -> None:
+    """A flat name such as `2026-06-01.json`, or the folder of the 20th (`20/01/2026/`), sorts among DMS's old ones."""
+    odd = {f"{since:%Y-%m-%d}.json", f"{since:%d/%m/%Y}/a.json", f"{since:%Y/%m}/a.json", "2025_1/LOAD00000001.parquet"}
+    for bronze in zone_of(keys | odd):
+        found = bronze.zone.recent(stream(), since=since, now=NOW).objects
+        met = {o.key.removeprefix("firehose/clicks/") for o in found}
+        assert odd <= met
+        for key in keys:
+            folder, _, name = key.rpartition("/")
+            dates, named = folder_dates(folder), named_time(name)
+            if dates is not None:
+                assert (key in met) is (dates[1] > since)
+            else:
+                assert (key in met) is (named is None or named >= since.replace(minute=0, second=0, microsecond=0))
 
 
 @given(keys=ZONES, data=st.data())

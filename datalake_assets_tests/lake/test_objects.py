@@ -7,21 +7,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from threading import Thread
-from urllib.parse import parse_qs, urlsplit
-from xml.sax.saxutils import escape
 
 import obstore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from obstore.exceptions import InvalidPathError
-from obstore.store import MemoryStore, S3Store
+from obstore.store import MemoryStore
 
+from datalake_assets.lake.store.folder_names import key_of, name_of
 from datalake_assets.lake.store.objects import (
     Listed,
     Listing,
@@ -31,11 +28,10 @@ from datalake_assets.lake.store.objects import (
     RemoteObjects,
     SupersededObjectError,
     TooLargeObjectError,
-    key_of,
-    name_of,
     open_objects,
     stamped,
 )
+from datalake_assets_tests.buckets import bucket
 
 LIMIT = 1_000_000
 NAMES = st.binary(min_size=1, max_size=60).filter(lambda b: not {0, ord("/")} & set(b) and b not in {b".", b".."})
@@ -304,47 +300,16 @@ def test_an_object_store_reads_only_what_is_asked_for() -> None:
         place.etag("a")
 
 
-@contextmanager
-def bucket(*keys: str) -> Iterator[RemoteObjects]:
-    """A bucket that answers listings as S3 does, for keys that no client library here can put."""
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            prefix = parse_qs(urlsplit(self.path).query)["prefix"][0]
-            below = [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
-            inner = sorted({f"{prefix}{rest.partition('/')[0]}/" for rest in below if "/" in rest})
-            facts = "<LastModified>2026-01-05T09:00:00.000Z</LastModified><ETag>&quot;1&quot;</ETag><Size>0</Size>"
-            own = (f"<Key>{escape(prefix + rest)}</Key>{facts}" for rest in below if "/" not in rest)
-            folders = "".join(f"<CommonPrefixes><Prefix>{escape(p)}</Prefix></CommonPrefixes>" for p in inner)
-            contents = "".join(f"<Contents>{o}</Contents>" for o in own)
-            body = f"<ListBucketResult>{contents}{folders}</ListBucketResult>".encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f"http://127.0.0.1:{server.server_port}"
-        plain = S3Store(
-            "b", endpoint=endpoint, region="eu-west-1", skip_signature=True, client_options={"allow_http": True}
-        )
-        yield RemoteObjects(plain)
-        server.shutdown()
-
-
 def test_a_folders_marker_in_a_bucket_keeps_its_slash() -> None:
-    with bucket("d/", "d/a", "d/x/") as place:
-        names, found, _ = place.folder("d")
+    with bucket("d/", "d/a", "d/x/") as held:
+        names, found, _ = held.objects().folder("d")
         assert (names, [o.key for o in found]) == (["x"], ["d/", "d/a"])
 
 
 @pytest.mark.parametrize("odd", ["d/odd//a", "d/odd/./a", "d/odd/..", "d/odd/a\tb"])
 def test_an_odd_key_in_a_bucket_fails_the_listing_of_its_own_folder_alone(odd: str) -> None:
-    with bucket(odd, "d/a", "d/fine/a") as place:
+    with bucket(odd, "d/a", "d/fine/a") as held:
+        place = held.objects()
         assert place.folder("d")[0] == ["fine", "odd"]
         assert [o.key for o in place.folder("d/fine")[1]] == ["d/fine/a"]
         with pytest.raises(InvalidPathError, match="odd"):

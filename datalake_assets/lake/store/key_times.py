@@ -34,6 +34,19 @@ def named_time(path: str) -> datetime | None:
     return _moment(*map(int, parts), int(fraction.ljust(6, "0")))
 
 
+def names_before(moment: datetime) -> list[tuple[str, str]]:
+    """Ranges [low, high) of the names that DMS gives to objects before the hour of a moment (UTC).
+
+    No folder that holds a later time lies in them (`2026/`, `202603/`, `2026-03-09/`), whatever its form: the ranges
+    end with each year, and begin anew with the moment's month. Those before the moment's month hold nothing but eight
+    digits that are an older day, and what follows them.
+    """
+    years = [(f"{year}0101-", f"{year}1232") for year in range(FIRST.year, moment.year)]
+    months = (f"{moment:%Y}0101-", f"{moment:%Y%m}")
+    days = (f"{moment:%Y%m}01-", f"{moment:%Y%m%d-%H}")
+    return [r for r in (*years, months, days) if r[0] < r[1]]
+
+
 @lru_cache(maxsize=1024)  # every object of a folder asks
 def folder_dates(folder: str) -> tuple[datetime, datetime] | None:
     """The time that a folder stands for, as [begin, end) in UTC; None when its path is not a date from end to end."""

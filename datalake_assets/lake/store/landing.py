@@ -15,7 +15,7 @@ from obstore.exceptions import InvalidPathError, PermissionDeniedError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.store.key_times import FIRST, LAST, folder_dates, named_time
+from datalake_assets.lake.store.key_times import FIRST, LAST, folder_dates, named_time, names_before
 from datalake_assets.lake.store.objects import NOTHING, Listed, MissingObjectError, Objects, stamped
 
 _DAY_LENGTH = len("2026-01-31")
@@ -26,7 +26,6 @@ _DROPPING = re.compile(
 )  # of Spark, Databricks, macOS, and Hadoop twice
 _STAGED = re.compile(r"#\d+\Z", re.ASCII)
 _STAGED_FOR = timedelta(hours=1)
-_NAME, _EARLIEST_NAME = "%Y%m%d-%H%M%S", "19700101-"  # as DMS names files: a flat folder of them is sorted by time
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -137,12 +136,12 @@ class LandingZone:
         Only those behind the key `after`; without `older` none that DMS named for a time before the bounds, in folders
         without a date. A folder is asked for `most` objects at a time.
         """
-        early = NOTHING if older else (_EARLIEST_NAME, since.strftime(_NAME))
+        early = NOTHING if older else names_before(since)
 
         def visit(path: str) -> Iterator[LandedObject | _Unlisted]:
             prefix = f"{dataset.landing.prefix}/{path}".rstrip("/")
             seen = _beginning(after[len(path) :]) if after.startswith(path) else ""
-            skip = ("", seen) if seen else early if folder_dates(path.rstrip("/")) is None else NOTHING
+            skip = [("", seen)] if seen else early if folder_dates(path.rstrip("/")) is None else NOTHING
             while True:
                 try:
                     listing = self.objects.folder(prefix, skip=skip, most=most)
@@ -161,7 +160,7 @@ class LandingZone:
                         yield from visit(path + name)
                 if end is None:
                     return
-                seen, skip = end, ("", end)
+                seen, skip = end, [("", end)]
 
         yield from visit("")
 

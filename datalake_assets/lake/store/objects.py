@@ -6,27 +6,28 @@ they belong, is told in `landing`.
 
 import hashlib
 import os
-import re
 import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from heapq import nsmallest
 from io import BufferedReader
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import obstore
 from obstore.store import ObjectStore, from_url
 
+from datalake_assets.lake.store.folder_names import SETTLED_NS, FolderNames, name_of
+from datalake_assets.lake.store.key_scan import PAGE, KeyScan
+from datalake_assets.lake.store.name_ranges import Ranges, folders_told, outside, range_end
+
 if TYPE_CHECKING:
     from obstore import ObjectMeta  # exists for type checkers alone
 
 _ETAG_LENGTH = 32  # hex digits: 128 bits tell the objects of any lake apart
-_SETTLED_NS = 2_000_000_000  # FAT's clock ticks every two seconds, all others faster
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_SECOND_NS = 253_402_300_799 * 10**9  # the end of the year 9999, the last that a datetime can tell
-NOTHING = ("", "")
-_ESCAPED = re.compile(rb"\\(\\|x[0-9a-f]{2})")
+NOTHING: Ranges = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,10 @@ class Listed:
 
 
 class Listing(NamedTuple):
-    """A folder: the names of its folders and its own objects, both sorted, and after which name there are more."""
+    """A folder: the names of its folders and its own objects, both sorted, and after which name there are more.
+
+    Where there are more, the folders that sort behind that name are not told yet; a folder sorts by its name and "/".
+    """
 
     folders: list[str]
     objects: list[Listed]
@@ -81,10 +85,11 @@ class Objects(Protocol):
     Errors other than those told here are faults of the place (forbidden, a network down) that may be gone next time.
     """
 
-    def folder(self, path: str, *, skip: tuple[str, str] = NOTHING, most: int | None = None) -> Listing:
+    def folder(self, path: str, *, skip: Ranges = NOTHING, most: int | None = None) -> Listing:
         """The folders in a folder ("" is the root), and its own objects; one that does not exist is empty.
 
-        Objects whose names lie in [`skip`) are left out, and of the others the first `most` are told (None: all).
+        What lies in one of the ranges [low, high) of `skip` is left out, a folder by its name and "/". Of the other
+        objects the first `most` are told (None: all).
         """
         ...
 
@@ -124,34 +129,23 @@ class LocalObjects:
     """
 
     root: str
+    _names: FolderNames = field(default_factory=FolderNames, init=False, repr=False, compare=False)
 
-    def folder(self, path: str, *, skip: tuple[str, str] = NOTHING, most: int | None = None) -> Listing:
+    def folder(self, path: str, *, skip: Ranges = NOTHING, most: int | None = None) -> Listing:
         """As `Objects.folder`. Raises `OSError` for a folder that can't be listed, such as a forbidden one."""
-        start = f"{path}/" if path else ""
-        inner: list[str] = []
-        files: dict[str, os.DirEntry[bytes]] = {}
+        place = self._place(path)
+        now = time.time_ns()
         try:
-            entries = os.scandir(self._place(path))
+            found = self._names.within(place)
         except (FileNotFoundError, NotADirectoryError):
             return Listing([], [])
-        now = time.time_ns()
-        low, high = skip
-        low_bytes, high_bytes = low.encode(), high.encode()
-        with entries as found:
-            for entry in found:
-                raw = entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    inner.append(key_of(raw))
-                elif raw.isascii() and b"\\" not in raw:  # the same order as bytes and as a key
-                    if not low_bytes <= raw < high_bytes:
-                        files[raw.decode()] = entry
-                elif not low <= (name := key_of(raw)) < high:
-                    files[name] = entry
-        names = sorted(files) if most is None else nsmallest(most + 1, files)
-        more = most is not None and len(names) > most
-        facts = [(name, _facts(files[name])) for name in names[:most]]
+        told = outside(found.others, skip)
+        names = list(told if most is None else islice(told, most))
+        more_after = names[-1] if next(told, None) is not None else None
+        start = f"{path}/" if path else ""
+        facts = [(name, _facts(os.path.join(place, name_of(name)))) for name in names]  # noqa: PTH118 - as in `_place`
         objects = [_listed(f"{start}{name}", known, now=now) for name, known in facts if known is not None]
-        return Listing(sorted(inner), objects, names[:most][-1] if more else None)
+        return Listing(folders_told(found.folders, skip, more_after), objects, more_after)
 
     def etag(self, key: str) -> str:
         """As `Objects.etag`. Raises `OSError` for a file that can't be read."""
@@ -185,34 +179,30 @@ class LocalObjects:
 
 @dataclass(frozen=True, slots=True)
 class RemoteObjects:
-    """The objects of an object store; what its listing calls the etag is both stamp and etag.
+    """The objects of an object store, listed `page` at a time; what a listing calls the etag is both stamp and etag.
 
     obstore can't parse a key with an empty part (`a//b`), with `.` or `..` as a part, or with a control character: the
     listing of the one folder that holds such a key fails with `InvalidPathError`, other folders are listed.
     """
 
     store: ObjectStore
+    page: int = PAGE
+    _scan: KeyScan = field(init=False, repr=False, compare=False)
 
-    def folder(self, path: str, *, skip: tuple[str, str] = NOTHING, most: int | None = None) -> Listing:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_scan", KeyScan(self.store, self.page))
+
+    def folder(self, path: str, *, skip: Ranges = NOTHING, most: int | None = None) -> Listing:
         """As `Objects.folder`. Raises what obstore raises."""
+        scanned = self._scan.folder(path, skip=skip, most=most) if skip or most is not None else None
+        if scanned is not None:
+            return Listing(scanned.folders, [_listed_by(meta, path) for meta in scanned.objects], scanned.more_after)
         listing = obstore.list_with_delimiter(self.store, path)
         inner = sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in listing["common_prefixes"])
-        low, high = skip
-        objects = [
-            Listed(
-                # A folder's own marker, `a/`, comes back as `a`.
-                key=f"{path}/" if meta["path"] == path else meta["path"],
-                size=meta["size"],
-                last_modified=meta["last_modified"],
-                stamp=_tag(meta),
-                etag=_tag(meta),
-            )
-            for meta in listing["objects"]
-            if not low <= meta["path"][len(path) :].lstrip("/") < high
-        ]
-        objects.sort(key=lambda o: o.key)
-        more = most is not None and len(objects) > most
-        return Listing(inner, objects[:most], objects[:most][-1].key.rpartition("/")[2] if more else None)
+        objects = sorted((_listed_by(meta, path) for meta in listing["objects"]), key=lambda o: o.key)
+        told = [o for o in objects if range_end(o.key.rpartition("/")[2], skip) is None]
+        more_after = told[most - 1].key.rpartition("/")[2] if most is not None and len(told) > most else None
+        return Listing(folders_told(inner, skip, more_after), told[:most], more_after)
 
     def etag(self, key: str) -> str:
         """As `Objects.etag`. Raises what obstore raises."""
@@ -235,31 +225,21 @@ class RemoteObjects:
             raise MissingObjectError(key) from None
 
 
-def key_of(name: bytes) -> str:
-    r"""A file's name as text that can be turned back: bytes that are no UTF-8 as `\xNN`, a backslash doubled."""
-    return name.replace(b"\\", rb"\\").decode("utf-8", "backslashreplace")
-
-
-def name_of(key: str) -> bytes:
-    """The name that `key_of` made a key of; paths too, part by part."""
-    return _ESCAPED.sub(lambda m: b"\\" if m[1] == b"\\" else bytes.fromhex(m[1][1:].decode()), key.encode())
-
-
-def _facts(entry: os.DirEntry[bytes]) -> os.stat_result | None:
+def _facts(place: bytes) -> os.stat_result | None:
     """What the file system tells of a file; None for what is no file, and for one that was deleted meanwhile."""
     try:
-        facts = entry.stat()
+        facts = os.stat(place)  # noqa: PTH116 - pathlib knows no names made of bytes
     except FileNotFoundError:
         return None
     except OSError:
         # A link that leads into a forbidden folder, or round in a circle: listed, so that it fails by itself.
-        facts = entry.stat(follow_symlinks=False)
+        facts = os.lstat(place)
     return facts if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode) else None
 
 
 def _listed(key: str, facts: os.stat_result, *, now: int) -> Listed:
     moment = min(max(facts.st_mtime_ns, 0), _LAST_SECOND_NS)
-    is_fresh = facts.st_ctime_ns > now - _SETTLED_NS
+    is_fresh = facts.st_ctime_ns > now - SETTLED_NS
     return Listed(
         key=key,
         size=facts.st_size,
@@ -271,6 +251,12 @@ def _listed(key: str, facts: os.stat_result, *, now: int) -> Listed:
 
 def _stamp(facts: os.stat_result) -> str:
     return f"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{facts.st_ctime_ns:x}-{facts.st_size:x}"
+
+
+def _listed_by(meta: "ObjectMeta", folder: str) -> Listed:
+    # A folder's own marker, `a/`, comes back as `a`.
+    key = f"{folder}/" if meta["path"] == folder else meta["path"]
+    return Listed(key, meta["size"], meta["last_modified"], stamp=_tag(meta), etag=_tag(meta))
 
 
 def _tag(meta: "ObjectMeta") -> str:
