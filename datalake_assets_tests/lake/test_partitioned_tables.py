@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,28 @@ def test_properties_that_somebody_set_stay_and_those_of_the_registry_follow_the_
     found = DeltaTable(new.uri).metadata().configuration
     assert found["delta.randomizeFilePrefixes"] == "false"
     assert found["delta.dataSkippingStatsColumns"] == "id,event_date,at"
+
+
+def test_small_files_are_put_together_month_by_month(tmp_path: Path) -> None:
+    """An append to one month leaves the others as they are, however many small files they have together."""
+    place = cut(tmp_path, "month")
+    old = [(f"o{n}", n, date(2020 + n // 12, 1 + n % 12, 1)) for n in range(20)]
+    place.open().change(add=frame(*old))
+    before = live(place)
+    for n in range(18):
+        place.open().change(add=frame((f"{n}", n, APRIL)), within={"event_date": [APRIL]})
+    assert len(before) == 20
+    assert before < live(place)
+    assert len(live(place)) < 20 + 16
+    assert len(content(place)) == 38
+
+
+def test_many_partitions_are_read_at_once(tmp_path: Path) -> None:
+    """A scan for each had Polars warn of a deadlock."""
+    place = cut(tmp_path, "day")
+    rows = [(f"{n}", n, MARCH + timedelta(days=n)) for n in range(600)]
+    place.open().change(add=frame(*rows))
+    assert place.open().scan_keys(frame(*rows).select("id", "event_date")).sort("n").collect().rows() == rows
 
 
 def test_a_table_that_is_cut_otherwise_takes_no_rows_and_is_read_as_it_is(tmp_path: Path) -> None:

@@ -187,21 +187,6 @@ def test_upkeep_keeps_each_partition_lean_and_leaves_a_table_that_waits_for_a_re
     lake.assert_as_fresh(gold=False)
 
 
-def test_small_files_are_put_together_month_by_month(tmp_path: Path) -> None:
-    """An append to one month leaves the others as they are, however many small files they have together."""
-    lake = MemoryLake(tmp_path / "lake", stream(partition_by="month"))
-    lake.land("old", [{"id": f"o{n}", "at": AT - n * 31 * DAY} for n in range(20)])
-    lake.process()
-    old = files(lake)
-    for n in range(18):
-        lake.land(f"{n}", [{"id": f"{n}", "at": AT + 20 * DAY}])
-        lake.process()
-    assert len(old) == 20
-    assert len(old - files(lake)) <= 1  # that of the month of what came
-    assert len(files(lake)) < 20 + 16
-    assert len(lake.ids()) == 38
-
-
 def test_other_readers_find_the_month_beside_the_date(tmp_path: Path) -> None:
     lake = yearly(tmp_path / "lake", "month")
     table = DeltaTable(lake.lake.silver(lake.dataset).uri)

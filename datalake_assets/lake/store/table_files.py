@@ -95,32 +95,23 @@ class TableFiles:
 
     def scan_files(self, files: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The rows of some live files, with `_file` (the path of each) as the last column."""
-        wanted = list(columns or self.table.dtypes)
-        partitioned = [name for name in self.partition_by if name in wanted]
-        stored = [name for name in wanted if name not in partitioned]
-        frames = []
-        by = [f"partition.{name}" for name in partitioned]
-        for values, group in _grouped(files, by):
-            paths = {f"{self.table.uri}/{unquote(path)}": path for path in group["path"]}
-            frame = pl.scan_parquet(
-                list(paths),
-                include_file_paths="_place",
-                hive_partitioning=False,
-                missing_columns="insert",
-                extra_columns="ignore",
-                schema={n: t for n, t in self.table.dtypes.items() if n not in self.partition_by},
-                storage_options=dict(self.table.storage_options) or None,
-            )
-            literals = [
-                pl.lit(value, self.table.dtypes[name]).alias(name)
-                for name, value in zip(partitioned, values, strict=True)
-            ]
-            place = pl.col("_place").replace_strict(paths, return_dtype=pl.String).alias("_file")
-            frames.append(frame.select(*stored, place).with_columns(literals).select(*wanted, "_file"))
-        if not frames:
-            schema = {name: self.table.dtypes[name] for name in wanted}
-            return pl.LazyFrame(schema={**schema, "_file": pl.String()})
-        return pl.concat(frames)
+        wanted, dtypes = list(columns or self.table.dtypes), self.table.dtypes
+        if files.is_empty():
+            return pl.LazyFrame(schema={**{name: dtypes[name] for name in wanted}, "_file": pl.String()})
+        places = [f"{self.table.uri}/{unquote(path)}" for path in files["path"]]
+        # One scan, be the partitions many: a scan for each of 900 had Polars warn of a deadlock.
+        rows = pl.scan_parquet(
+            places,
+            include_file_paths="_place",
+            hive_partitioning=False,
+            missing_columns="insert",
+            extra_columns="ignore",
+            schema={n: t for n, t in dtypes.items() if n not in self.partition_by},
+            storage_options=dict(self.table.storage_options) or None,
+        )
+        told = {name: files[f"partition.{name}"].cast(dtypes[name]) for name in self.partition_by if name in wanted}
+        told["_file"] = files["path"]
+        return rows.with_columns(_of_place(places, v).alias(n) for n, v in told.items()).select(*wanted, "_file")
 
     def scan_keys(
         self, keys: pl.DataFrame, *, within: Within = None, columns: Sequence[str] | None = None
@@ -209,6 +200,13 @@ def _grouped(files: pl.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any
         yield from files.group_by(by, maintain_order=True)
     elif files.height:
         yield (), files
+
+
+def _of_place(places: Sequence[str], values: pl.Series) -> pl.Expr:
+    """The value that each row has by the place of its file."""
+    if values.n_unique() == 1:
+        return pl.lit(values[0], values.dtype)
+    return pl.col("_place").replace_strict(places, values, return_dtype=values.dtype)
 
 
 def _picked(name: str, values: Collection[Any], prefix: str = "") -> pl.Expr:
