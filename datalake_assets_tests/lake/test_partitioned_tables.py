@@ -248,6 +248,21 @@ def test_a_writer_that_read_before_the_swap_decides_again(tmp_path: Path) -> Non
     assert content(new) == ROWS
 
 
+@pytest.mark.parametrize("by", CUTS)
+def test_a_writer_of_other_dates_does_not_disturb_and_one_of_the_same_dates_does(tmp_path: Path, by: str) -> None:
+    place = cut(tmp_path, by)
+    place.open().change(add=frame(("a", 1, MARCH)))
+    march = {"event_date": [MARCH]}
+    seen = place.open()
+    place.open().change(add=frame(("b", 2, LATE_MARCH)))
+    assert seen.change(add=frame(("c", 3, MARCH)), within=march) == 2
+    seen = place.open()
+    place.open().change(add=frame(("d", 4, MARCH)))
+    with pytest.raises(ConflictError):
+        seen.change(add=frame(("e", 5, MARCH)), within=march)
+    assert [name for name, _, _ in content(place)] == ["a", "b", "c", "d"]
+
+
 def test_a_version_is_given_once_whoever_asks_and_however_often(tmp_path: Path) -> None:
     place = cut(tmp_path, "none")
     place.open().change(add=frame(*ROWS))
