@@ -30,7 +30,7 @@ def table_schema(spec: TableSpec) -> dg.TableSchema:
                 constraints=dg.TableColumnConstraints(nullable=not (column.required or name in spec.key)),
                 tags={"key": ""} if name in spec.key else {},
             )
-            for name, column in spec.columns.items()
+            for name, column in spec.stored_columns.items()
         ]
     )
 

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
             "colour: red",
             (
                 "1.yaml:6: unknown key `colour`; known here: name, description, owner, landing, key, "
-                "max_rejected_fraction, min_records, kind, event_time, schema, unknown_fields, event_type"
+                "max_rejected_fraction, min_records, kind, event_time, schema, unknown_fields, event_type, partition_by"
             ),
         ),
         ("owner: team:web\n", "", "1.yaml:1: `owner` is missing; add it"),
@@ -163,6 +163,7 @@ def folder(tmp_path: Path) -> Path:
             "event_type: kind",
             "1.yaml:6: event_type column 'kind' is not declared; declare it, or name one that is",
         ),
+        ("key: [id]", "partition_by: ~", "1.yaml:6: `partition_by`: should be 'none', 'month' or 'day', not None"),
         ("key: [id]", "min_records: 0", "1.yaml:6: `min_records`: should be greater than or equal to 1, not 0"),
         (
             "key: [id]",
@@ -215,6 +216,24 @@ def test_a_wrong_event_stream_is_refused(folder: Path, old: str, new: str, told:
                 "1.yaml:10: event_time column 'id' holds int64; declare it as timestamp or date, or give event_time "
                 "the `unit` of what it holds: s, ms or us for a number, iso8601 for a string"
             ),
+        ),
+        (
+            "history: true",
+            "partition_by: year",
+            "1.yaml:11: `partition_by`: should be 'none', 'month' or 'day', not 'year'",
+        ),
+        (
+            "event_time: {column: placed}\n",
+            "partition_by: month\n",
+            (
+                "1.yaml:10: partition_by month cuts tables by event date, and this one has none; write "
+                "`partition_by: none`, or name the column that tells it in `event_time`"
+            ),
+        ),
+        (
+            "  placed: {type: timestamp}",
+            "  placed: {type: timestamp}\n  event_month: {type: date}\npartition_by: month",
+            ("1.yaml:10: column 'event_month' is one the lake adds itself; give the source's column another name"),
         ),
         (
             "  placed:",

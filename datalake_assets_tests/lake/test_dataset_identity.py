@@ -42,7 +42,11 @@ BUILT = (True, True)
         (EVENTS, "unit: s", "unit: ms", BUILT),
         (EVENTS, "decimal(12,2)", "decimal(12,3)", BUILT),
         (EVENTS, "amount:", "price:", BUILT),
+        (EVENTS, "key: [id]", "key: [id]\npartition_by: day", SAME),
+        (EVENTS, "key: [id]", "key: [id]\npartition_by: month", (False, True)),
         (TABLE, "{type: timestamp}", "{type: timestamp, description: When}", SAME),
+        (TABLE, "history: true", "history: true\npartition_by: none", SAME),
+        (TABLE, "history: true", "history: true\npartition_by: day", (False, True)),
         (TABLE, "cadence: hourly", "cadence: daily", SAME),
         (TABLE, "{type: timestamp}", "{type: timestamp, required: true}", READ),
         (TABLE, "history: true", "history: false", (False, True)),
@@ -88,6 +92,8 @@ def test_a_difference_of_replicated_tables_is_told_in_words(folder: Path) -> Non
     assert shape_difference(old, new.shape_text) == (
         "event_time column: placed -> none; order_by: none -> seq; history: true -> false"
     )
+    by_day = load(folder, f"{TABLE}partition_by: day\n").shape_text
+    assert shape_difference(old, by_day) == "partition_by: none -> day"
     assert shape_difference(new.shape_text, load(folder, EVENTS).shape_text).startswith(
         "column `amount` added; column `at` added; column `placed` removed; type of `id`: int64 -> string"
     )

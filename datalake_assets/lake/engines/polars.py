@@ -43,11 +43,8 @@ class PolarsEngine:
 
     def scan(self, seen: Snapshot, *, dates: Collection[date | None] | None = None) -> Frame:
         """A table's rows (of some event dates) in the registry's columns."""
-        cut = EVENT_DATE in seen.table.spec.partition_by
-        rows = seen.scan({EVENT_DATE: sorted(d for d in dates if d)} if cut and dates is not None else None)
-        if dates is not None and not cut:
-            rows = rows.filter(pl.col(EVENT_DATE).is_in(sorted(d for d in dates if d)))
-        return nw.from_native(rows)
+        within = None if dates is None else {EVENT_DATE: sorted(d for d in dates if d)}
+        return nw.from_native(seen.scan(within))
 
     def scan_keys(self, seen: Snapshot, keys: Frame, *, columns: Sequence[str] | None = None) -> Frame:
         """The rows of a table that have the values of `keys` in its columns."""
@@ -90,12 +87,11 @@ class PolarsEngine:
         exactly_here: bool = False,
     ) -> None:
         """Remove the rows that equal one of `remove` in the columns `on`, and add rows, in one commit."""
-        cut = EVENT_DATE in seen.table.spec.partition_by
         seen.change(
             add=None if add is None else _native(add).collect(),
             remove=None if remove is None else _native(remove).select(on).unique().collect(),
             on=on,
-            within={EVENT_DATE: sorted(dates)} if cut and dates is not None else None,
+            within=None if dates is None else {EVENT_DATE: sorted(dates)},
             notes=notes,
             exactly_here=exactly_here,
         )

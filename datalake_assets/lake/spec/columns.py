@@ -1,6 +1,7 @@
 """The columns that the lake itself adds to tables: their names, and nothing else."""
 
 EVENT_DATE = "event_date"
+EVENT_MONTH = "event_month"
 EVENT_TIME = "_event_time"
 ETL_TIMESTAMP = "etl_timestamp"
 SOURCE_FILENAME = "source_filename"
@@ -12,7 +13,10 @@ CHANGE_ORDER = "_change_order"
 ADDED_COLUMNS = frozenset(
     {EVENT_DATE, EVENT_TIME, ETL_TIMESTAMP, SOURCE_FILENAME, RECORD_HASH, QUALITY_SCORE, UNKNOWN, CHANGE_ORDER}
 )
-"""The columns that the lake adds to silver tables; a dataset may not declare one of them."""
+"""The columns that the lake adds to silver tables; a dataset may not declare one of them.
+
+`EVENT_MONTH` is not among them: only tables cut by month have it.
+"""
 
 HISTORY_COLUMNS = frozenset({"operation", "valid_from", "valid_to", "is_current"})
 """The columns that it adds to histories besides; a replicated table may not declare one of these."""

@@ -9,10 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from datalake_assets.lake.spec.column_names import check_column_name
-from datalake_assets.lake.spec.columns import ADDED_COLUMNS, HISTORY_COLUMNS
+from datalake_assets.lake.spec.columns import EVENT_MONTH, HISTORY_COLUMNS
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.json_schema import LAKE_TYPE, checked, without_annotations
-from datalake_assets.lake.spec.parts import Column, EventTime, OnDrift
+from datalake_assets.lake.spec.parts import Column, EventTime, OnDrift, Partitioning
+from datalake_assets.lake.spec.shape import partitioning
 from datalake_assets.lake.spec.source import Source, remedy
 from datalake_assets.lake.spec.types import TypeNameError, json_property_types, type_of_json_property
 
@@ -24,6 +25,11 @@ def _types(columns: dict[str, Column]) -> dict[str, str]:
     return {name: column.type for name, column in columns.items()}
 
 
+def _month_column(partition_by: Partitioning) -> frozenset[str]:
+    """The name that a table cut by month takes for itself."""
+    return frozenset({EVENT_MONTH} if partition_by == "month" else ())
+
+
 class EventStream(Source):
     """Events that Firehose or the ingest API land as JSON, under a contract in JSON Schema."""
 
@@ -32,7 +38,12 @@ class EventStream(Source):
     record_schema: Annotated[dict[str, Any], Field(alias="schema")]
     unknown_fields: Literal["keep", "drop", "reject"] = "keep"
     event_type: str | None = None
+    partition_by: Partitioning = "day"
     _columns_at: ClassVar[tuple[str, ...]] = ("schema", "properties")
+
+    @property
+    def _taken_columns(self) -> frozenset[str]:
+        return super()._taken_columns | _month_column(self.partition_by)
 
     @field_validator("record_schema")
     @classmethod
@@ -84,6 +95,7 @@ class EventStream(Source):
     def _shape(self) -> dict[str, Any]:
         tables: dict[str, Any] = {"order_by": [], "timestamp_column": None, "history": False}
         tables["unknown_fields"] = "kept" if self.unknown_fields == "keep" else "not kept"
+        tables |= partitioning(self.kind, self.partition_by)
         return self._identity | tables | {"columns": _types(self.columns)}
 
     @property
@@ -116,12 +128,13 @@ class CdcTable(Source):
     columns: Annotated[dict[str, Column], Field(min_length=1)]
     event_time: EventTime | None = None
     history: bool = False
+    partition_by: Partitioning = "none"
     on_drift: OnDrift = OnDrift()
     _columns_at: ClassVar[tuple[str, ...]] = ("columns",)
 
     @property
     def _taken_columns(self) -> frozenset[str]:
-        return ADDED_COLUMNS | HISTORY_COLUMNS
+        return super()._taken_columns | HISTORY_COLUMNS | _month_column(self.partition_by)
 
     @model_validator(mode="after")
     def _consistent(self) -> "CdcTable":
@@ -152,6 +165,12 @@ class CdcTable(Source):
 
     def _check_event_time(self) -> None:
         if self.event_time is None:
+            if self.partition_by != "none":
+                raise FaultError(
+                    f"partition_by {self.partition_by} cuts tables by event date, and this one has none; write "
+                    "`partition_by: none`, or name the column that tells it in `event_time`",
+                    at=("partition_by",),
+                )
             return
         found, unit = self.columns[self.event_time.column].lake_type.name, self.event_time.unit
         fitting = {"timestamp", "date"}
@@ -181,7 +200,7 @@ class CdcTable(Source):
 
     @property
     def _shape(self) -> dict[str, Any]:
-        tables = {"history": self.history, "unknown_fields": "kept"}
+        tables = {"history": self.history, "unknown_fields": "kept"} | partitioning(self.kind, self.partition_by)
         return self._identity | tables | {"columns": _types(self.columns)}
 
     @property

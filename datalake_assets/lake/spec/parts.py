@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from datalake_assets.lake.spec.types import LakeType
 
 _LONGEST_PREFIX = 255
+Partitioning = Literal["none", "month", "day"]
+"""How tables are cut on disk, by event date: not, by month, by day."""
 
 
 class Part(BaseModel):

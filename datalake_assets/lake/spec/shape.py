@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+_USUAL_PARTITIONING = {"event_stream": "day", "cdc_table": "none"}
+
 
 def canonical(value: Mapping[str, Any]) -> str:
     """JSON text that is the same for equal values, whatever the order of their keys."""
@@ -17,6 +19,14 @@ def canonical(value: Mapping[str, Any]) -> str:
 def fingerprint(text: str) -> str:
     """A short hash of a text: 16 hex characters."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def partitioning(kind: str, partition_by: str) -> dict[str, str]:
+    """How a dataset's tables are cut, as part of its shape; nothing where it is as usual for the kind.
+
+    So tables that were written before there was a choice have the shape that they had.
+    """
+    return {} if partition_by == _USUAL_PARTITIONING[kind] else {"partition_by": partition_by}
 
 
 def shape_difference(old: str, new: str) -> str:
@@ -41,6 +51,9 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     for name in ("kind", "key", "order_by", "timestamp_column", "history", "unknown_fields"):
         if old[name] != new[name]:
             yield f"{name}: {_shown(old[name])} -> {_shown(new[name])}"
+    before, after = (shape.get("partition_by", _USUAL_PARTITIONING[shape["kind"]]) for shape in (old, new))
+    if before != after:
+        yield f"partition_by: {before} -> {after}"
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,7 @@ from datalake_assets.lake.spec.columns import (
     CONTENT_HASH,
     ETL_TIMESTAMP,
     EVENT_DATE,
+    EVENT_MONTH,
     EVENT_TIME,
     IS_CURRENT,
     OPERATION,
@@ -26,13 +27,14 @@ from datalake_assets.lake.spec.columns import (
     VALID_TO,
 )
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
-from datalake_assets.lake.spec.parts import Column
+from datalake_assets.lake.spec.parts import Column, Partitioning
 from datalake_assets.lake.spec.types import LakeType
 
 Zone = Literal["silver", "gold", "quarantine", "lake"]
 _PRUNING = frozenset({"date", "timestamp", "string", "int8", "int16", "int32", "int64"})
 _ROWS_PER_CUT_FILE, _ROWS_PER_UNCUT_FILE = 1_000_000, 100_000
 _EXACT_DIGITS = 15  # delta-rs writes a decimal's bounds as doubles: with more digits they would hide rows
+_PARTITIONED: Mapping[Partitioning, tuple[str, ...]] = {"none": (), "month": (EVENT_MONTH,), "day": (EVENT_DATE,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class TableSpec:
     """A table: `name` within its zone (`lake`: the lake's own memory), its columns in order, what makes rows distinct.
 
     `partition_by` are the columns whose values become folders: dates and the lake's own words, never free text.
-    `clustered_by` are those by which rows lie together in the files of a table that is not cut.
+    `clustered_by` are those by which rows lie together in files that hold rows of many days, or that a merge rewrites.
     """
 
     zone: Zone
@@ -68,8 +70,16 @@ class TableSpec:
 
     @property
     def rows_per_file(self) -> int:
-        """How many rows a file holds at most: few where no date cuts, as a merge rewrites what holds its keys."""
-        return _ROWS_PER_CUT_FILE if self.partition_by else _ROWS_PER_UNCUT_FILE
+        """How many rows a file holds at most: few where a change rewrites what holds its keys or its days."""
+        return _ROWS_PER_CUT_FILE if self.partition_by and not self.clustered_by else _ROWS_PER_UNCUT_FILE
+
+    @property
+    def stored_columns(self) -> Mapping[str, TableColumn]:
+        """The columns that readers of the table see: `columns`, and the month of the event date where that cuts it.
+
+        Inside the lake rows have `columns` alone: the month is made of the date where they are written.
+        """
+        return {**self.columns, **_MONTH} if EVENT_MONTH in self.partition_by else self.columns
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -99,6 +109,9 @@ _LINEAGE = {
     QUALITY_SCORE: TableColumn("double", "The share of declared columns that have a value, 0 to 1", required=True),
     ETL_TIMESTAMP: TableColumn("timestamp", "When the lake wrote the row, UTC", required=True),
 }
+_MONTH = {
+    EVENT_MONTH: TableColumn("date", "The first day of the month of `event_date`; filter by both to read few files")
+}
 _UNKNOWN = {UNKNOWN: TableColumn("string", "What the dataset file does not declare, as JSON text")}
 _RECORD = {
     RECORD_HASH: TableColumn("string", "SHA-256 (hex) of the record's bytes as landed", required=True),
@@ -127,8 +140,9 @@ def silver_table(dataset: Dataset) -> TableSpec:
         description=dataset.description,
         columns=_declared(dataset) | _unknown(dataset) | _LINEAGE | own,
         key=dataset.key or (RECORD_HASH,),
-        partition_by=(EVENT_DATE,) if stream else (),
-        clustered_by=() if stream else (EVENT_DATE, *dataset.key),
+        partition_by=_PARTITIONED[dataset.partition_by],
+        # A stream's file of one day is rewritten for that day alone: it needs no order, and may be large.
+        clustered_by=() if stream and dataset.partition_by == "day" else (EVENT_DATE, *dataset.key),
     )
 
 
@@ -142,6 +156,7 @@ def duplicates_table(dataset: EventStream) -> TableSpec:
         columns=silver.columns,
         key=(SOURCE_FILENAME, ROW_NUMBER),
         partition_by=silver.partition_by,
+        clustered_by=(EVENT_DATE, SOURCE_FILENAME) if silver.clustered_by else (),
     )
 
 
@@ -155,6 +170,8 @@ def history_table(dataset: CdcTable) -> TableSpec:
         columns={**live.columns, **_VALIDITY},
         key=(*dataset.key, VALID_FROM),
         pruned_by=dataset.key,
+        partition_by=live.partition_by,
+        clustered_by=live.clustered_by if live.partition_by else (),
     )
 
 

@@ -17,6 +17,7 @@ import obstore
 import polars as pl
 from deltalake.transaction import AddAction
 
+from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_MONTH
 from datalake_assets.lake.spec.tables import TableSpec
 
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
@@ -37,6 +38,8 @@ def write_files(
         return []
     if spec.clustered_by:
         frame = frame.sort(spec.clustered_by)
+    if EVENT_MONTH in spec.partition_by:
+        frame = frame.with_columns(pl.col(EVENT_DATE).dt.month_start().alias(EVENT_MONTH))
     parts: list[tuple[tuple[Any, ...], pl.DataFrame]] = [((), frame)]
     if spec.partition_by:
         named = frame.partition_by(spec.partition_by, as_dict=True, include_key=False)

@@ -225,7 +225,7 @@ def _dates_of(seen: Snapshot, by: str) -> Iterable[date]:
     spec = seen.table.spec
     if not seen.exists or seen.files.is_empty():
         return []
-    if by in spec.partition_by:
+    if by in seen.partition_by:
         return seen.files[f"partition.{by}"].drop_nulls().unique().to_list()
     if spec.zone == "quarantine":
         partitions = seen.scan().select(pl.col("partition").unique()).collect()["partition"]

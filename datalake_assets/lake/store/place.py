@@ -22,8 +22,13 @@ class TablePlace:
 
     @cached_property
     def dtypes(self) -> pl.Schema:
-        """The columns that are written, with their dtypes."""
+        """The columns of the rows that are written and read, with their dtypes."""
         return pl.Schema({name: dtype_of_text(column.type) for name, column in self.spec.columns.items()})
+
+    @cached_property
+    def stored_dtypes(self) -> pl.Schema:
+        """The columns that the table has, for whoever reads it: `dtypes`, and the month that cuts it where one does."""
+        return pl.Schema({name: dtype_of_text(column.type) for name, column in self.spec.stored_columns.items()})
 
     def log_stamp(self, version: int) -> str | None:
         """What the log shows of the commit of a version without opening the table; None where there is none."""

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import obstore
 import polars as pl
-from deltalake import DeltaTable, Schema
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
@@ -28,20 +28,13 @@ from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
 from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
+from datalake_assets.lake.store.table_form import as_text, configuration, delta_schema, put_commit, replacement
 
 READER_VERSION, WRITER_VERSION = 1, 2
 _SMALL_FILE, _SMALL_MEMORY_FILE = 50_000, 5_000  # rows; the lake's memory is looked up by key
 _MOST_SMALL_FILES = 16
 _MOST_SMALL_MEMORY_FILES = 1  # each look opens the memory, at a cost that follows its files: one for a month will do
 _SWEPT_EVERY, _SWEPT_AFTER = 100, timedelta(hours=1)  # commits: each replaces a file or two of the lake's memory
-_CONFIGURATION = {
-    "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
-    "delta.logRetentionDuration": "interval 1 days",  # a log that is listed at every opening stays short
-}
-_MEMORY_LOG = {  # nobody asks what the lake's memory was yesterday; a checkpoint names each file that went since
-    "delta.logRetentionDuration": "interval 2 minutes",
-    "delta.deletedFileRetentionDuration": "interval 1 hours",
-}
 
 
 class ProtocolError(RuntimeError):
@@ -72,11 +65,11 @@ class Snapshot(TableFiles):
     ) -> int:
         """Remove the rows that equal a row of `remove` in the columns `on`, add those of `add`; one commit.
 
-        `within` are the partitions (column to values) that the decision rests on and in which rows are removed (None:
-        all). A commit of somebody else that left their files alone does not disturb, unless the decision rests on this
-        version `exactly_here`. Only files that hold removed rows are written anew; small files of the partitions are
-        put together where they have become many. Returns the table's new version. Raises `ConflictError`,
-        `SchemaChangeError`, `ProtocolError`.
+        `within` are the partitions (column to values) or event dates that the decision rests on and in which rows are
+        removed (None: all). A commit of somebody else that left their files alone does not disturb, unless the decision
+        rests on this version `exactly_here`. Only files that hold removed rows are written anew; small files of the
+        partitions are put together where they have become many. Returns the table's new version. Raises
+        `ConflictError`, `SchemaChangeError`, `ProtocolError`.
         """
         added = self._conformed(add)
         gone = self._files_to_rewrite(remove, on=on, within=within)
@@ -110,25 +103,19 @@ class Snapshot(TableFiles):
         return self._commit(actions, files, within=within, notes=notes, exactly_here=False, moved=True)
 
     def swap(self, actions: Sequence[AddAction], *, notes: CommitNotes) -> int:
-        """Make written files the table's only ones and its registry's columns its schema, in one commit.
+        """Make written files the table's only ones, and its form (columns, partitioning) the registry's; one commit.
 
         Raises `ConflictError` when the table has changed since it was opened.
         """
         if self.handle is None:
             return self._create(actions, notes)
         self._guard()
-        try:
-            self.handle.create_write_transaction(
-                list(actions),
-                "overwrite",
-                _delta_schema(self.table.dtypes),
-                list(self.table.spec.partition_by),
-                commit_properties=properties(notes),
-            )
-        except CommitFailedError as error:
+        commit, version = replacement(self, actions, notes), self.version + 1
+        # Of a log that was cut short meanwhile, the next number could be free again: hence the look at the table.
+        if self.at(None).version != self.version or not put_commit(self.table.uri, version, commit):
             self.discard(actions)
-            raise ConflictError(f"{self.table.uri}: {error}") from None
-        return self.version + 1
+            raise ConflictError(f"{self.table.uri}: somebody else has committed version {version}")
+        return version
 
     def discard(self, actions: Iterable[AddAction]) -> None:
         """Delete files that no commit names after all."""
@@ -181,21 +168,17 @@ class Snapshot(TableFiles):
 
     def _create(self, actions: Sequence[AddAction], notes: CommitNotes) -> int:
         spec = self.table.spec
-        pruned = ",".join(spec.statistics)
-        configuration = dict(_CONFIGURATION) | ({"delta.dataSkippingStatsColumns": pruned} if pruned else {})
-        if spec.zone == "lake":
-            configuration |= _MEMORY_LOG
         if "://" not in self.table.uri:
             Path(self.table.uri).mkdir(parents=True, exist_ok=True)
         try:
             create_table_with_add_actions(
                 self.table.uri,
-                _delta_schema(self.table.dtypes),
+                delta_schema(self.table.stored_dtypes),
                 list(actions),
                 mode="error",
                 partition_by=list(spec.partition_by),
                 description=spec.description,
-                configuration=configuration,
+                configuration=configuration(spec),
                 storage_options=dict(self.table.storage_options) or None,
                 commit_properties=properties(notes),
             )
@@ -226,16 +209,16 @@ class Snapshot(TableFiles):
 
     def _conformed(self, rows: pl.DataFrame | None) -> pl.DataFrame:
         """Rows in the registry's columns and order. Raises `SchemaChangeError` where a type is another."""
+        self._require_form()
         dtypes = self.table.dtypes
         if rows is None:
             return dtypes.to_frame()
         wrong = [f"{n}: {rows.schema.get(n)} instead of {t}" for n, t in dtypes.items() if rows.schema.get(n) != t]
         if wrong:
             raise SchemaChangeError(f"{self.table.uri}: these rows are not the table's: {'; '.join(wrong)}")
-        self._require_columns()
         return rows.select(dtypes.names())
 
-    def _require_columns(self) -> None:
+    def _require_form(self) -> None:
         if changed := self.other_columns():
             raise SchemaChangeError(f"{self.table.uri}: the table's columns are others ({'; '.join(changed)})")
 
@@ -291,15 +274,7 @@ def _removals(files: pl.DataFrame, spec: TableSpec, *, moved: bool) -> list[Remo
             data_change=not moved,
             deletion_timestamp=now,
             size=row["size_bytes"],
-            partition_values={n: _as_text(row[f"partition.{n}"]) for n in spec.partition_by},
+            partition_values={n: as_text(row[f"partition.{n}"]) for n in spec.partition_by},
         )
         for row in files.iter_rows(named=True)
     ]
-
-
-def _as_text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _delta_schema(dtypes: pl.Schema) -> Schema:
-    return Schema.from_arrow(dtypes.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema)

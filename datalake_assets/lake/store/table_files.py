@@ -1,6 +1,7 @@
 """Reading a Delta table as somebody saw it: its live files, its rows, what its log tells.
 
-Belongs here: reading, and which files can hold what is asked for. Changing a table is in `snapshot.py`.
+Belongs here: reading, and which files can hold what is asked for. Changing a table is in `snapshot.py`. A table may be
+cut otherwise than the registry asks for, until it is rebuilt, and was before: it is read as it is.
 """
 
 from bisect import bisect_left
@@ -12,11 +13,13 @@ from urllib.parse import unquote
 import polars as pl
 from deltalake import DeltaTable
 
+from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_MONTH
 from datalake_assets.lake.store.notes import Commit, commit_of, notes_of
 from datalake_assets.lake.store.place import TablePlace
 
 _FEW_FILES = 2
 Within = Mapping[str, Collection[Any]] | None
+"""Part of a table: values of columns that cut it, or event dates, however it is cut; None is all of it."""
 
 
 class TableFiles:
@@ -35,6 +38,13 @@ class TableFiles:
         return self.handle is not None
 
     @cached_property
+    def partition_by(self) -> tuple[str, ...]:
+        """The columns by which the table is cut; those of the registry where there is no table yet."""
+        if self.handle is None:
+            return self.table.spec.partition_by
+        return tuple(self.handle.metadata().partition_columns)
+
+    @cached_property
     def files(self) -> pl.DataFrame:
         """The table's live files: `path`, `size_bytes`, `num_records`, `partition.<column>`, `min.<c>`, `max.<c>`."""
         if self.handle is None:
@@ -42,15 +52,27 @@ class TableFiles:
         return pl.DataFrame(self.handle.get_add_actions(flatten=True))
 
     def files_within(self, within: Within) -> pl.DataFrame:
-        """The live files of some partitions (None: all)."""
-        if within is None or self.files.is_empty():
-            return self.files
-        return self.files.filter(_picked(name, values, prefix="partition.") for name, values in within.items())
+        """The live files of some partitions (None: all); of event dates those that can hold rows of them."""
+        files = self.files
+        if within is None or files.is_empty():
+            return files
+        for name, values in self._with_months(within).items():
+            if name in self.partition_by:
+                files = files.filter(_picked(name, values, prefix="partition."))
+            else:
+                files = may_hold(files, name, pl.Series(list(values), dtype=self.table.dtypes[name]))
+        return files
+
+    def _with_months(self, within: Mapping[str, Collection[Any]]) -> Mapping[str, Collection[Any]]:
+        """Event dates with their months, where these cut the table."""
+        if EVENT_DATE not in within or EVENT_MONTH not in self.partition_by:
+            return within
+        return {EVENT_MONTH: {day and day.replace(day=1) for day in within[EVENT_DATE]}, **within}
 
     def in_lots(self, files: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Some live files, partition by partition, in lots with about as many rows as a file may have."""
         lot = (pl.col("num_records").cum_sum() - 1) // self.table.spec.rows_per_file
-        for _, group in _grouped(files, [f"partition.{name}" for name in self.table.spec.partition_by]):
+        for _, group in _grouped(files, [f"partition.{name}" for name in self.partition_by]):
             yield from (part for _, part in group.group_by(lot, maintain_order=True))
 
     @property
@@ -59,12 +81,12 @@ class TableFiles:
         return int(self.files["num_records"].sum() or 0)
 
     def scan(self, within: Within = None) -> pl.LazyFrame:
-        """The rows (of some partitions), in the registry's columns; a column that the table lacks is null."""
+        """The rows (of some partitions or dates), in the registry's columns; a column that the table lacks is null."""
         dtypes = self.table.dtypes
         if self.handle is None or self.files.is_empty():
             return pl.LazyFrame(schema=dtypes)
         frame = pl.scan_delta(self.handle, storage_options=dict(self.table.storage_options) or None)
-        for name, values in (within or {}).items():
+        for name, values in self._with_months(within or {}).items():
             frame = frame.filter(_picked(name, values))
         known = frame.collect_schema()
         return frame.select(
@@ -73,32 +95,23 @@ class TableFiles:
 
     def scan_files(self, files: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The rows of some live files, with `_file` (the path of each) as the last column."""
-        wanted = list(columns or self.table.dtypes)
-        partitioned = [name for name in self.table.spec.partition_by if name in wanted]
-        stored = [name for name in wanted if name not in partitioned]
-        frames = []
-        by = [f"partition.{name}" for name in partitioned]
-        for values, group in _grouped(files, by):
-            paths = {f"{self.table.uri}/{unquote(path)}": path for path in group["path"]}
-            frame = pl.scan_parquet(
-                list(paths),
-                include_file_paths="_place",
-                hive_partitioning=False,
-                missing_columns="insert",
-                extra_columns="ignore",
-                schema={n: t for n, t in self.table.dtypes.items() if n not in self.table.spec.partition_by},
-                storage_options=dict(self.table.storage_options) or None,
-            )
-            literals = [
-                pl.lit(value, self.table.dtypes[name]).alias(name)
-                for name, value in zip(partitioned, values, strict=True)
-            ]
-            place = pl.col("_place").replace_strict(paths, return_dtype=pl.String).alias("_file")
-            frames.append(frame.select(*stored, place).with_columns(literals).select(*wanted, "_file"))
-        if not frames:
-            schema = {name: self.table.dtypes[name] for name in wanted}
-            return pl.LazyFrame(schema={**schema, "_file": pl.String()})
-        return pl.concat(frames)
+        wanted, dtypes = list(columns or self.table.dtypes), self.table.dtypes
+        if files.is_empty():
+            return pl.LazyFrame(schema={**{name: dtypes[name] for name in wanted}, "_file": pl.String()})
+        places = [f"{self.table.uri}/{unquote(path)}" for path in files["path"]]
+        # One scan, be the partitions many: a scan for each of 900 had Polars warn of a deadlock.
+        rows = pl.scan_parquet(
+            places,
+            include_file_paths="_place",
+            hive_partitioning=False,
+            missing_columns="insert",
+            extra_columns="ignore",
+            schema={n: t for n, t in dtypes.items() if n not in self.partition_by},
+            storage_options=dict(self.table.storage_options) or None,
+        )
+        told = {name: files[f"partition.{name}"].cast(dtypes[name]) for name in self.partition_by if name in wanted}
+        told["_file"] = files["path"]
+        return rows.with_columns(_of_place(places, v).alias(n) for n, v in told.items()).select(*wanted, "_file")
 
     def scan_keys(
         self, keys: pl.DataFrame, *, within: Within = None, columns: Sequence[str] | None = None
@@ -137,7 +150,7 @@ class TableFiles:
 
     @property
     def fits(self) -> bool:
-        """Whether the table has the registry's columns (true where there is no table yet)."""
+        """Whether the table has the registry's columns and is cut by them (true where there is no table yet)."""
         return not self.other_columns()
 
     @cached_property
@@ -166,16 +179,20 @@ class TableFiles:
         return commits if [c.version for c in commits] == list(range(version + 1, self.version + 1)) else None
 
     def other_columns(self) -> list[str]:
-        """What the table has otherwise than the registry, column by column."""
+        """What the table has otherwise than the registry, column by column, and by which it is cut."""
         if self.handle is None:
             return []
         found = pl.Schema(pl.DataFrame(self.handle.schema().to_arrow().empty_table()).schema)
-        wanted = self.table.dtypes
-        return [
+        wanted = self.table.stored_dtypes
+        changed = [
             f"{name}: {found.get(name, 'none')} -> {wanted.get(name, 'none')}"
             for name in dict.fromkeys([*wanted, *found])
             if found.get(name) != wanted.get(name)
         ]
+        if self.partition_by != self.table.spec.partition_by:
+            cut = [", ".join(names) or "none" for names in (self.partition_by, self.table.spec.partition_by)]
+            changed.append(f"partition_by: {' -> '.join(cut)}")
+        return changed
 
 
 def _grouped(files: pl.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
@@ -183,6 +200,13 @@ def _grouped(files: pl.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any
         yield from files.group_by(by, maintain_order=True)
     elif files.height:
         yield (), files
+
+
+def _of_place(places: Sequence[str], values: pl.Series) -> pl.Expr:
+    """The value that each row has by the place of its file."""
+    if values.n_unique() == 1:
+        return pl.lit(values[0], values.dtype)
+    return pl.col("_place").replace_strict(places, values, return_dtype=values.dtype)
 
 
 def _picked(name: str, values: Collection[Any], prefix: str = "") -> pl.Expr:

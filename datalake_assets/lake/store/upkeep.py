@@ -38,13 +38,14 @@ class Upkeep:
 def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
     """Put the small files of a table together and delete those that went before `retention`; None without a table.
 
-    A reader that opened the table within `retention` finds its files. Raises `ConflictError` where other writers come
+    A reader that opened the table within `retention` finds its files. The files of a table that waits for a rebuild,
+    which writes them all anew, are left as they are. Raises `ConflictError` where other writers come
     between many times.
     """
     before = table.open()
     if not before.exists:
         return None
-    small = before.files.filter(pl.col("num_records") < _FULL * table.spec.rows_per_file)
+    small = before.files.filter(pl.col("num_records") < _FULL * table.spec.rows_per_file, before.fits)
     for lot in before.in_lots(small):
         if lot.height > 1:
             table.transact(partial(_put_together, lot=lot))

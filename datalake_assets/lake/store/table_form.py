@@ -1,0 +1,120 @@
+"""The form of a table in its log: columns, partitioning, configuration; and the one commit that gives a table another.
+
+Belongs here: what a log's `metaData` says, and that commit, which we write ourselves. delta-rs can't: its overwrite
+leaves the partitioning as it is, and its `create_table_with_add_actions` opens the table anew, so that it replaces rows
+that nobody has decided about. Rows by rows, tables are changed in `snapshot.py`.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import obstore
+import polars as pl
+from deltalake import Schema
+from deltalake.transaction import AddAction
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore, from_url
+
+from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.store.notes import CommitNotes
+from datalake_assets.lake.store.table_files import TableFiles
+
+_CONFIGURATION = {
+    "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
+    "delta.logRetentionDuration": "interval 1 days",  # a log that is listed at every opening stays short
+}
+_MEMORY_LOG = {  # nobody asks what the lake's memory was yesterday; a checkpoint names each file that went since
+    "delta.logRetentionDuration": "interval 2 minutes",
+    "delta.deletedFileRetentionDuration": "interval 1 hours",
+}
+
+
+def configuration(spec: TableSpec) -> dict[str, str]:
+    """The Delta properties of a table of the registry."""
+    pruned = ",".join(spec.statistics)
+    found = _CONFIGURATION | ({"delta.dataSkippingStatsColumns": pruned} if pruned else {})
+    return found | _MEMORY_LOG if spec.zone == "lake" else found
+
+
+def delta_schema(dtypes: pl.Schema) -> Schema:
+    """Columns as Delta has them."""
+    return Schema.from_arrow(dtypes.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
+
+
+def as_text(value: Any) -> str | None:
+    """The value of a partition column as the log writes it; None for a null."""
+    return None if value is None else str(value)
+
+
+def replacement(seen: TableFiles, actions: Sequence[AddAction], notes: CommitNotes) -> bytes:
+    """The commit that makes written files the only ones of an existing table, in the registry's form, as NDJSON.
+
+    The table keeps its id, so that its readers follow it as before, its protocol and its properties.
+    """
+    return b"".join(json.dumps(entry).encode() + b"\n" for entry in _entries(seen, actions, notes))
+
+
+def _entries(seen: TableFiles, actions: Sequence[AddAction], notes: CommitNotes) -> Iterator[dict[str, Any]]:
+    """The entries by the Delta protocol, "Actions"."""
+    assert seen.handle is not None  # noqa: S101 (callers know that the table exists)
+    spec, now = seen.table.spec, int(time.time() * 1000)
+    yield {
+        "commitInfo": {
+            "timestamp": now,
+            "operation": "WRITE",
+            "operationParameters": {"mode": "Overwrite", "partitionBy": json.dumps(spec.partition_by)},
+            "engineInfo": "datalake_assets",
+            "txnId": str(uuid.uuid4()),
+            "userMetadata": notes.as_text(),
+        }
+    }
+    was = seen.handle.metadata()
+    yield {
+        "metaData": {
+            "id": was.id,
+            "name": was.name,
+            "description": spec.description,
+            "format": {"provider": "parquet", "options": {}},
+            "schemaString": delta_schema(seen.table.stored_dtypes).to_json(),
+            "partitionColumns": list(spec.partition_by),
+            "createdTime": was.created_time,
+            "configuration": {**was.configuration, **configuration(spec)},
+        }
+    }
+    for file in seen.files.iter_rows(named=True):
+        yield {
+            "remove": {
+                "path": file["path"],  # escaped, as the log told it
+                "deletionTimestamp": now,
+                "dataChange": True,
+                "extendedFileMetadata": True,
+                "partitionValues": {name: as_text(file[f"partition.{name}"]) for name in seen.partition_by},
+                "size": file["size_bytes"],
+            }
+        }
+    for action in actions:
+        yield {
+            "add": {
+                "path": quote(action.path, safe="/="),
+                "partitionValues": action.partition_values,
+                "size": action.size,
+                "modificationTime": action.modification_time,
+                "dataChange": True,
+                "stats": action.stats,
+            }
+        }
+
+
+def put_commit(uri: str, version: int, commit: bytes) -> bool:
+    """Make a commit the one of a version; False where that has another one already, which is left as it is."""
+    log = from_url(uri) if "://" in uri else LocalStore(uri)
+    name = f"_delta_log/{version:020}.json"
+    try:
+        obstore.put(log, name, commit, mode="create")
+    except AlreadyExistsError:  # be it by this very call, whose first answer was lost on the way
+        return bytes(obstore.get(log, name).bytes()) == commit
+    return True
