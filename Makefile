@@ -30,7 +30,7 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.stamp-run dagster-home ## set up, land sample data, run the lake to gold, print what came out
-	$(BIN)/datalake simulate --hours 48 --rate 600 --seed 7
+	$(BIN)/datalake simulate --until-now --rate 600 --seed 7
 	$(BIN)/datalake run $(ARGS)
 
 dev: $(VENV)/.stamp-run dagster-home ## Dagster's UI and daemon on the demo lake

@@ -1,9 +1,10 @@
 """What Dagster loads. Importing this reads nothing; `defs()` reads the environment and the dataset files."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from datalake_assets.assets.beginnings import Beginnings, beginnings
 from datalake_assets.assets.bronze import build_bronze
 from datalake_assets.assets.checks import build_silver_checks
 from datalake_assets.assets.gold import build_gold
@@ -20,34 +21,43 @@ from datalake_assets.settings import Settings
 _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=26), warn_window=timedelta(hours=3))
 
 
-def build_definitions(settings: Settings, *, lake: Lake | None = None) -> dg.Definitions:
+def build_definitions(
+    settings: Settings, *, lake: Lake | None = None, begins: Beginnings | None = None
+) -> dg.Definitions:
     """A fresh `Definitions` for some settings (of their `lake`, where that is built already).
 
-    Raises `DatasetError` where a dataset file is wrong.
+    Partitions begin where `begins` says, else with the first data. Raises `DatasetError` where a dataset file is wrong.
     """
     lake = lake or settings.lake()
+    begins = begins or first_partitions(lake, settings)
     most = settings.partitions_per_run
     datasets = lake.datasets.values()
     tables = lake.gold_tables.values()
     jobs = build_jobs(lake)
     return dg.Definitions(
         assets=[
-            *(build_bronze(lake, d, partitions_per_run=most) for d in datasets),
-            *(build_silver(lake, d, partitions_per_run=most, freshness=_FRESH) for d in datasets),
-            *(build_gold(lake, t, partitions_per_run=most, freshness=_FRESH) for t in tables),
+            *(build_bronze(lake, d, begins, partitions_per_run=most) for d in datasets),
+            *(build_silver(lake, d, begins, partitions_per_run=most, freshness=_FRESH) for d in datasets),
+            *(build_gold(lake, t, begins, partitions_per_run=most, freshness=_FRESH) for t in tables),
             build_maintenance(lake, settings),
         ],
         asset_checks=[build_silver_checks(lake, d) for d in datasets],
-        sensors=[build_landing_sensor(lake, jobs, settings), build_gold_sensor(lake, jobs, settings)],
+        sensors=[build_landing_sensor(lake, jobs, settings, begins), build_gold_sensor(lake, jobs, settings, begins)],
         schedules=[
-            build_backfill_schedule(lake, settings),
-            build_replay_schedule(lake, settings),
+            build_backfill_schedule(lake, settings, begins),
+            build_replay_schedule(lake, settings, begins),
             build_maintenance_schedule(lake, jobs),
         ],
         jobs=list(jobs.values()),
         resources={"runner": InProcessRunner()},
         executor=dg.in_process_executor,
     )
+
+
+def first_partitions(lake: Lake, settings: Settings) -> Beginnings:
+    """Where a lake's partitions begin under some settings, as of now."""
+    today = datetime.now(UTC).date()
+    return beginnings(lake, landing=settings.start, dates=settings.first_event_date, today=today)
 
 
 @dg.definitions

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.assets.jobs import ANY_ASSETS_JOB, MAINTENANCE_JOB, Jobs
 from datalake_assets.assets.silver import ONLY_WAITING_TAG
 from datalake_assets.lake.lake import Lake
@@ -19,7 +20,7 @@ REPLAY_SCHEDULE = "nightly_replay"
 MAINTENANCE_SCHEDULE = "nightly_maintenance"
 
 
-def build_backfill_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefinition:
+def build_backfill_schedule(lake: Lake, settings: Settings, begins: Beginnings) -> dg.ScheduleDefinition:
     """Every night: all that ever landed is looked through, not only where news is likely, and all that gold owes.
 
     Asks for the newest few ranges that were missed; the sensors' sweeps come round to the others.
@@ -37,7 +38,8 @@ def build_backfill_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefini
         found = look_for_landed(lake, sorted(lake.datasets), after={}, limit=EVERYTHING, settings=settings, now=now)
         for fault in found.faults.values():
             context.log.error(fault)
-        todos = landing_todos(lake, found.work) + gold_todos(lake, gold_work(lake, now=now), today=now.date())
+        todos = landing_todos(lake, found.work, begins)
+        todos += gold_todos(lake, gold_work(lake, now=now), begins, today=now.date())
         known = under_way(context.instance, now=now, most=settings.partitions_per_run)
         runs = planned_runs(todos, limit=known.limit, most=known.most)
         asked = runs[: known.room(SCHEDULE)]
@@ -51,7 +53,7 @@ def build_backfill_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefini
     return nightly_backfill
 
 
-def build_replay_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefinition:
+def build_replay_schedule(lake: Lake, settings: Settings, begins: Beginnings) -> dg.ScheduleDefinition:
     """Every night, when it is switched on: objects that were read under an older contract are read again.
 
     Asks for the newest few ranges each night, so that a contract that changed reaches all that ever landed in time.
@@ -67,7 +69,7 @@ def build_replay_schedule(lake: Lake, settings: Settings) -> dg.ScheduleDefiniti
     def nightly_replay(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         now = datetime.now(UTC)
         outdated = {name: outdated_partitions(lake, dataset) for name, dataset in lake.datasets.items()}
-        todos = landing_todos(lake, {name: LandingWork(partitions) for name, partitions in outdated.items()})
+        todos = landing_todos(lake, {name: LandingWork(partitions) for name, partitions in outdated.items()}, begins)
         known = under_way(context.instance, now=now, most=settings.partitions_per_run)
         runs = planned_runs(todos, limit=known.limit, most=known.most)[: known.room(REPLAY_SCHEDULE)]
         for run in runs:

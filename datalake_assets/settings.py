@@ -1,7 +1,7 @@
 """The one place that reads the environment."""
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,12 +23,11 @@ class Settings(BaseSettings):
     """Where the lake is and how it runs, from `DATALAKE_…` variables.
 
     Zones left out lie under `root`. `start` is when the first landing partition begins, `first_event_date` is gold's
-    first partition; what is older belongs to these first ones (Dagster's pages want fewer than some 30,000 partitions
-    of an asset, which is three years of hours). `lookback_hours` is how far back each sensor tick looks at once, and
-    `sweep_objects` how many older objects it looks through besides. `object_bytes` is what one object may unpack to and
-    `record_bytes` how long a record may be; more is quarantined by reference. `memory_limit` is how many
-    bytes of memory a step may take. `retention_hours` is
-    how long the files of an older state of a table are kept for its readers. Building one raises
+    first partition (left out: as `assets.beginnings` finds them); what is older belongs to these first ones.
+    `lookback_hours` is how far back each sensor tick looks at once, and `sweep_objects` how many older objects it looks
+    through besides. `object_bytes` is what one object may unpack to and `record_bytes` how long a record may be; more
+    is quarantined by reference. `memory_limit` is how many bytes of memory a step may take. `retention_hours` is how
+    long the files of an older state of a table are kept for its readers. Building one raises
     `pydantic.ValidationError`, which names the variable that is wrong.
     """
 
@@ -41,8 +40,8 @@ class Settings(BaseSettings):
     quarantine: str | None = None
     datasets: Path = _PACKAGED_DATASETS
     runner: Literal["in_process"] = "in_process"
-    start: date = date(2024, 1, 1)
-    first_event_date: date = date(2015, 1, 1)
+    start: date | None = None
+    first_event_date: date | None = None
     lookback_hours: Annotated[int, Field(ge=1)] = 24
     sweep_objects: Annotated[int, Field(ge=1)] = 250
     sensor_seconds: Annotated[int, Field(ge=5)] = 10
@@ -87,12 +86,9 @@ class Settings(BaseSettings):
 
     def lake(self) -> Lake:
         """The lake; reads the dataset files. Raises `DatasetError` where one of them is wrong."""
-        start = datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC)
         return Lake(
             layout=self.layout,
             datasets=load_datasets(self.datasets, check=check_readable),
-            start=start,
-            first_event_date=self.first_event_date,
             limits=Limits(
                 object_bytes=self.object_bytes, record_bytes=self.record_bytes, memory_bytes=self.memory_limit
             ),

@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,6 @@ def lake_in(folder: Path, *datasets: Dataset) -> Lake:
     return Lake(
         layout=Layout(root=str(folder), **zones),
         datasets={d.name: d for d in datasets},
-        start=datetime(2026, 1, 1, tzinfo=UTC),
-        first_event_date=date(2020, 1, 1),
     )
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.partitions import landing_partitions
 from datalake_assets.lake.lake import Lake
@@ -17,7 +18,7 @@ def bronze_key(dataset: Dataset) -> dg.AssetKey:
     return dg.AssetKey(["bronze", dataset.name])
 
 
-def build_bronze(lake: Lake, dataset: Dataset, *, partitions_per_run: int) -> dg.AssetsDefinition:
+def build_bronze(lake: Lake, dataset: Dataset, begins: Beginnings, *, partitions_per_run: int) -> dg.AssetsDefinition:
     """The bronze asset of a dataset."""
     stream = isinstance(dataset, EventStream)
 
@@ -30,7 +31,7 @@ def build_bronze(lake: Lake, dataset: Dataset, *, partitions_per_run: int) -> dg
                 group_name="bronze",
                 owners=[dataset.owner],
                 kinds={"bronze", "json" if stream else "parquet"},
-                partitions_def=landing_partitions(dataset, start=lake.start),
+                partitions_def=landing_partitions(dataset, begins),
                 metadata={"dagster/uri": f"{lake.layout.bronze}/{dataset.landing.prefix}"},
             )
         ],
@@ -40,11 +41,13 @@ def build_bronze(lake: Lake, dataset: Dataset, *, partitions_per_run: int) -> dg
     def bronze(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         partitions = list(context.partition_keys)
         with only_transient_retries():
-            objects, new = admit(lake, dataset, partitions, now=datetime.now(UTC))
+            earlier = begins.is_first_landing(partitions[0])
+            objects, new = admit(lake, dataset, partitions, now=datetime.now(UTC), earlier=earlier)
         count, size = Counter[str](), Counter[str]()
         for landed in objects:
-            count[landed.partition] += 1
-            size[landed.partition] += landed.size
+            partition = begins.landing_partition(landed.partition)
+            count[partition] += 1
+            size[partition] += landed.size
         for partition in partitions:
             counts = {"partition_objects": count[partition], "partition_bytes": size[partition]}
             context.add_asset_metadata(counts, asset_key=bronze_key(dataset), partition_key=partition)

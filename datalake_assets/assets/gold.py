@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
+from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.metadata import step_metadata, table_metadata
-from datalake_assets.assets.partitions import event_dates, event_months
+from datalake_assets.assets.partitions import gold_partitions
 from datalake_assets.assets.silver import ONLY_WAITING_TAG
 from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.gold import partition_of
 from datalake_assets.lake.steps.messages import StepRequest
 from datalake_assets.resources.runners import Runner
 
@@ -23,12 +23,11 @@ def gold_key(table: GoldTable) -> dg.AssetKey:
 
 
 def build_gold(
-    lake: Lake, table: GoldTable, *, partitions_per_run: int, freshness: dg.FreshnessPolicy
+    lake: Lake, table: GoldTable, begins: Beginnings, *, partitions_per_run: int, freshness: dg.FreshnessPolicy
 ) -> dg.AssetsDefinition:
     """The asset of one gold table."""
     written = lake.table(table.spec)
     sources = [s.table for s in table.sources if not s.table.startswith("quarantine/")]
-    cut = event_months if table.monthly else event_dates
     spec = dg.AssetSpec(
         gold_key(table),
         deps=[source.split("/") for source in (*sources, *(lookup.table for lookup in table.lookups))],
@@ -36,7 +35,7 @@ def build_gold(
         group_name="gold",
         owners=sorted({lake.datasets[name].owner for name in table.datasets if name in lake.datasets}),
         kinds={"gold", "polars", "deltalake"},
-        partitions_def=cut(first=lake.first_event_date) if table.daily else None,
+        partitions_def=gold_partitions(table, begins),
         metadata=table_metadata(written),
         freshness_policy=freshness,
     )
@@ -56,6 +55,7 @@ def build_gold(
             name=table.name,
             dates=tuple(date.fromisoformat(key) for key in keys),
             only_due=ONLY_WAITING_TAG in context.run.tags,
+            earlier=bool(keys) and keys[0] == begins.first(table).isoformat(),
         )
         with only_transient_retries():
             report = runner.run(request, lake=lake)
@@ -63,7 +63,7 @@ def build_gold(
         today = datetime.now(UTC).date()
         for counts in report.partitions if table.daily else ():
             day = date.fromisoformat(counts.partition) if counts.partition else today
-            rows[partition_of(table, day, first=lake.first_event_date, today=today).isoformat()] += counts.rows_out
+            rows[begins.gold_partition(table, day, today=today)] += counts.rows_out
         for key in keys:
             metadata = {"dagster/partition_row_count": rows[key]}
             context.add_asset_metadata(metadata, asset_key=gold_key(table), partition_key=key)

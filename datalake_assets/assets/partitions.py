@@ -1,11 +1,13 @@
 """How assets are cut into partitions: landing hours or days for bronze and silver, event dates for gold."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import dagster as dg
 
+from datalake_assets.assets.beginnings import Beginnings
+from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.store.landing import parse_partition
 
@@ -19,21 +21,21 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 # The period that is still running is a partition too (end_offset): live data belong to it.
 
 
-def landing_partitions(dataset: Dataset, *, start: datetime) -> dg.TimeWindowPartitionsDefinition:
+def landing_partitions(dataset: Dataset, begins: Beginnings) -> dg.TimeWindowPartitionsDefinition:
     """The landing partitions of a dataset, the current one included."""
     if dataset.landing.cadence == "daily":
-        return dg.DailyPartitionsDefinition(start_date=start, end_offset=1)
-    return dg.HourlyPartitionsDefinition(start_date=start, end_offset=1)
+        return dg.DailyPartitionsDefinition(start_date=begins.landing_time, end_offset=1)
+    return dg.HourlyPartitionsDefinition(start_date=begins.landing_time, end_offset=1)
 
 
-def event_dates(*, first: date) -> dg.TimeWindowPartitionsDefinition:
-    """The event dates of gold, today included."""
-    return dg.DailyPartitionsDefinition(start_date=first.isoformat(), end_offset=1)
-
-
-def event_months(*, first: date) -> dg.TimeWindowPartitionsDefinition:
-    """The months of gold's event dates, the current one included."""
-    return dg.MonthlyPartitionsDefinition(start_date=first.replace(day=1).isoformat(), end_offset=1)
+def gold_partitions(table: GoldTable, begins: Beginnings) -> dg.TimeWindowPartitionsDefinition | None:
+    """The event dates or months of a gold table, the current one included; None where it is computed whole."""
+    if not table.daily:
+        return None
+    first = begins.first(table).isoformat()
+    if table.monthly:
+        return dg.MonthlyPartitionsDefinition(start_date=first, end_offset=1)
+    return dg.DailyPartitionsDefinition(start_date=first, end_offset=1)
 
 
 def range_tags(partitions: Sequence[str]) -> dict[str, str]:

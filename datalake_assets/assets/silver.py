@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.metadata import partition_metadata, step_metadata, table_metadata
@@ -11,7 +12,7 @@ from datalake_assets.assets.partitions import landing_partitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec import tables
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset
-from datalake_assets.lake.steps.messages import StepRequest
+from datalake_assets.lake.steps.messages import PartitionCounts, StepRequest
 from datalake_assets.lake.store.table import Table
 from datalake_assets.resources.runners import Runner
 
@@ -36,7 +37,7 @@ def silver_keys(dataset: Dataset) -> list[dg.AssetKey]:
 
 
 def build_silver(
-    lake: Lake, dataset: Dataset, *, partitions_per_run: int, freshness: dg.FreshnessPolicy
+    lake: Lake, dataset: Dataset, begins: Beginnings, *, partitions_per_run: int, freshness: dg.FreshnessPolicy
 ) -> dg.AssetsDefinition:
     """The silver assets of a dataset; one step writes them together."""
     written = {silver_key(dataset): lake.silver(dataset)}
@@ -51,7 +52,7 @@ def build_silver(
             group_name="silver",
             owners=[dataset.owner],
             kinds={"silver", "polars", "deltalake"},
-            partitions_def=landing_partitions(dataset, start=lake.start),
+            partitions_def=landing_partitions(dataset, begins),
             metadata=table_metadata(table),
             freshness_policy=freshness,
             skippable=True,
@@ -72,13 +73,18 @@ def build_silver(
             name=dataset.name,
             partitions=tuple(context.partition_keys),
             replay=ONLY_WAITING_TAG not in context.run.tags,
+            earlier=begins.is_first_landing(context.partition_keys[0]),
         )
         with only_transient_retries():
             report = runner.run(request, lake=lake)
         for failure in report.failed:
             context.log.warning("not read, tried again later: %s", failure)
+        shown: dict[str, PartitionCounts] = {}
+        for counts in report.partitions:
+            partition = begins.landing_partition(counts.partition)
+            shown[partition] = counts.as_part_of(partition, shown.get(partition))
         for key in sorted(context.selected_asset_keys):
-            for counts in report.partitions:
+            for counts in shown.values():
                 context.add_asset_metadata(partition_metadata(counts), asset_key=key, partition_key=counts.partition)
             yield dg.MaterializeResult(asset_key=key, metadata=step_metadata(report, table=written[key]))
 

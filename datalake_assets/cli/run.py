@@ -16,7 +16,7 @@ import dagster as dg
 from datalake_assets.cli.dead_runs import bury_dead_runs, end_run, free_slots, process_tag
 from datalake_assets.cli.instance import alone
 from datalake_assets.cli.stopping import Stop
-from datalake_assets.definitions import build_definitions
+from datalake_assets.definitions import build_definitions, first_partitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import gold_undone, gold_work, landing_undone, unfit_tables
 from datalake_assets.sensors.landing import EVERYTHING, look_for_landed
@@ -88,6 +88,7 @@ class Runs:
         self._stop = stop or Stop()
         self._stop.clear_up = self.cut
         self._lake = lake or settings.lake()
+        self._begins = first_partitions(self._lake, self._settings)
         self._limits: dict[tuple[str, str], int] = {}
         self._failures: dict[str, int] = {}
         self._times: dict[tuple[str, str], int] = {}
@@ -97,7 +98,15 @@ class Runs:
     @cached_property
     def _job(self) -> dg.JobDefinition:
         """The job over all assets, built when there is something to run."""
-        return build_definitions(self._settings, lake=self._lake).resolve_implicit_global_asset_job_def()
+        definitions = build_definitions(self._settings, lake=self._lake, begins=self._begins)
+        return definitions.resolve_implicit_global_asset_job_def()
+
+    def _begin_anew(self) -> None:
+        """Let the partitions begin with the first data that there are by now."""
+        begins = first_partitions(self._lake, self._settings)
+        if begins != self._begins:
+            self._begins = begins
+            vars(self).pop("_job", None)
 
     def to_the_end(self) -> Outcome:
         """Process all that has landed, to gold, until nothing is left or all that is left failed here.
@@ -126,13 +135,19 @@ class Runs:
         names = sorted(self._lake.datasets)
         found = look_for_landed(self._lake, names, after={}, limit=EVERYTHING, settings=self._settings, now=now)
         self._left = [*found.faults.values(), *landing_undone(found.work)]
-        return self._do(landing_todos(self._lake, found.work), reason="objects landed that are not in silver")
+        return self._do(
+            landing_todos(self._lake, found.work, self._begins), reason="objects landed that are not in silver"
+        )
 
     def _refresh_gold(self) -> int:
         now = datetime.now(UTC)
         work = gold_work(self._lake, now=now)
+        if work:
+            self._begin_anew()  # silver has event dates that nobody knew of before
         self._left += gold_undone(work)
-        return self._do(gold_todos(self._lake, work, today=now.date()), reason="silver touched these dates")
+        return self._do(
+            gold_todos(self._lake, work, self._begins, today=now.date()), reason="silver touched these dates"
+        )
 
     def _do(self, todos: Iterable[Todo], *, reason: str) -> int:
         """Make the runs that do some work; returns how many were made."""

@@ -1,6 +1,6 @@
 """The commands that do something: land, run, rebuild, maintain, serve. Arguments in, words out."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 
 
 def simulate(
+    *,
     hours: Annotated[int, typer.Option(min=1, help="How many hours of data to land.")] = 48,
     rate: Annotated[int, typer.Option(min=1, help="Web events an hour; the shop's orders grow with it.")] = 600,
     seed: Annotated[int, typer.Option(help="The same seed lands the same data.")] = 1,
     start: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H"], help="First hour, UTC; default 2026-01-01.")
     ] = None,
+    until_now: Annotated[
+        bool,
+        typer.Option(
+            "--until-now",
+            help="Yesterday and today, to the last full hour, in place of --start and --hours; goes on where an "
+            "earlier one ended.",
+        ),
+    ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Then go on live until Ctrl-C.")] = False,
 ) -> None:
     """Land sample data: orders and customers as DMS writes them, web events and device readings as Firehose does."""
@@ -34,11 +43,16 @@ def simulate(
 
     settings = read_settings()
     require_places(settings, writes=True)
+    store = open_store(settings.layout.bronze)
     begin = (start or datetime(2026, 1, 1)).replace(tzinfo=UTC)  # noqa: DTZ001 (made UTC here)
+    if until_now:
+        now = datetime.now(UTC)
+        yesterday = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+        begin = producer.first_hour(store) or yesterday
+        hours = max(1, (now - begin) // timedelta(hours=1))
     simulation = producer.Simulation(hours=hours, rate=rate, seed=seed, start=begin)
     if follow and simulation.end > datetime.now(UTC):
         fail(f"the simulated hours end at {simulation.end:%Y-%m-%d %H:%M}, later than now; give an earlier --start")
-    store = open_store(settings.layout.bronze)
     with stop_on_signals() as stop, progress_bar() as progress:
         task = progress.add_task("landing", total=hours)
         landed = producer.simulate(store, simulation, stop=stop, progress=lambda _: progress.advance(task))

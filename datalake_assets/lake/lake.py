@@ -5,7 +5,6 @@ Building one reads nothing; each part touches the disk or the network when it is
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from functools import cached_property
 
 from datalake_assets.lake.gold.registry import gold_tables
@@ -61,18 +60,16 @@ class ReplicaTables:
 
 @dataclass(frozen=True)
 class Lake:
-    """A lake: `start` is when its first landing partition begins (UTC), `first_event_date` gold's first partition."""
+    """A lake: where it is, and the datasets that it has."""
 
     layout: Layout
     datasets: dict[str, Dataset]
-    start: datetime
-    first_event_date: date
     limits: Limits = field(default_factory=Limits)
 
     @cached_property
     def landing(self) -> LandingZone:
         """The landed objects."""
-        return LandingZone(open_objects(self.layout.bronze), self.start)
+        return LandingZone(open_objects(self.layout.bronze))
 
     @cached_property
     def gold_tables(self) -> dict[str, GoldTable]:

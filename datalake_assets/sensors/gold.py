@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.assets.jobs import GOLD_JOB, MONTHLY_GOLD_JOB, Jobs
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import gold_withheld, gold_work
@@ -14,7 +15,7 @@ from datalake_assets.settings import Settings
 SENSOR = "gold_refresh"
 
 
-def build_gold_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.SensorDefinition:
+def build_gold_sensor(lake: Lake, jobs: Jobs, settings: Settings, begins: Beginnings) -> dg.SensorDefinition:
     """One sensor for all of gold."""
     status = dg.DefaultSensorStatus.RUNNING if lake.layout.is_local else dg.DefaultSensorStatus.STOPPED
 
@@ -32,7 +33,7 @@ def build_gold_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.SensorDe
         for line in held:
             context.log.warning(line)
         known = under_way(context.instance, now=now, most=settings.partitions_per_run)
-        runs = planned_runs(gold_todos(lake, work, today=now.date()), limit=known.limit, most=known.most)
+        runs = planned_runs(gold_todos(lake, work, begins, today=now.date()), limit=known.limit, most=known.most)
         ask = [run.request(reason="silver touched these dates") for run in runs[: known.room(SENSOR)]]
         idle = "gold has all that silver touched, or it is under way" if not runs else "enough runs wait already"
         return dg.SensorResult(run_requests=ask, skip_reason=None if ask else "; ".join([idle, *held]))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from pydantic import BaseModel, Field, ValidationError
 
+from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.assets.jobs import Jobs, landing_job_name
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import LandingWork, landing_work
@@ -81,7 +82,7 @@ def look_for_landed(
     return found
 
 
-def build_landing_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.SensorDefinition:
+def build_landing_sensor(lake: Lake, jobs: Jobs, settings: Settings, begins: Beginnings) -> dg.SensorDefinition:
     """One sensor over the landed objects of all datasets."""
     status = dg.DefaultSensorStatus.RUNNING if lake.layout.is_local else dg.DefaultSensorStatus.STOPPED
 
@@ -108,7 +109,7 @@ def build_landing_sensor(lake: Lake, jobs: Jobs, settings: Settings) -> dg.Senso
         for fault in found.faults.values():
             context.log.error(fault)
         known = under_way(context.instance, now=now, most=settings.partitions_per_run)
-        runs = planned_runs(landing_todos(lake, found.work), limit=known.limit, most=known.most)
+        runs = planned_runs(landing_todos(lake, found.work, begins), limit=known.limit, most=known.most)
         ask = [run.request(reason="objects landed that are not in silver") for run in runs[: known.room(SENSOR)]]
         looked_at = found.work.keys() | found.faults.keys()
         positions = {n: p for n, p in cursor.positions.items() if n in lake.datasets and n not in looked_at}

@@ -10,13 +10,13 @@ from datetime import date
 
 import dagster as dg
 
+from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.gold import gold_key
 from datalake_assets.assets.jobs import GOLD_JOB, gold_job_name, landing_job_name
 from datalake_assets.assets.partitions import PARTITION_TAG, Cadence, consecutive, range_tags
 from datalake_assets.assets.silver import ONLY_WAITING_TAG, silver_key, silver_keys
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.gold import partition_of
 from datalake_assets.lake.steps.planning import GoldWork, LandingWork
 
 DATASET_TAG, REASON_TAG = "datalake/dataset", "datalake/reason"
@@ -96,7 +96,7 @@ class PlannedRun:
         return tags
 
 
-def landing_todos(lake: Lake, work: Mapping[str, LandingWork]) -> list[Todo]:
+def landing_todos(lake: Lake, work: Mapping[str, LandingWork], begins: Beginnings) -> list[Todo]:
     """What waits in bronze, by dataset."""
     found = ((lake.datasets[name], waiting.waiting) for name, waiting in work.items() if waiting.waiting)
     return [
@@ -106,13 +106,13 @@ def landing_todos(lake: Lake, work: Mapping[str, LandingWork]) -> list[Todo]:
             assets=(bronze_key(dataset), *silver_keys(dataset)),
             job=landing_job_name(dataset),
             every=dataset.landing.cadence,
-            partitions=frozenset(waiting),
+            partitions=frozenset(map(begins.landing_partition, waiting)),
         )
         for dataset, waiting in found
     ]
 
 
-def gold_todos(lake: Lake, work: Mapping[str, GoldWork], *, today: date) -> list[Todo]:
+def gold_todos(lake: Lake, work: Mapping[str, GoldWork], begins: Beginnings, *, today: date) -> list[Todo]:
     """What gold tables have to compute; dates outside the partitions belong to the first one or today's.
 
     A table that is computed whole is due with the gold tables that it is made of: one run does both, in that order.
@@ -121,9 +121,9 @@ def gold_todos(lake: Lake, work: Mapping[str, GoldWork], *, today: date) -> list
     todos = []
     for name, table in sorted(lake.gold_tables.items()):
         owed = work.get(name, GoldWork())
-        begins = (partition_of(table, day, first=lake.first_event_date, today=today) for day in owed.dates)
         whole = {""} if owed.whole or any(source.table in changing for source in table.sources) else set()
-        partitions = frozenset(day.isoformat() for day in begins) if table.daily else frozenset(whole)
+        daily = (begins.gold_partition(table, day, today=today) for day in owed.dates)
+        partitions = frozenset(daily if table.daily else whole)
         if partitions:
             key, job = gold_key(table), gold_job_name(table)
             by_date: Cadence = "monthly" if table.monthly else "daily"

@@ -12,9 +12,14 @@ _GZIP = 31
 """`wbits` for a gzip container; zlib writes no time into its header, so equal records give equal bytes."""
 
 
+def prefix(stream: str) -> str:
+    """The folder in which the folders of a stream's years lie."""
+    return f"firehose/{stream}"
+
+
 def object_key(stream: str, *, oldest: datetime, identifier: UUID) -> str:
     """Where an object lands: its folder and its stamp tell when its oldest record arrived (UTC)."""
-    return f"firehose/{stream}/{oldest:%Y/%m/%d/%H}/{stream}-1-{oldest:%Y-%m-%d-%H-%M-%S}-{identifier}.gz"
+    return f"{prefix(stream)}/{oldest:%Y/%m/%d/%H}/{stream}-1-{oldest:%Y-%m-%d-%H-%M-%S}-{identifier}.gz"
 
 
 def retried_key(key: str, *, identifier: UUID) -> str:

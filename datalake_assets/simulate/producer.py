@@ -5,19 +5,22 @@ Belongs here: the order of the producers, and the names the command line uses. W
 """
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Event
 
+import obstore
 from obstore.store import ObjectStore
 
+from datalake_assets.simulate import firehose
 from datalake_assets.simulate.delivery import Delivery, Landed, Landing
 from datalake_assets.simulate.devices import device_objects
 from datalake_assets.simulate.live import follow
 from datalake_assets.simulate.replication import Replication
 from datalake_assets.simulate.simulation import Simulation
+from datalake_assets.simulate.web import DATASET as WEB_EVENTS
 from datalake_assets.simulate.web import web_objects
 
-__all__ = ["Landed", "Simulation", "deliveries", "follow", "simulate"]
+__all__ = ["Landed", "Simulation", "deliveries", "first_hour", "follow", "simulate"]
 
 
 def simulate(
@@ -42,6 +45,20 @@ def simulate(
         if progress:
             progress(landing.landed())
     return landing.landed()
+
+
+def first_hour(store: ObjectStore) -> datetime | None:
+    """The first hour (UTC) of which a store has web events; None where it has none."""
+    folder, parts = firehose.prefix(WEB_EVENTS), list[int]()
+    for _ in ("year", "month", "day", "hour"):
+        names = [path.rpartition("/")[2] for path in obstore.list_with_delimiter(store, folder)["common_prefixes"]]
+        numbers = sorted(name for name in names if name.isdigit())
+        if not numbers:
+            return None
+        folder = f"{folder}/{numbers[0]}"
+        parts.append(int(numbers[0]))
+    year, month, day, hour = parts
+    return datetime(year, month, day, hour, tzinfo=UTC)
 
 
 def deliveries(simulation: Simulation) -> Iterator[Iterator[Delivery]]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -293,6 +293,20 @@ def test_live_data_land_in_the_current_hour_until_the_command_is_stopped(lake: L
     assert half_written == []
     for file in (lake.root / "bronze").rglob("*.gz"):
         gzip.decompress(file.read_bytes())
+
+
+def test_simulated_data_until_now_go_on_where_they_ended(lake: Lake) -> None:
+    command = ("simulate", "--until-now", "--rate", "20", "--seed", "3")
+    assert "new objects" in lake.datalake(*command).stdout
+    hours = sorted((lake.root / "bronze/firehose/web_events").glob("*/*/*/*"))
+    began, last = ("-".join(hour.parts[-4:]) for hour in (hours[0], hours[-1]))
+    now = datetime.now(UTC)
+    assert began == f"{now - timedelta(days=1):%Y-%m-%d}-00"
+    assert last in {f"{now - timedelta(hours=h):%Y-%m-%d-%H}" for h in (1, 2)}  # an hour may have begun meanwhile
+    assert lake.datalake(*command).stdout.startswith("Landed 0 new objects")
+    for object_ in hours[-1].glob("*"):
+        object_.unlink()
+    assert not lake.datalake(*command).stdout.startswith("Landed 0 new objects")
 
 
 def test_simulated_hours_can_be_stopped_and_gone_on_with(lake: Lake) -> None:

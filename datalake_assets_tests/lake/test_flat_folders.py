@@ -160,7 +160,7 @@ def test_a_tick_over_20000_flat_objects_in_a_bucket_costs_a_handful_of_requests(
     """The whole folder was listed twice a tick, forty requests for each table every ten seconds."""
     keys = flat(20_000, days=days)
     with bucket(*keys, f"{PREFIX}/LOAD00000001.parquet", f"{PREFIX}/2026/06/01/05/a.parquet") as held:
-        zone = LandingZone(held.objects(), START)
+        zone = LandingZone(held.objects())
         recent = zone.recent(table(), since=NOW - timedelta(hours=3), now=NOW).objects
         newer = [key for key in keys if f"{PREFIX}/20260601-09" <= key]
         assert sorted(o.key for o in recent if o.key in set(keys)) == sorted(newer)
@@ -183,7 +183,7 @@ def test_a_folder_of_many_large_folders_in_a_bucket_is_listed_by_delimiter(
     monkeypatch.setattr(key_scan, "_MOST_REMEMBERED", 10 if room else 0)
     hours = [f"{PREFIX}/2026/06/01/{hour:02}" for hour in range(24)]
     with bucket(*(f"{hour}/{n:04}.parquet" for hour in hours for n in range(1_100))) as held:
-        zone = LandingZone(held.objects(), START)
+        zone = LandingZone(held.objects())
         requests = []
         for _ in range(2):
             held.requests.clear()

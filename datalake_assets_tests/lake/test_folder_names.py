@@ -33,7 +33,7 @@ class Flat:
         self.folder = self.root / "dms/public/orders"
         self.folder.mkdir(parents=True)
         self.place = LocalObjects(str(self.root))
-        self.zone = LandingZone(self.place, datetime(2026, 1, 1, tzinfo=UTC))
+        self.zone = LandingZone(self.place)
         for n in range(MANY):
             self.land(self.name(n))
 

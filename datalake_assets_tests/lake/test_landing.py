@@ -202,7 +202,7 @@ class Bronze:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.place = Place(LocalObjects(str(folder)))
-        self.zone = LandingZone(self.place, START)
+        self.zone = LandingZone(self.place)
 
     def land(self, key: str, *, modified: datetime = MODIFIED) -> None:
         file = self.folder / key
@@ -210,9 +210,9 @@ class Bronze:
         file.write_bytes(b"{}")
         os.utime(file, (modified.timestamp(), modified.timestamp()))
 
-    def keys(self, *partitions: str, now: datetime = NOW) -> list[str]:
+    def keys(self, *partitions: str, now: datetime = NOW, earlier: bool = False) -> list[str]:
         """The objects of partitions of `clicks`, without the prefix."""
-        found = self.zone.objects_of(stream(), partitions, now=now).objects
+        found = self.zone.objects_of(stream(), partitions, now=now, earlier=earlier).objects
         return [o.key.removeprefix("firehose/clicks/") for o in found]
 
 
@@ -279,10 +279,12 @@ def test_load_files_and_changes_of_a_table_in_one_folder_go_by_their_own_times(b
     assert [o.key.removeprefix("dms/public/orders/") for o in loads] == ["LOAD00000001.parquet"]
 
 
-def test_what_is_dated_before_the_lake_begins_belongs_to_its_first_partition(bronze: Bronze) -> None:
+def test_what_landed_earlier_is_found_when_asked_for(bronze: Bronze) -> None:
     bronze.land("firehose/clicks/2019/03/01/10/a.gz")
-    assert bronze.keys("2026-01-01-00:00") == ["2019/03/01/10/a.gz"]
-    assert bronze.keys("2026-03-01-10:00") == []
+    bronze.land("firehose/clicks/2026/03/01/09/a.gz")
+    bronze.land("firehose/clicks/2026/03/01/10/a.gz")
+    assert bronze.keys("2026-03-01-09:00") == ["2026/03/01/09/a.gz"]
+    assert bronze.keys("2026-03-01-09:00", earlier=True) == ["2019/03/01/10/a.gz", "2026/03/01/09/a.gz"]
 
 
 def test_what_is_dated_in_the_future_belongs_to_the_current_partition(bronze: Bronze) -> None:
@@ -459,10 +461,12 @@ def test_the_objects_of_partitions_are_those_that_a_full_listing_puts_there(
     for bronze in zone_of(keys):
         everything = bronze.zone.sweep(stream(), after=None, limit=1000, now=NOW).objects
         assert {o.key.removeprefix("firehose/clicks/") for o in everything} == keys
-        assert all(START <= parse_partition(o.partition) <= NOW for o in everything)
+        assert all(parse_partition(o.partition) <= NOW for o in everything)
         known = sorted({o.partition for o in everything} | {"2026-01-01-00:00", "2026-04-04-04:00", "2026-06-01-12:00"})
         asked = data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=3, unique=True))
-        found = bronze.zone.objects_of(stream(), asked, now=NOW).objects
+        earlier = data.draw(st.booleans())
+        found = bronze.zone.objects_of(stream(), asked, now=NOW, earlier=earlier).objects
         # Files as new as these bear another stamp at each listing.
-        facts = [(o.key, o.size, o.last_modified, o.partition) for o in everything if o.partition in asked]
+        wanted = (o for o in everything if o.partition in asked or (earlier and o.partition < min(asked)))
+        facts = [(o.key, o.size, o.last_modified, o.partition) for o in wanted]
         assert [(o.key, o.size, o.last_modified, o.partition) for o in found] == sorted(facts)

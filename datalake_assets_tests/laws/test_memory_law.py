@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -175,8 +175,6 @@ class History:
         return Lake(
             layout=Layout(root=str(folder), **zones),
             datasets={self.dataset.name: self.dataset},
-            start=datetime(2026, 1, 1, tzinfo=UTC),
-            first_event_date=date(2026, 3, 2),
         )
 
     def put(self, key: str, data: bytes, *, name: str = "lake", age: int = 0) -> None:

@@ -113,15 +113,13 @@ def order(op: str, id_: int, seq: int, **values: Any) -> dict[str, Any]:
 class MemoryLake:
     """A lake in a folder; what it knows is what lies there, so a second one on the same folder goes on."""
 
-    def __init__(self, root: Path, *datasets: Dataset, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+    def __init__(self, root: Path, *datasets: Dataset) -> None:
         self.root = root
         self.engine: Any = PolarsEngine()
         zones = {zone: str(root / zone) for zone in ("bronze", "silver", "gold", "quarantine")}
         self.lake = Lake(
             layout=Layout(root=str(root), **zones),
             datasets={d.name: d for d in datasets},
-            start=start,
-            first_event_date=date(2020, 1, 1),
         )
 
     @property
@@ -131,7 +129,7 @@ class MemoryLake:
 
     def under(self, *datasets: Dataset) -> "MemoryLake":
         """The same lake after its dataset files were changed."""
-        return MemoryLake(self.root, *datasets, start=self.lake.start)
+        return MemoryLake(self.root, *datasets)
 
     # --- landing
 
@@ -283,7 +281,7 @@ class MemoryLake:
         root = self.root.with_name(f"{self.root.name}-fresh")
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(self.root / "bronze", root / "bronze")
-        lake = MemoryLake(root, *self.lake.datasets.values(), start=self.lake.start)
+        lake = MemoryLake(root, *self.lake.datasets.values())
         lake.process()
         if gold:
             lake.gold()
@@ -293,7 +291,7 @@ class MemoryLake:
         """The lake as it is, in another folder; its landed objects are the same files."""
         root = self.root.with_name(name)
         shutil.copytree(self.root, root, copy_function=os.link)
-        return MemoryLake(root, *(datasets or self.lake.datasets.values()), start=self.lake.start)
+        return MemoryLake(root, *(datasets or self.lake.datasets.values()))
 
     def assert_as_fresh(self, *, gold: bool = True) -> None:
         """The tables are those of a lake that read the same objects once, under the dataset files as they are."""

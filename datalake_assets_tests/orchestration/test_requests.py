@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus as Status
 
+from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import GoldWork, LandingWork
 from datalake_assets.sensors.requests import PlannedRun, Todo, gold_todos, landing_todos, planned_runs
@@ -16,6 +17,7 @@ from datalake_assets_tests.sources import CLICKS, write_datasets
 
 _NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 _MOST = 168
+_BEGINS = Beginnings(landing=date(2026, 1, 1), dates=date(2015, 1, 1), months=date(2015, 1, 1))
 _HOURS = [f"2026-01-01-{hour:02}:00" for hour in range(8)]
 
 
@@ -27,7 +29,8 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def _waiting(lake: Lake, **hours: list[int]) -> list[Todo]:
-    return landing_todos(lake, {name: LandingWork({_HOURS[h]: 1 for h in found}) for name, found in hours.items()})
+    work = {name: LandingWork({_HOURS[h]: 1 for h in found}) for name, found in hours.items()}
+    return landing_todos(lake, work, _BEGINS)
 
 
 def _runs(todos: list[Todo], *known: KnownRun, now: datetime = _NOW) -> list[str]:
@@ -54,12 +57,12 @@ def test_datasets_with_the_same_hours_to_do_share_a_run(lake: Lake) -> None:
 def test_gold_tables_with_the_same_dates_share_a_run_and_totals_join_it(lake: Lake) -> None:
     days = GoldWork(dates=frozenset({date(2026, 1, 1), date(2026, 1, 2), date(1970, 1, 1), date(2090, 1, 1)}))
     work = {"daily_summary": days, "hourly_metrics": days}
-    todos = gold_todos(lake, work, today=_NOW.date())
+    todos = gold_todos(lake, work, _BEGINS, today=_NOW.date())
     assert _runs(todos) == [
         "gold of daily_summary, hourly_metrics, source_statistics 2026-01-01 to 2026-01-02",
         "gold of daily_summary, hourly_metrics 2015-01-01",
     ]
-    only_totals = gold_todos(lake, {"source_statistics": GoldWork(whole=True)}, today=_NOW.date())
+    only_totals = gold_todos(lake, {"source_statistics": GoldWork(whole=True)}, _BEGINS, today=_NOW.date())
     assert _runs(only_totals) == ["gold of source_statistics"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from datalake_assets.simulate.producer import Landed, Simulation, simulate
+from datalake_assets.simulate.producer import Landed, Simulation, first_hour, simulate
 from datalake_assets_tests.simulate.conftest import START, Bronze, Land
 
 PREFIXES = ("dms/public/orders", "dms/public/customers", "firehose/web_events")
@@ -94,3 +94,9 @@ def test_the_full_load_lands_in_the_first_hour_on_every_machine(bronze: Bronze, 
 def test_what_cannot_be_simulated_is_refused(hours: int, rate: int, start: datetime, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Simulation(hours=hours, rate=rate, seed=1, start=start)
+
+
+def test_the_first_hour_is_that_of_the_oldest_web_events(bronze: Bronze) -> None:
+    store = LocalStore(bronze.folder)
+    assert first_hour(store) == bronze.simulation.start
+    assert first_hour(MemoryStore()) is None

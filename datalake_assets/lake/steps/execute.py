@@ -17,5 +17,9 @@ def execute(request: StepRequest, *, lake: Lake, engine: Engine) -> StepReport:
     """
     step = Step(lake, engine)
     if request.zone == "gold":
-        return compute_gold(step, lake.gold_tables[request.name], request.dates, only_due=request.only_due)
-    return refresh_silver(step, lake.datasets[request.name], request.partitions, replay=request.replay)
+        gold = lake.gold_tables[request.name]
+        return compute_gold(step, gold, request.dates, only_due=request.only_due, earlier=request.earlier)
+    partitions = request.partitions
+    if request.earlier:
+        partitions = (*lake.ledger.partitions_before(request.name, min(partitions)), *partitions)
+    return refresh_silver(step, lake.datasets[request.name], partitions, replay=request.replay)

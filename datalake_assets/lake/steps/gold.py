@@ -43,10 +43,13 @@ class _Done:
     withheld: dict[date, str] = field(default_factory=dict)
 
 
-def compute_gold(step: Step, gold: GoldTable, partitions: Collection[date], *, only_due: bool = False) -> StepReport:
+def compute_gold(
+    step: Step, gold: GoldTable, partitions: Collection[date], *, only_due: bool = False, earlier: bool = False
+) -> StepReport:
     """Compute some partitions of a gold table (all of a table that is not daily), or `only_due` what they owe.
 
-    A partition goes by its first day. The first and the current one take in what is due before and after them.
+    A partition goes by its first day. The current one takes in what is due after it, and the first of these, with
+    `earlier`, what is due before it.
     """
     lake = step.lake
     debt = lake.pending.look([lake.consumer(gold)], lake.sources())[gold.name]
@@ -63,7 +66,8 @@ def compute_gold(step: Step, gold: GoldTable, partitions: Collection[date], *, o
         settles = {*debt.due, *debt.retries} - done.withheld.keys()
         _attempt(step, gold, None, frozenset(), done, settles=settles, without=without)
     else:
-        wanted = dates_to_compute(lake, gold, partitions, debt, today=step.started_at.date())
+        first = min(partitions) if earlier else date.min
+        wanted = dates_to_compute(gold, partitions, debt, first=first, today=step.started_at.date())
         wanted = wanted & debt.due.keys() if only_due else wanted
         for held, days in _groups(lake, gold, wanted, done).items():
             _attempt(step, gold, days, held, done)
@@ -82,12 +86,12 @@ def partition_of(gold: GoldTable, day: date, *, first: date, today: date) -> dat
 
 
 def dates_to_compute(
-    lake: Lake, gold: GoldTable, partitions: Collection[date], debt: Debt, *, today: date
+    gold: GoldTable, partitions: Collection[date], debt: Debt, *, first: date, today: date
 ) -> set[date]:
     """The event dates that gold partitions stand for: their own, and the due ones that belong to an outermost one."""
 
     def begin(day: date) -> date:
-        return partition_of(gold, day, first=lake.first_event_date, today=today)
+        return partition_of(gold, day, first=first, today=today)
 
     begins = {begin(day) for day in partitions}
     due = {day for day in debt.due if day is not None and begin(day) in begins}

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from datalake_assets.lake.store.outcome import ObjectOutcome
 
+_COUNTED = ("rows_in", "rows_out", "rows_rejected")
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -20,8 +22,9 @@ class StepRequest(_Message):
 
     `name` is a dataset (zone `silver`) or a gold table. A silver step reads what the ledger has waiting for
     `partitions`; with `replay` it reads all their objects again, under the contract as it is now. A gold step computes
-    the partitions that begin on `dates` (a table that is not daily: all of it), besides what else it finds due that
-    belongs to them; with `only_due` nothing but what is due.
+    the partitions that begin on `dates` (a table that is not daily: all of it), besides what is due that is dated in
+    the future, where today is among them; with `only_due` nothing but what is due. With `earlier` what waits or is due
+    before the first of its partitions belongs to the step too.
     """
 
     zone: Literal["silver", "gold"]
@@ -30,6 +33,7 @@ class StepRequest(_Message):
     replay: bool = False
     dates: tuple[date, ...] = ()
     only_due: bool = False
+    earlier: bool = False
 
 
 class PartitionCounts(_Message):
@@ -39,6 +43,11 @@ class PartitionCounts(_Message):
     rows_in: int = 0
     rows_out: int = 0
     rows_rejected: int = 0
+
+    def as_part_of(self, partition: str, others: "PartitionCounts | None") -> "PartitionCounts":
+        """The counts of another partition, to which these and others belong."""
+        sums = {n: getattr(self, n) + (getattr(others, n) if others else 0) for n in _COUNTED}
+        return PartitionCounts(partition=partition, **sums)
 
 
 class StepReport(_Message):

@@ -179,10 +179,12 @@ def outdated_partitions(lake: Lake, dataset: Dataset) -> dict[str, int]:
     return dict(counted.iter_rows())
 
 
-def admit(lake: Lake, dataset: Dataset, partitions: Sequence[str], *, now: datetime) -> tuple[list[LandedObject], int]:
-    """Enter the landed objects of some partitions in the ledger.
+def admit(
+    lake: Lake, dataset: Dataset, partitions: Sequence[str], *, now: datetime, earlier: bool = False
+) -> tuple[list[LandedObject], int]:
+    """Enter the landed objects of some partitions (with `earlier` those of all before them too) in the ledger.
 
     Returns the objects that lie there now, and how many of them the ledger did not know.
     """
-    found = lake.landing.objects_of(dataset, partitions, now=now)
+    found = lake.landing.objects_of(dataset, partitions, now=now, earlier=earlier)
     return found.objects, lake.ledger.admit(dataset, found.objects, identify=lake.landing.identified, now=now)

@@ -73,25 +73,28 @@ def open_store(place: str) -> ObjectStore:
 class LandingZone:
     """Bronze as the lake sees it: landed objects by dataset and partition.
 
-    Partitions run from `start` (UTC): what is dated earlier belongs to the first partition, what is dated later than
-    now to the current one, so that an object with an odd date is processed all the same.
+    What is dated later than now belongs to the current partition, so that it is processed all the same.
     """
 
     objects: Objects
-    start: datetime
 
-    def objects_of(self, dataset: Dataset, partitions: Sequence[str], *, now: datetime) -> Page:
-        """The landed objects of these partitions; lists only the folders where they can be."""
+    def objects_of(self, dataset: Dataset, partitions: Sequence[str], *, now: datetime, earlier: bool = False) -> Page:
+        """The landed objects of these partitions; lists only the folders where they can be.
+
+        With `earlier` those of all partitions before the first of these too.
+        """
         wanted = set(partitions)
         if not wanted:
             return Page([])
-        since, until = parse_partition(min(wanted)), parse_partition(max(wanted)) + _step(dataset)
-        if since <= self.start:
+        first = min(wanted)
+        since, until = parse_partition(first), parse_partition(max(wanted)) + _step(dataset)
+        if earlier:
             since = FIRST
         if until > now:
             until = LAST
         found = _page(self._walk(dataset, since=since, until=until, now=now))
-        return replace(found, objects=sorted(o for o in found.objects if o.partition in wanted))
+        chosen = (o for o in found.objects if o.partition in wanted or (earlier and o.partition < first))
+        return replace(found, objects=sorted(chosen))
 
     def recent(self, dataset: Dataset, *, since: datetime, now: datetime) -> Page:
         """The objects in folders dated `since` or later; in those without a date, but what DMS named for earlier."""
@@ -170,7 +173,7 @@ class LandingZone:
         for o in listed:
             if is_data(o.key[start:], size=o.size) and not is_staged(o, now=now):
                 moment = _landing_time(o.key[start + len(folder) :], o.last_modified, dates=dates)
-                partition = partition_key(dataset, min(max(moment, self.start), now))
+                partition = partition_key(dataset, min(moment, now))
                 yield LandedObject(o.key, o.etag or "", o.size, o.last_modified, partition, o.stamp)
 
 

@@ -57,6 +57,23 @@ class Ledger:
             rows = rows.filter(pl.col("partition").is_in(sorted(partitions)))
         return rows.sort(_IDENTITY).collect()
 
+    def partitions_before(self, dataset: str, partition: str) -> list[str]:
+        """The partitions of a dataset that begin before another."""
+        rows = self.table.open().scan({"dataset": [dataset]}).filter(pl.col("partition") < partition)
+        return sorted(rows.select(pl.col("partition").unique()).collect().to_series())
+
+    def first_partition(self) -> str | None:
+        """The partition that begins first, of any dataset, from the log alone; None while nothing was admitted."""
+        files = self.table.open().files
+        first = files["min.partition"].min() if files.height else None
+        return None if first is None else str(first)
+
+    def first_dates(self) -> dict[str, date]:
+        """The first event date of each dataset that has any."""
+        dates = pl.col("event_dates").list.min().min()
+        found = self.all_rows().group_by("dataset").agg(dates).drop_nulls().collect()
+        return dict(found.iter_rows())
+
     def datasets(self) -> set[str]:
         """The datasets that have objects in it, from the log alone."""
         files = self.table.open().files
