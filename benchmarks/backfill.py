@@ -39,9 +39,7 @@ def run(options: Options) -> Iterator[Result]:
     measured = interleaved(jobs, rounds=min(options.rounds, 3))
     ours = measured["through Dagster"]
     for name in list(work)[1:]:
-        note = f"peak {ours.peak_mb:,.0f} and {measured[name].peak_mb:,.0f} MB"
-        peer = measured[name].seconds
-        yield cost(f"backfill of {hours} hours / {name}", ours=ours.seconds, peer=peer, target=1.2, note=note)
+        yield cost(f"backfill of {hours} hours / {name}", ours=ours, peer=measured[name], target=1.2)
 
 
 def _into_empty(job: Job, bronze: Path, out: Path, hours: int) -> Sample:

@@ -43,8 +43,7 @@ def run(options: Options) -> Iterator[Result]:
     measured = interleaved(jobs, rounds=options.rounds)
     for name, target in _TARGETS.items():
         ours, peer = measured[name], measured["clean"]
-        note = f"peak {ours.peak_mb:,.0f} and {peer.peak_mb:,.0f} MB"
-        yield speed(f"events with {name} / clean ones", ours=ours.seconds, peer=peer.seconds, target=target, note=note)
+        yield speed(f"events with {name} / clean ones", ours=ours, peer=peer, target=target)
 
 
 def _into_empty(bronze: Path, out: Path) -> Sample:

@@ -1,13 +1,17 @@
-"""Timing side by side: each run in a process of its own, peers in turn, medians, ratios and peak memory.
+"""Timing side by side: each run in a process of its own, peers in turn, medians, ratios, peak memory and CPU.
 
 Belongs here: what every benchmark needs. What is compared, and why that is fair, is told in the benchmark's module.
 """
 
 import json
 import multiprocessing
+import os
 import resource
+import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +38,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run: seconds of the work, and the peak memory of its process and those it started, in MB (10^6 bytes)."""
+    """One run: seconds of the work, and of its process and those it started the peak memory in MB and CPU seconds.
+
+    The CPU seconds are those of the job with its preparations, without Python's start and the imports of its module.
+    """
 
     seconds: float
     peak_mb: float
+    cpu_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +71,63 @@ class Result:
         return self.ratio <= self.target if self.at_most else self.ratio >= self.target
 
 
-def speed(name: str, *, ours: float, peer: float, target: float, note: str = "") -> Result:
-    """How many times as fast as a peer we are, from both medians in seconds."""
-    return Result(name, ours, peer, "s", peer / ours, target, note=note)
+def speed(name: str, *, ours: Sample, peer: Sample, target: float) -> Result:
+    """How many times as fast as a peer we are, by the seconds of both."""
+    return Result(name, ours.seconds, peer.seconds, "s", peer.seconds / ours.seconds, target, note=_beside(ours, peer))
 
 
-def cost(name: str, *, ours: float, peer: float, target: float, note: str = "") -> Result:
+def cost(name: str, *, ours: Sample, peer: Sample, target: float) -> Result:
     """How many times the seconds of the peer ours are."""
-    return Result(f"{name} (cost: at most)", ours, peer, "s", ours / peer, target, at_most=True, note=note)
+    ratio = ours.seconds / peer.seconds
+    name = f"{name} (cost: at most)"
+    return Result(name, ours.seconds, peer.seconds, "s", ratio, target, at_most=True, note=_beside(ours, peer))
+
+
+def _beside(ours: Sample, peer: Sample) -> str:
+    """What else two samples tell: wall time depends on the machine's other work, these less so."""
+    cpu = f"CPU {ours.cpu_seconds:.1f} and {peer.cpu_seconds:.1f} s"
+    return f"{cpu}; peak {ours.peak_mb:,.0f} and {peer.peak_mb:,.0f} MB"
 
 
 def interleaved(jobs: Mapping[str, Callable[[], Sample]], *, rounds: int) -> dict[str, Sample]:
-    """Run the jobs in turn, `rounds` times each; returns the median seconds and the greatest memory of each."""
+    """Run the jobs in turn, `rounds` times each; of each the median seconds (CPU's too) and the greatest memory."""
     samples: dict[str, list[Sample]] = {name: [] for name in jobs}
     for number in range(1, rounds + 1):
         for name, job in jobs.items():
             sample = job()
             samples[name].append(sample)
             _SHOWN.print(
-                f"  {number}/{rounds} {name}: {sample.seconds:.3f} s, {sample.peak_mb:,.0f} MB", highlight=False
+                f"  {number}/{rounds} {name}: {sample.seconds:.3f} s, CPU {sample.cpu_seconds:.2f} s, "
+                f"{sample.peak_mb:,.0f} MB",
+                highlight=False,
             )
-    return {name: Sample(median(s.seconds for s in ran), max(s.peak_mb for s in ran)) for name, ran in samples.items()}
+    return {name: middle(ran) for name, ran in samples.items()}
+
+
+def middle(ran: Sequence[Sample]) -> Sample:
+    """The median seconds of some samples, and their greatest memory."""
+    seconds, cpu = median(s.seconds for s in ran), median(s.cpu_seconds for s in ran)
+    return Sample(seconds, max(s.peak_mb for s in ran), cpu)
 
 
 def alone(job: Job, *args: object) -> Sample:
     """Run a job in a new process, so that its memory is its own and nothing is warm but the page cache."""
     with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as processes:
         return processes.submit(_sampled, job, *args).result()
+
+
+def whole_process(command: Sequence[str], *, environment: Mapping[str, str]) -> Sample:
+    """Run a program from its start to its end. Raises `subprocess.CalledProcessError` where it fails."""
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            raise subprocess.CalledProcessError(process.returncode, command, output.read())
+    return Sample(seconds, used.ru_maxrss / 1e3, used.ru_utime + used.ru_stime)
 
 
 def report(results: Iterable[Result], *, file: Path | None) -> None:
@@ -116,10 +154,27 @@ def say(text: str) -> None:
 
 
 def _sampled(job: Job, *args: object) -> Sample:
-    return Sample(job(*args), _peak_mb())
+    began = _cpu_seconds()
+    seconds = job(*args)
+    return Sample(seconds, peak_mb(), _cpu_seconds() - began)
 
 
-def _peak_mb() -> float:
+def _cpu_seconds() -> float:
+    """The CPU seconds of this process and those it started, ended or not; where /proc is missing, of the ended ones."""
+    times = os.times()
+    spent = times.user + times.system + times.children_user + times.children_system
+    if not _PROC.exists():
+        return spent
+    return spent + sum(_ticks(folder) for folder in _family(_PROC / "self") if folder != _PROC / "self")
+
+
+def _ticks(process: Path) -> float:
+    """CPU seconds of a process and its ended children (`man 5 proc_pid_stat`, fields 14 to 17)."""
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_mb() -> float:
     """The peak memory of this process and its living children (a JVM); where /proc is missing, of this one alone."""
     if not _PROC.exists():
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,7 +1,8 @@
 """Ordinary tables of other shapes than the demo's: what they cost beside the same rows in a kinder shape.
 
 - **Ten years**: 100,000 customers created over ten years against the same rows created in one day; then 1,000 updates
-  of random rows. Timed is the whole `datalake run`, to gold, start-up included.
+  of random rows. Timed is the whole `datalake run`, to gold, start-up included; then the updates' silver step alone
+  against a merge by delta-rs, written by hand, into an uncut table of the same rows.
 - **UUIDs**: 50,000 inserts into four million rows under random keys against such under rising numbers: the step.
 - **A thousand hours**: a step of 20 changes an hour; the last hundred steps against the first hundred, and how many
   files lie on disk beside the live ones after `datalake maintain --retention-hours 0`.
@@ -11,10 +12,9 @@
 
 import os
 import random
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,20 @@ from statistics import median
 from typing import Any
 
 import polars as pl
+from deltalake import DeltaTable, write_deltalake
 
-from benchmarks.harness import Options, Result, Sample, alone, cost, interleaved
+from benchmarks.harness import (
+    Job,
+    Options,
+    Result,
+    Sample,
+    alone,
+    cost,
+    interleaved,
+    middle,
+    peak_mb,
+    whole_process,
+)
 from benchmarks.lakes import copied, emptied, lake_at
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
@@ -53,6 +65,7 @@ history: {history}
 _LOADED = datetime(2026, 1, 10, tzinfo=UTC)
 _HOUR = "2026-01-10-05:00"
 _PREFIX = "dms/public/customers"
+_UPDATES = "2026/01/10/05/20260110-051500000.parquet"
 
 
 def run(options: Options) -> Iterator[Result]:
@@ -70,38 +83,87 @@ def _ten_years(options: Options) -> Iterator[Result]:
         name: partial(_load_and_update, options.folder / f"layout-{days}", days, rows, updates)
         for name, days in (("one day", 1), ("ten years", 3_650))
     }
-    loads: dict[str, list[float]] = {name: [] for name in jobs}
-    updated: dict[str, list[float]] = {name: [] for name in jobs}
+    loads: dict[str, list[Sample]] = {name: [] for name in jobs}
+    updated: dict[str, list[Sample]] = {name: [] for name in jobs}
     for _ in range(options.rounds):
         for name, job in jobs.items():
             load, update = job()
             loads[name].append(load)
             updated[name].append(update)
-    ours, peer = median(loads["ten years"]), median(loads["one day"])
+    ours, peer = middle(loads["ten years"]), middle(loads["one day"])
     yield cost(f"load of {rows:,} rows of ten years to gold against one day's", ours=ours, peer=peer, target=3.0)
-    ours, peer = median(updated["ten years"]), median(updated["one day"])
+    ours, peer = middle(updated["ten years"]), middle(updated["one day"])
     name = f"{updates:,} random updates of ten years to gold (seconds: at most)"
-    yield Result(name, ours, peer, "s", ours, 10.0, at_most=True)
+    yield Result(name, ours.seconds, peer.seconds, "s", ours.seconds, 10.0, at_most=True)
+    yield from _beside_delta_rs(options, rows, updates)
 
 
-def _load_and_update(folder: Path, days: int, rows: int, updates: int) -> tuple[float, float]:
+def _load_and_update(folder: Path, days: int, rows: int, updates: int) -> tuple[Sample, Sample]:
     datasets = _datasets(emptied(folder), history=True)
-    chance = random.Random(1)
-    created = [datetime(2016, 1, 1) + timedelta(seconds=chance.randrange(days * 86_400)) for _ in range(rows)]  # noqa: DTZ001 (DMS writes no zone)
-    ids = range(rows)
-    _land(folder, "LOAD00000001.parquet", ids, created=created)
+    land_updates = _land_customers(folder, days=days, rows=rows, updates=updates)
     load = _run(folder, datasets)
-    some = chance.sample(ids, updates)
-    _land(folder, "2026/01/10/05/20260110-051500000.parquet", some, created=[created[n] for n in some], op="U", seq=1)
+    land_updates()
     return load, _run(folder, datasets)
 
 
-def _run(root: Path, datasets: Path) -> float:
+def _land_customers(folder: Path, *, days: int, rows: int, updates: int) -> Callable[[], None]:
+    """Land a load of customers that were created over some days; returns what lands updates of random ones."""
+    chance = random.Random(1)
+    created = [datetime(2016, 1, 1) + timedelta(seconds=chance.randrange(days * 86_400)) for _ in range(rows)]  # noqa: DTZ001 (DMS writes no zone)
+    _land(folder, "LOAD00000001.parquet", range(rows), created=created)
+    some = chance.sample(range(rows), updates)
+    return partial(_land, folder, _UPDATES, some, created=[created[n] for n in some], op="U", seq=1)
+
+
+def _run(root: Path, datasets: Path) -> Sample:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("DATALAKE_", "DAGSTER_"))}
     environment |= {"DATALAKE_ROOT": str(root), "DATALAKE_DATASETS": str(datasets)}
+    return whole_process([sys.executable, "-m", "datalake_assets.cli", "run"], environment=environment)
+
+
+def _beside_delta_rs(options: Options, rows: int, updates: int) -> Iterator[Result]:
+    """The step that merges the updates against a merge by delta-rs, written by hand, into a table of the same rows."""
+    root = emptied(options.folder / "layout-merge")
+    datasets = _datasets(root)
+    land_updates = _land_customers(root, days=3_650, rows=rows, updates=updates)
+    alone(_load_both, root, datasets)
+    land_updates()
+    copy = options.folder / "layout-copy"
+    jobs = {
+        "our step": partial(_job_on_copy, _insert, root, copy, datasets),
+        "delta-rs": partial(_job_on_copy, _merge_by_hand, root, copy, datasets),
+    }
+    measured = interleaved(jobs, rounds=options.rounds)
+    name = f"{updates:,} random updates of ten years: the step against a merge by hand"
+    yield cost(name, ours=measured["our step"], peer=measured["delta-rs"], target=1.3)
+
+
+def _load_both(root: Path, datasets: Path) -> float:
+    lake = lake_at(root, datasets=datasets)
+    spent = _step(lake)
+    rows = lake.silver(lake.datasets["customers"]).open().scan().collect()
+    write_deltalake(root / "by-hand", rows.drop("_change_order"))
+    return spent
+
+
+def _merge_by_hand(root: Path, _: Path) -> float:
+    """What one would write: the file's last change of each row, typed, merged by the key."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "datalake_assets.cli", "run"]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    table = DeltaTable(root / "by-hand")
+    changes = pl.read_parquet(root / "bronze" / _PREFIX / _UPDATES).sort("seq").unique("id", keep="last")
+    typed = changes.select(
+        "id",
+        "name",
+        "country",
+        pl.col("created_at").dt.replace_time_zone("UTC"),
+        event_date=pl.col("created_at").dt.date(),
+        etl_timestamp=pl.lit(datetime.now(UTC)),
+        source_filename=pl.lit(_UPDATES),
+    )
+    merge = table.merge(typed, "t.id = s.id", source_alias="s", target_alias="t")
+    merge.when_matched_update({n: f"s.{n}" for n in typed.columns}).when_not_matched_insert(
+        {n: f"s.{n}" for n in typed.columns}
+    ).execute()
     return time.perf_counter() - began
 
 
@@ -112,12 +174,11 @@ def _uuids(options: Options) -> Iterator[Result]:
         root = emptied(options.folder / f"layout-{key}")
         datasets = _datasets(root, key=key)
         alone(_load_keys, root, datasets, rows, inserts)
-        jobs[key] = partial(_insert_into_copy, root, options.folder / "layout-copy", datasets)
+        jobs[key] = partial(_job_on_copy, _insert, root, options.folder / "layout-copy", datasets)
     measured = interleaved(jobs, rounds=options.rounds)
     ours, peer = measured["string"], measured["int64"]
-    note = f"peak {ours.peak_mb:,.0f} and {peer.peak_mb:,.0f} MB"
     name = f"{inserts:,} inserts into {rows:,} rows under uuids against rising numbers"
-    yield cost(name, ours=ours.seconds, peer=peer.seconds, target=2.0, note=note)
+    yield cost(name, ours=ours, peer=peer, target=2.0)
 
 
 def _load_keys(root: Path, datasets: Path, rows: int, inserts: int) -> float:
@@ -125,8 +186,7 @@ def _load_keys(root: Path, datasets: Path, rows: int, inserts: int) -> float:
     created = [datetime(2026, 1, 9) + timedelta(milliseconds=20 * n) for n in range(rows + inserts)]  # noqa: DTZ001 (DMS writes no zone)
     _land(root, "LOAD00000001.parquet", keys[:rows], created=created[:rows])
     spent = _step(lake_at(root, datasets=datasets))
-    name = "2026/01/10/05/20260110-051500000.parquet"
-    _land(root, name, keys[rows:], created=created[rows:], op="I", seq=1)
+    _land(root, _UPDATES, keys[rows:], created=created[rows:], op="I", seq=1)
     return spent
 
 
@@ -138,8 +198,8 @@ def _keys(count: int, *, as_text: bool) -> pl.Series:
     return (words[0] + "-" + words[1]).alias("id")
 
 
-def _insert_into_copy(root: Path, copy: Path, datasets: Path) -> Sample:
-    return alone(_insert, copied(root, copy), datasets)
+def _job_on_copy(job: Job, root: Path, copy: Path, datasets: Path) -> Sample:
+    return alone(job, copied(root, copy), datasets)
 
 
 def _insert(root: Path, datasets: Path) -> float:
@@ -150,32 +210,34 @@ def _a_thousand_hours(options: Options) -> Iterator[Result]:
     steps = 40 if options.quick else 1_000
     part = steps // 10
     root = emptied(options.folder / "layout-hours")
-    seconds, files = _hourly_steps(root, _datasets(root), steps)
-    first, last = median(seconds[:part]), median(seconds[-part:])
+    samples, files = _hourly_steps(root, _datasets(root), steps)
+    first, last = middle(samples[:part]), middle(samples[-part:])
     yield cost(f"an hourly step after {steps:,} against the first {part}", ours=last, peer=first, target=1.2)
     on_disk, live = files
     name = "files on disk after upkeep against live ones (at most)"
     yield Result(name, on_disk, live, "files", on_disk / live, 3.0, at_most=True)
 
 
-def _hourly_steps(root: Path, datasets: Path, steps: int) -> tuple[list[float], tuple[int, int]]:
+def _hourly_steps(root: Path, datasets: Path, steps: int) -> tuple[list[Sample], tuple[int, int]]:
     lake = lake_at(root, datasets=datasets)
     chance = random.Random(2)
     rows, day = 20_000, datetime(2025, 1, 1)  # noqa: DTZ001 (DMS writes no zone)
     _land(root, "LOAD00000001.parquet", range(rows), created=[day + timedelta(minutes=n) for n in range(rows)])
     _step(lake)
-    seconds = []
+    samples = []
     for number in range(steps):
         hour = datetime(2025, 3, 1, tzinfo=UTC) + timedelta(hours=number % 5_000)
         ids = chance.sample(range(rows + number), 20)
         name = f"{hour:%Y/%m/%d/%H/%Y%m%d-%H}1500000.parquet"
         _land(root, name, ids, created=[day + timedelta(minutes=n) for n in ids], op="U", seq=number)
-        seconds.append(_step(lake, f"{hour:%Y-%m-%d-%H:00}"))
+        before = time.process_time()
+        seconds = _step(lake, f"{hour:%Y-%m-%d-%H:00}")
+        samples.append(Sample(seconds, peak_mb(), time.process_time() - before))
     list(maintain(lake, retention=timedelta(0)))
     folders = [Path(lake.table(spec).uri) for spec in lake.specs() if spec.zone == "silver"]
     on_disk = sum(1 for folder in folders for file in folder.rglob("*.parquet") if "_delta_log" not in file.parts)
     live = sum(lake.table(spec).open().files.height for spec in lake.specs() if spec.zone == "silver")
-    return seconds, (on_disk, live)
+    return samples, (on_disk, live)
 
 
 def _flat_folder(options: Options) -> Iterator[Result]:
@@ -189,7 +251,7 @@ def _flat_folder(options: Options) -> Iterator[Result]:
     measured = interleaved(jobs, rounds=options.rounds)
     ours, peer = (measured[f"{count:,} flat objects"] for count in (many, few))
     name = f"tick over {many:,} flat objects against {few:,}"
-    yield cost(name, ours=ours.seconds, peer=peer.seconds, target=1.5)
+    yield cost(name, ours=ours, peer=peer, target=1.5)
 
 
 def _remember_flat(root: Path, datasets: Path, count: int) -> float:

@@ -56,9 +56,8 @@ def run(options: Options) -> Iterator[Result]:
     names = list(measured)
     for shorter, longer in pairwise(names):
         ours, peer = measured[longer], measured[shorter]
-        note = f"peak {ours.peak_mb:,.0f} and {peer.peak_mb:,.0f} MB"
         name = f"merge of {changes:,} changes / {longer} against {shorter}"
-        yield cost(name, ours=ours.seconds, peer=peer.seconds, target=1.5, note=note)
+        yield cost(name, ours=ours, peer=peer, target=1.5)
 
 
 def _merge_into_copy(root: Path, copy: Path, datasets: Path) -> Sample:

@@ -56,8 +56,7 @@ def run(options: Options) -> Iterator[Result]:
         jobs[f"tick of {tables} tables after {age:,} days"] = partial(_sampled, root, bronze, datasets)
     young, old = interleaved(jobs, rounds=options.rounds).values()
     name = f"tick of {tables} tables after {days} days against after one day"
-    note = f"peak {old.peak_mb:,.0f} and {young.peak_mb:,.0f} MB"
-    yield cost(name, ours=old.seconds, peer=young.seconds, target=1.2, note=note)
+    yield cost(name, ours=old, peer=young, target=1.2)
     yield Result(
         f"memory of a tick of {tables} tables after {days} days (MB: at most)",
         old.peak_mb,
