@@ -48,7 +48,7 @@ def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
     for lot in before.in_lots(small):
         if lot.height > 1:
             table.transact(partial(_put_together, lot=lot))
-    after = table.open()
+    after = before.at(None)  # for itself: deleting files moves a handle on
     assert after.handle is not None  # noqa: S101 (a table that was there is there)
     of_memory = table.spec.zone == "lake"  # every step and every look reads it, whoever asked for no retention
     deleted, freed = delete_dead_files(after.handle, retention=max(retention, _MEMORY) if of_memory else retention)
