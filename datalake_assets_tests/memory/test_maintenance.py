@@ -1,5 +1,6 @@
 """Upkeep: it changes no row, owes nobody anything, spares readers, and leaves few files."""
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -102,6 +103,18 @@ def test_upkeep_beside_a_step_is_decided_again(tmp_path: Path) -> None:
     assert lake.lake.silver(CLICKS).open().files.height == 1
     lake.gold()
     lake.assert_as_fresh()
+
+
+def test_a_table_that_is_cut_otherwise_is_told_and_stops_no_other(tmp_path: Path) -> None:
+    lake = worked(tmp_path / "lake")
+    history = lake.root / "silver" / "orders_history"
+    rows = pl.read_delta(str(history))
+    shutil.rmtree(history)
+    for part in rows.iter_slices(2):
+        part.write_delta(str(history), mode="append")
+    done = list(maintain(lake.lake, retention=timedelta(0)))
+    assert [one for one in done if isinstance(one, str) and "cut by nothing" in one] != []
+    assert "silver.clicks" in {one.table for one in done if isinstance(one, Upkeep)}
 
 
 def test_any_reader_reads_what_was_put_together(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class TableColumn:
 class TableSpec:
     """A table: `name` within its zone (`lake`: the lake's own memory), its columns in order, what makes rows distinct.
 
-    `partition_by` are the columns whose values become folders: dates and the lake's own words, never free text.
+    `partition_by` are the columns whose values become folders: dates, the lake's own words, yes or no; never free text.
     `clustered_by` are those by which rows lie together in the files of a table that is not cut.
     """
 
@@ -69,7 +69,8 @@ class TableSpec:
     @property
     def rows_per_file(self) -> int:
         """How many rows a file holds at most: few where no date cuts, as a merge rewrites what holds its keys."""
-        return _ROWS_PER_CUT_FILE if self.partition_by else _ROWS_PER_UNCUT_FILE
+        cut = self.partition_by and IS_CURRENT not in self.partition_by
+        return _ROWS_PER_CUT_FILE if cut else _ROWS_PER_UNCUT_FILE
 
     @property
     def statistics(self) -> tuple[str, ...]:
@@ -146,7 +147,11 @@ def duplicates_table(dataset: EventStream) -> TableSpec:
 
 
 def history_table(dataset: CdcTable) -> TableSpec:
-    """Every change of a replicated table with the time it was valid."""
+    """Every change of a replicated table with the time it was valid.
+
+    What is current lies apart from what is closed, which is never written again: so a change costs what the live table
+    costs, however long its history is.
+    """
     live = silver_table(dataset)
     return TableSpec(
         zone="silver",
@@ -154,6 +159,7 @@ def history_table(dataset: CdcTable) -> TableSpec:
         description=f"Every change of {dataset.name} with the time it was valid (type 2).",
         columns={**live.columns, **_VALIDITY},
         key=(*dataset.key, VALID_FROM),
+        partition_by=(IS_CURRENT,),
         pruned_by=dataset.key,
     )
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import obstore
 import polars as pl
-from deltalake import DeltaTable, Schema
+from deltalake import DeltaTable, PostCommitHookProperties, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
@@ -24,7 +24,7 @@ from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.tables import TableSpec
 from datalake_assets.lake.store.conflicts import ATTEMPTS, ConflictError
 from datalake_assets.lake.store.dead_files import delete_dead_files
-from datalake_assets.lake.store.files import write_files
+from datalake_assets.lake.store.files import partition_text, write_files
 from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
 from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
@@ -34,8 +34,9 @@ _SMALL_FILE, _SMALL_MEMORY_FILE = 50_000, 5_000  # rows; the lake's memory is lo
 _MOST_SMALL_FILES = 16
 _MOST_SMALL_MEMORY_FILES = 1  # each look opens the memory, at a cost that follows its files: one for a month will do
 _SWEPT_EVERY, _SWEPT_AFTER = 100, timedelta(hours=1)  # commits: each replaces a file or two of the lake's memory
+_CHECKPOINT_EVERY = 10  # commits
 _CONFIGURATION = {
-    "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
+    "delta.checkpointInterval": str(_CHECKPOINT_EVERY),  # opening reads the last checkpoint and what came after it
     "delta.logRetentionDuration": "interval 1 days",  # a log that is listed at every opening stays short
 }
 _MEMORY_LOG = {  # nobody asks what the lake's memory was yesterday; a checkpoint names each file that went since
@@ -104,6 +105,7 @@ class Snapshot(TableFiles):
 
     def rewrite(self, files: pl.DataFrame, *, within: Within = None) -> int:
         """Put some live files of some partitions together; one commit that changes no row."""
+        self._require_cut()
         rows = self.scan_files(files).drop("_file").collect()
         actions = write_files(rows, self.table.uri, self.table.spec, moved=True)
         notes = CommitNotes(shape=self.shape or "")  # so that the newest commit goes on telling it
@@ -162,6 +164,7 @@ class Snapshot(TableFiles):
                     handle.schema(),
                     list(self.table.spec.partition_by),
                     commit_properties=properties(notes),
+                    post_commithook_properties=_after_commit(version + 1),
                 )
             except CommitFailedError as error:
                 now = self.at(None)
@@ -233,11 +236,22 @@ class Snapshot(TableFiles):
         if wrong:
             raise SchemaChangeError(f"{self.table.uri}: these rows are not the table's: {'; '.join(wrong)}")
         self._require_columns()
+        self._require_cut()
         return rows.select(dtypes.names())
 
     def _require_columns(self) -> None:
         if changed := self.other_columns():
             raise SchemaChangeError(f"{self.table.uri}: the table's columns are others ({'; '.join(changed)})")
+
+    def _require_cut(self) -> None:
+        """No commit changes by what a Delta table is cut: rows whose folders it does not know would lose values."""
+        wanted = list(self.table.spec.partition_by)
+        if self.partition_by != wanted:
+            cut, instead = self.partition_by or "nothing", wanted or "nothing"
+            raise SchemaChangeError(
+                f"{self.table.uri}: the table is cut by {cut}, not by {instead}; move its folder away and run "
+                "`datalake rebuild` for its dataset"
+            )
 
     def _files_to_rewrite(self, remove: pl.DataFrame | None, *, on: Sequence[str], within: Within) -> pl.DataFrame:
         candidates = self.files_within(within)
@@ -265,6 +279,7 @@ class Snapshot(TableFiles):
 
     def _guard(self) -> None:
         assert self.handle is not None  # noqa: S101 (callers know that the table exists)
+        self._require_cut()
         protocol = self.handle.protocol()
         if protocol.min_reader_version > READER_VERSION or protocol.min_writer_version > WRITER_VERSION:
             raise ProtocolError(
@@ -283,6 +298,11 @@ def open_snapshot(place: TablePlace, version: int | None = None) -> Snapshot:
         return Snapshot(place, None)
 
 
+def _after_commit(version: int) -> PostCommitHookProperties:
+    """What delta-rs does after a commit: it looks through the whole log for what may go only where a checkpoint is."""
+    return PostCommitHookProperties(cleanup_expired_logs=None if version % _CHECKPOINT_EVERY == 0 else False)
+
+
 def _removals(files: pl.DataFrame, spec: TableSpec, *, moved: bool) -> list[RemoveAction]:
     now = int(time.time() * 1000)
     return [
@@ -291,14 +311,10 @@ def _removals(files: pl.DataFrame, spec: TableSpec, *, moved: bool) -> list[Remo
             data_change=not moved,
             deletion_timestamp=now,
             size=row["size_bytes"],
-            partition_values={n: _as_text(row[f"partition.{n}"]) for n in spec.partition_by},
+            partition_values={n: partition_text(row[f"partition.{n}"]) for n in spec.partition_by},
         )
         for row in files.iter_rows(named=True)
     ]
-
-
-def _as_text(value: Any) -> str | None:
-    return None if value is None else str(value)
 
 
 def _delta_schema(dtypes: pl.Schema) -> Schema:

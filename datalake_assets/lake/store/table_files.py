@@ -27,7 +27,9 @@ class TableFiles:
         self.table = table
         self.handle = handle
         self.version = -1 if handle is None else handle.version()
-        self.table_id = "" if handle is None else str(handle.metadata().id)
+        metadata = None if handle is None else handle.metadata()
+        self.table_id = "" if metadata is None else str(metadata.id)
+        self.partition_by = list(table.spec.partition_by) if metadata is None else list(metadata.partition_columns)
 
     @property
     def exists(self) -> bool:
@@ -50,7 +52,7 @@ class TableFiles:
     def in_lots(self, files: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Some live files, partition by partition, in lots with about as many rows as a file may have."""
         lot = (pl.col("num_records").cum_sum() - 1) // self.table.spec.rows_per_file
-        for _, group in _grouped(files, [f"partition.{name}" for name in self.table.spec.partition_by]):
+        for _, group in _grouped(files, [f"partition.{name}" for name in self.partition_by]):
             yield from (part for _, part in group.group_by(lot, maintain_order=True))
 
     @property
@@ -74,7 +76,7 @@ class TableFiles:
     def scan_files(self, files: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The rows of some live files, with `_file` (the path of each) as the last column."""
         wanted = list(columns or self.table.dtypes)
-        partitioned = [name for name in self.table.spec.partition_by if name in wanted]
+        partitioned = [name for name in self.partition_by if name in wanted]
         stored = [name for name in wanted if name not in partitioned]
         frames = []
         by = [f"partition.{name}" for name in partitioned]
@@ -86,7 +88,7 @@ class TableFiles:
                 hive_partitioning=False,
                 missing_columns="insert",
                 extra_columns="ignore",
-                schema={n: t for n, t in self.table.dtypes.items() if n not in self.table.spec.partition_by},
+                schema={n: t for n, t in self.table.dtypes.items() if n not in self.partition_by},
                 storage_options=dict(self.table.storage_options) or None,
             )
             literals = [

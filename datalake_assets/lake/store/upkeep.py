@@ -58,6 +58,6 @@ def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
 def _put_together(seen: Snapshot, *, lot: pl.DataFrame) -> None:
     """Put files of one partition together, those that the table still has."""
     left = seen.files.join(lot.select("path"), on="path", how="semi")
-    part = {name: [lot[f"partition.{name}"][0]] for name in seen.table.spec.partition_by}
+    part = {name: [lot[f"partition.{name}"][0]] for name in seen.partition_by}
     if left.height > 1:
         seen.rewrite(left, within=part or None)
