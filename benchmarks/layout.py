@@ -3,8 +3,8 @@
 - **Ten years**: 100,000 customers created over ten years against the same rows created in one day; then 1,000 updates
   of random rows. Timed is the whole `datalake run`, to gold, start-up included.
 - **UUIDs**: 50,000 inserts into four million rows under random keys against such under rising numbers: the step.
-- **A thousand hours**: a step of 20 changes an hour, with history; the last hundred steps against the first hundred, and how many
-  files lie on disk beside the live ones after `datalake maintain --retention-hours 0`.
+- **A thousand hours**: a step of 20 changes an hour, with history; the last hundred steps against the first hundred,
+  and how many files lie on disk beside the live ones after `datalake maintain --retention-hours 0`.
 - **A flat folder**: a look for landed objects and for what gold owes where DMS has put 20,000 files into one folder,
   against 200.
 """
