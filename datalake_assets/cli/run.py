@@ -14,7 +14,7 @@ from functools import cached_property
 import dagster as dg
 
 from datalake_assets.cli.dead_runs import bury_dead_runs, end_run, free_slots, process_tag
-from datalake_assets.cli.event_log import kept_open
+from datalake_assets.cli.event_log import kept_open, seldom_synced
 from datalake_assets.cli.instance import alone
 from datalake_assets.cli.stopping import Stop
 from datalake_assets.definitions import build_definitions
@@ -106,7 +106,7 @@ class Runs:
         Raises `BusyError` while another `datalake run` uses the instance, and `StoppedError` at a signal.
         """
         began = time.monotonic()
-        with alone(self._instance, command=COMMAND), kept_open(self._instance):
+        with alone(self._instance, command=COMMAND), seldom_synced(), kept_open(self._instance):
             bury_dead_runs(self._instance)
             while self._land() + self._refresh_gold():
                 pass

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy import create_engine, text
 
-from datalake_assets.cli.event_log import kept_open
+from datalake_assets.cli.event_log import kept_open, seldom_synced
 
 
 def _logs(home: Path) -> set[str]:
@@ -26,3 +27,13 @@ def test_files_stay_open_between_dagsters_connections_and_no_longer(tmp_path: Pa
 def test_an_instance_with_another_storage_is_let_be(tmp_path: Path) -> None:
     with dg.DagsterInstance.ephemeral(str(tmp_path)) as instance, kept_open(instance):
         assert _logs(tmp_path) == set()
+
+
+def test_connections_that_are_made_meanwhile_sync_seldom_and_others_always(tmp_path: Path) -> None:
+    def synced() -> int:
+        with create_engine(f"sqlite:///{tmp_path}/one.db").connect() as connection:
+            return int(connection.execute(text("PRAGMA synchronous")).scalar_one())
+
+    with seldom_synced():
+        assert synced() == 1
+    assert synced() == 2
