@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmarks import backfill, dirty, events, layout, merge, tick
+from benchmarks import backfill, dirty, events, layout, merge, overhead, tick
 from benchmarks.harness import Options, Result, report, say
 
 _BENCHMARKS = {
@@ -14,6 +14,7 @@ _BENCHMARKS = {
     "layout": layout.run,
     "tick": tick.run,
     "backfill": backfill.run,
+    "overhead": overhead.run,
 }
 _HERE = Path(__file__).parent
 

@@ -4,8 +4,8 @@
   of random rows. Timed is the whole `datalake run`, to gold, start-up included; then the updates' silver step alone
   against a merge by delta-rs, written by hand, into an uncut table of the same rows.
 - **UUIDs**: 50,000 inserts into four million rows under random keys against such under rising numbers: the step.
-- **A thousand hours**: a step of 20 changes an hour; the last hundred steps against the first hundred, and how many
-  files lie on disk beside the live ones after `datalake maintain --retention-hours 0`.
+- **A thousand hours**: a step of 20 changes an hour, with history; the last hundred steps against the first hundred,
+  and how many files lie on disk beside the live ones after `datalake maintain --retention-hours 0`.
 - **A flat folder**: a look for landed objects and for what gold owes where DMS has put 20,000 files into one folder,
   against 200.
 """
@@ -210,7 +210,7 @@ def _a_thousand_hours(options: Options) -> Iterator[Result]:
     steps = 40 if options.quick else 1_000
     part = steps // 10
     root = emptied(options.folder / "layout-hours")
-    samples, files = _hourly_steps(root, _datasets(root), steps)
+    samples, files = _hourly_steps(root, _datasets(root, history=True), steps)
     first, last = middle(samples[:part]), middle(samples[-part:])
     yield cost(f"an hourly step after {steps:,} against the first {part}", ours=last, peer=first, target=1.2)
     on_disk, live = files

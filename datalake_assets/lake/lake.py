@@ -65,6 +65,7 @@ class Lake:
     layout: Layout
     datasets: dict[str, Dataset]
     limits: Limits = field(default_factory=Limits)
+    _tables: dict[str, Table] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def landing(self) -> LandingZone:
@@ -92,8 +93,12 @@ class Lake:
         return Pending(self.table(tables.PENDING))
 
     def table(self, spec: TableSpec) -> Table:
-        """A table of the registry at its place."""
-        return Table(spec, self.layout.place_of(spec))
+        """A table of the registry at its place; the same one each time, as it knows what it has looked at."""
+        place = self.layout.place_of(spec)
+        table = self._tables.get(place)
+        if table is None or table.spec != spec:
+            table = self._tables[place] = Table(spec, place)
+        return table
 
     def specs(self) -> Iterator[TableSpec]:
         """Every table that the lake can have."""

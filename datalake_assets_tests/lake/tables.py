@@ -18,21 +18,21 @@ BY_DATE = {"event_date": [MARCH]}
 Row = tuple[str | None, int, date | None]
 
 
-def spec(*, by_date: bool = False, **columns: str) -> TableSpec:
-    """A table's declaration; keywords add columns by their types."""
+def spec(*, by_date: bool = False, cut: tuple[str, ...] = (), **columns: str) -> TableSpec:
+    """A table's declaration, `cut` by some columns or by the event date; keywords add columns by their types."""
     return TableSpec(
         zone="silver",
         name="table",
         description="A table of a test.",
         columns=COLUMNS | {name: TableColumn(type_) for name, type_ in columns.items()},
         key=("id",),
-        partition_by=("event_date",) if by_date else (),
+        partition_by=("event_date",) if by_date else cut,
     )
 
 
-def table(folder: Path, *, by_date: bool = False, **columns: str) -> Table:
+def table(folder: Path, *, by_date: bool = False, cut: tuple[str, ...] = (), **columns: str) -> Table:
     """A table in a folder; it does not exist before it is written."""
-    return Table(spec(by_date=by_date, **columns), str(folder / "table"))
+    return Table(spec(by_date=by_date, cut=cut, **columns), str(folder / "table"))
 
 
 def frame(*rows: Row, **values: Any) -> pl.DataFrame:

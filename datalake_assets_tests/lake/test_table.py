@@ -44,6 +44,32 @@ def test_every_commit_leaves_the_protocol_as_low_as_it_can_be(tmp_path: Path) ->
     assert content(place) == [("b", 1, MARCH)]
 
 
+def test_a_table_is_cut_by_yes_and_no(tmp_path: Path) -> None:
+    place = table(tmp_path, cut=("open",), open="boolean")
+    place.open().change(add=pl.concat([frame(("a", 1, MARCH), open=True), frame(("b", 1, MARCH), open=False)]))
+    place.open().change(add=frame(("a", 2, MARCH), open=False), remove=ids("a"), on=KEY)
+    assert {path.name for path in Path(place.uri).glob("open=*")} == {"open=true", "open=false"}
+    assert content(place) == [("a", 2, MARCH), ("b", 1, MARCH)]
+    assert pl.read_delta(place.uri).filter("open").is_empty()
+    assert place.open().scan({"open": [False]}).collect().height == 2
+
+
+def test_a_table_that_is_cut_otherwise_is_read_but_not_written(tmp_path: Path) -> None:
+    """A commit of rows does not change by what a table is cut: the values of the new folders would be lost."""
+    added(table(tmp_path), ("a", 1, MARCH), ("b", 1, MARCH))
+    seen = table(tmp_path, by_date=True).open()
+    assert seen.scan_keys(ids("a")).collect().rows() == [("a", 1, MARCH)]
+    writes: tuple[Callable[[], int], ...] = (
+        lambda: seen.change(remove=ids("a"), on=KEY),
+        lambda: seen.replace(frame(("b", 1, MARCH))),
+        lambda: seen.rewrite(seen.files),
+    )
+    for write in writes:
+        with pytest.raises(SchemaChangeError, match="partition_by: none -> event_date"):
+            write()
+    assert len(content(table(tmp_path))) == 2
+
+
 @pytest.mark.parametrize("dtype", [pl.Datetime("us"), pl.Datetime("ms", "UTC"), pl.Datetime("us", "Europe/Paris")])
 def test_a_timestamp_that_is_not_utc_microseconds_is_refused(tmp_path: Path, dtype: pl.Datetime) -> None:
     place = table(tmp_path, at="timestamp")
@@ -61,7 +87,6 @@ def test_a_table_whose_protocol_somebody_raised_is_not_written(place: Table) -> 
         lambda: seen.change(add=frame(("b", 1, MARCH))),
         lambda: seen.change(remove=ids("a"), on=KEY),
         lambda: seen.replace(frame(("b", 1, MARCH))),
-        lambda: seen.swap([], notes=CommitNotes()),
     )
     for write in writes:
         with pytest.raises(ProtocolError, match="undo the change of the table's features"):

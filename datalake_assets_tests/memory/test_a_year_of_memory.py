@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from datalake_assets.lake.steps import planning
-from datalake_assets.lake.store.snapshot import Snapshot
-from datalake_assets.lake.store.table import Table
+from datalake_assets.lake.store.place import TablePlace
+from datalake_assets.lake.store.snapshot import Snapshot, open_snapshot
 from datalake_assets.lake.store.verdicts import Verdict
 from datalake_assets_tests.memory.lakes import AT, MemoryLake, stream
 
@@ -72,14 +72,13 @@ def tick(lake: MemoryLake) -> None:
 def openings(work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> int:
     """How often the ledger is opened by some work."""
     made: list[str] = []
-    verb = Table.open
 
-    def counting(self: Table) -> Snapshot:
-        made.append(self.spec.sql_name)
-        return verb(self)
+    def counting(place: TablePlace) -> Snapshot:
+        made.append(place.spec.sql_name)
+        return open_snapshot(place)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Table, "open", counting)
+        patched.setattr("datalake_assets.lake.store.table.open_snapshot", counting)
         work()
     return made.count("ledger")
 

@@ -1,5 +1,6 @@
 """Upkeep: it changes no row, owes nobody anything, spares readers, and leaves few files."""
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -104,6 +105,19 @@ def test_upkeep_beside_a_step_is_decided_again(tmp_path: Path) -> None:
     assert lake.lake.silver(CLICKS).open().files.height == 1
     lake.gold()
     lake.assert_as_fresh()
+
+
+def test_a_table_that_is_cut_otherwise_is_left_as_it_is_and_stops_no_other(tmp_path: Path) -> None:
+    lake = worked(tmp_path / "lake")
+    history = lake.root / "silver" / "orders_history"
+    rows = pl.read_delta(str(history))
+    shutil.rmtree(history)
+    for part in rows.iter_slices(2):
+        part.write_delta(str(history), mode="append")
+    done = {one.table: one for one in maintain(lake.lake, retention=timedelta(0)) if isinstance(one, Upkeep)}
+    before, after = done["silver.orders_history"].live_before, done["silver.orders_history"].live_after
+    assert before == after > 1
+    assert not done["silver.clicks"].live_after > 1
 
 
 def test_any_reader_reads_what_was_put_together(tmp_path: Path) -> None:

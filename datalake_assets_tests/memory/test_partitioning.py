@@ -98,7 +98,7 @@ def test_a_replicated_table_that_is_cut_otherwise_waits_for_a_rebuild(tmp_path: 
     silver = changed.lake.silver(changed.dataset).open()
     assert (silver.version, silver.table_id) == (version + 1, table_id)
     columns = {"none": [], "month": ["event_month"], "day": ["event_date"]}[after]
-    assert cut_of(changed) == {"orders": columns, "orders_history": columns, "orders_tombstones": []}
+    assert cut_of(changed) == {"orders": columns, "orders_history": ["is_current", *columns], "orders_tombstones": []}
     changed.run()
     changed.assert_as_fresh()
     assert changed.undone() == []

@@ -1,14 +1,17 @@
 """Replicated tables from landed files to silver and history, as silver steps make them."""
 
+import shutil
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from datalake_assets.lake.steps.shape import ShapeChangedError
+from datalake_assets.lake.store.snapshot import SchemaChangeError
 from datalake_assets_tests import lakes
 from datalake_assets_tests.replicated import ORDERS, ReplicatedLake, change
 
@@ -294,6 +297,38 @@ def test_a_column_added_at_the_source_is_kept_and_becomes_a_column_once_it_is_de
     wider.rebuild()
     assert wider.silver("orders", "gift", "_unknown") == {1: ("yes", None), 2: ("no", None)}
     assert operations(wider) == {1: [("L", "tea"), ("U", "tea")], 2: [("L", "tea"), ("U", "tea")]}
+
+
+def test_closing_rows_of_a_history_writes_nothing_anew_that_was_closed_before(lake: ReplicatedLake) -> None:
+    lake.land(LOAD, [change(None, n, None) for n in range(20)])
+    lake.land(NINE, [change("U", n, n, product_name="x") for n in range(20)])
+    lake.refresh()
+    history = lakes.table_of(lake.lake, "silver/orders_history")
+    closed = {"is_current": [False]}
+    before = set(history.open().files_within(closed)["path"])
+    lake.land(TEN, [change("U", 3, 30, product_name="y")])
+    lake.refresh()
+    after = history.open().files_within(closed)
+    assert before < set(after["path"])
+    assert after["num_records"].sort().to_list() == [1, 20]
+
+
+def test_a_history_that_is_cut_otherwise_is_told_and_made_anew_by_a_rebuild(lake: ReplicatedLake) -> None:
+    """Histories were not cut once."""
+    lake.land(LOAD, [change(None, 1, None)])
+    lake.refresh()
+    history = Path(lakes.table_of(lake.lake, "silver/orders_history").uri)
+    rows = pl.read_delta(str(history))
+    shutil.rmtree(history)
+    rows.write_delta(str(history))
+    lake.land(NINE, [change("U", 1, 1, product_name="x")])
+    with pytest.raises(SchemaChangeError, match=r"cut by nothing, not by \['is_current'\].*datalake rebuild"):
+        lake.refresh()
+    assert products(lake) == {1: "tea"}
+    shutil.rmtree(history)
+    lake.rebuild()
+    assert operations(lake) == {1: [("L", "tea"), ("U", "x")]}
+    assert products(lake) == {1: "x"}
 
 
 def test_a_merge_rewrites_the_files_alone_that_hold_its_keys(

@@ -5,14 +5,16 @@ Belongs here: one file, as it is. What its rows mean under a dataset's declarati
 
 import io
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from datalake_assets.lake.readers.failures import UnreadableObjectError
 from datalake_assets.lake.store.key_times import FIRST, named_time
 from datalake_assets.lake.store.landing import landing_time
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
 
 _BYTES_OF_A_VALUE = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 _BYTES_OF_A_LENGTH = 4
@@ -29,7 +31,8 @@ class ParquetPieces:
         when they are decoded.
         """
         size = _checked_size(data, limit=limit)
-        rows = _row_count(data) if size > piece_bytes else 0
+        metadata = _metadata(data) if size > piece_bytes else None
+        rows = int(metadata.num_rows) if metadata is not None else 0
         self._data = data
         self.rows = max(_FEWEST_ROWS, rows * piece_bytes // size) if rows else None
         """How many rows a piece has; None where the file is not cut."""
@@ -68,10 +71,6 @@ def _plain(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _row_count(data: bytes) -> int:
-    return int(pq.read_metadata(io.BytesIO(data)).num_rows)
-
-
 def _checked_size(data: bytes, *, limit: int) -> int:
     """About how many bytes a file's columns take when they are decoded."""
     if not data:
@@ -101,11 +100,21 @@ def _decoded_size(data: bytes) -> int:
 
     The sizes in the file are those before dictionaries and runs are written out, so rows are counted too.
     """
-    try:
-        metadata = pq.read_metadata(io.BytesIO(data))
-    except (pa.ArrowException, OSError, ValueError):
+    metadata = _metadata(data)
+    if metadata is None:
         return 0
     told = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
     types = (metadata.schema.column(n).physical_type for n in range(metadata.num_columns))
     width = sum(_BYTES_OF_A_VALUE.get(name, _BYTES_OF_A_LENGTH) for name in types)
     return max(int(told), int(metadata.num_rows) * width)
+
+
+def _metadata(data: bytes) -> "FileMetaData | None":
+    """What a file's footer tells; None where it can't be read."""
+    import pyarrow as pa  # here, as every process loads this module and few read a file
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_metadata(io.BytesIO(data))
+    except (pa.ArrowException, OSError, ValueError):
+        return None

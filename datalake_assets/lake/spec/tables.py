@@ -50,7 +50,7 @@ class TableColumn:
 class TableSpec:
     """A table: `name` within its zone (`lake`: the lake's own memory), its columns in order, what makes rows distinct.
 
-    `partition_by` are the columns whose values become folders: dates and the lake's own words, never free text.
+    `partition_by` are the columns whose values become folders: dates, the lake's own words, yes or no; never free text.
     `clustered_by` are those by which rows lie together in files that hold rows of many days, or that a merge rewrites.
     """
 
@@ -71,7 +71,8 @@ class TableSpec:
     @property
     def rows_per_file(self) -> int:
         """How many rows a file holds at most: few where a change rewrites what holds its keys or its days."""
-        return _ROWS_PER_CUT_FILE if self.partition_by and not self.clustered_by else _ROWS_PER_UNCUT_FILE
+        cut_by_date = set(self.partition_by) - {IS_CURRENT}
+        return _ROWS_PER_CUT_FILE if cut_by_date and not self.clustered_by else _ROWS_PER_UNCUT_FILE
 
     @property
     def stored_columns(self) -> Mapping[str, TableColumn]:
@@ -161,7 +162,11 @@ def duplicates_table(dataset: EventStream) -> TableSpec:
 
 
 def history_table(dataset: CdcTable) -> TableSpec:
-    """Every change of a replicated table with the time it was valid."""
+    """Every change of a replicated table with the time it was valid.
+
+    What is current lies apart from what is closed, which is never written again: so a change costs what the live table
+    costs, however long its history is.
+    """
     live = silver_table(dataset)
     return TableSpec(
         zone="silver",
@@ -170,7 +175,7 @@ def history_table(dataset: CdcTable) -> TableSpec:
         columns={**live.columns, **_VALIDITY},
         key=(*dataset.key, VALID_FROM),
         pruned_by=dataset.key,
-        partition_by=live.partition_by,
+        partition_by=(IS_CURRENT, *live.partition_by),
         clustered_by=live.clustered_by if live.partition_by else (),
     )
 

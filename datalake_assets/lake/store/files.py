@@ -46,13 +46,20 @@ def write_files(
         parts = sorted(named.items(), key=lambda part: tuple(str(v) for v in part[0]))
     actions: list[AddAction] = []
     for values, rows in parts:
-        texts = {name: None if v is None else str(v) for name, v in zip(spec.partition_by, values, strict=True)}
+        texts = {name: partition_text(v) for name, v in zip(spec.partition_by, values, strict=True)}
         folder = "".join(f"{name}={_NULL_FOLDER if text is None else text}/" for name, text in texts.items())
         actions += [
             _write(piece, uri, f"{folder}{uuid.uuid4()}.parquet", texts, spec, moved=moved)
             for piece in rows.iter_slices(rows_per_file or spec.rows_per_file)
         ]
     return actions
+
+
+def partition_text(value: Any) -> str | None:
+    """The value of a partition's column as a Delta log has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if value is None else str(value)
 
 
 def _write(

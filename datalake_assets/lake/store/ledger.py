@@ -9,7 +9,7 @@ objects back to `admitted` and keeps what is known of their last reading.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 
 import polars as pl
@@ -48,7 +48,6 @@ class Ledger:
     """The ledger in its table."""
 
     table: Table
-    _looked: list[tuple[str, Snapshot]] = field(default_factory=list, repr=False, compare=False)
 
     def rows(self, dataset: str, partitions: Collection[str] | None = None) -> pl.DataFrame:
         """The rows of a dataset (of some partitions), in the order of their keys."""
@@ -91,7 +90,7 @@ class Ledger:
         An object that the ledger knows is returned with the partition it was admitted to.
         """
         due, known, later = [], [], []
-        for found in match(self._look(), dataset, listed, identify=identify, now=now):
+        for found in match(self.table.open(), dataset, listed, identify=identify, now=now):
             landed, row = found.landed, found.row
             if row is not None and (_is_back(found) or row["stamp"] != landed.stamp):
                 known.append(landed)
@@ -103,16 +102,6 @@ class Ledger:
                 else:
                     later.append(f"{landed.key}: {row['reason']}; next try {row['retry_at']:%Y-%m-%d %H:%M} UTC")
         return Waiting(due, known, later)
-
-    def _look(self) -> Snapshot:
-        """The table as it is, to be read only; opened where its log has moved since the last look."""
-        for stamp, seen in self._looked:
-            if self.table.log_stamp(seen.version + 1) is None and self.table.log_stamp(seen.version) == stamp:
-                return seen
-        seen = self.table.open()
-        now = self.table.log_stamp(seen.version)
-        self._looked[:] = [(now, seen)] if now is not None else []
-        return seen
 
     def admit(self, dataset: Dataset, listed: Sequence[LandedObject], *, identify: Identify, now: datetime) -> int:
         """Enter the objects of a listing that the ledger does not know; returns how many those were.

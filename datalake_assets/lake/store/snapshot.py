@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import obstore
 import polars as pl
-from deltalake import DeltaTable
+from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
@@ -24,11 +24,11 @@ from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.tables import TableSpec
 from datalake_assets.lake.store.conflicts import ATTEMPTS, ConflictError
 from datalake_assets.lake.store.dead_files import delete_dead_files
-from datalake_assets.lake.store.files import write_files
+from datalake_assets.lake.store.files import partition_text, write_files
 from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
 from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
-from datalake_assets.lake.store.table_form import as_text, configuration, delta_schema, put_commit, replacement
+from datalake_assets.lake.store.table_form import CHECKPOINT_EVERY, configuration, delta_schema, put_commit, replacement
 
 READER_VERSION, WRITER_VERSION = 1, 2
 _SMALL_FILE, _SMALL_MEMORY_FILE = 50_000, 5_000  # rows; the lake's memory is looked up by key
@@ -97,6 +97,7 @@ class Snapshot(TableFiles):
 
     def rewrite(self, files: pl.DataFrame, *, within: Within = None) -> int:
         """Put some live files of some partitions together; one commit that changes no row."""
+        self._require_form()
         rows = self.scan_files(files).drop("_file").collect()
         actions = write_files(rows, self.table.uri, self.table.spec, moved=True)
         notes = CommitNotes(shape=self.shape or "")  # so that the newest commit goes on telling it
@@ -149,6 +150,7 @@ class Snapshot(TableFiles):
                     handle.schema(),
                     list(self.table.spec.partition_by),
                     commit_properties=properties(notes),
+                    post_commithook_properties=_after_commit(version + 1),
                 )
             except CommitFailedError as error:
                 now = self.at(None)
@@ -266,6 +268,11 @@ def open_snapshot(place: TablePlace, version: int | None = None) -> Snapshot:
         return Snapshot(place, None)
 
 
+def _after_commit(version: int) -> PostCommitHookProperties:
+    """What delta-rs does after a commit: it looks through the whole log for what may go only where a checkpoint is."""
+    return PostCommitHookProperties(cleanup_expired_logs=None if version % CHECKPOINT_EVERY == 0 else False)
+
+
 def _removals(files: pl.DataFrame, spec: TableSpec, *, moved: bool) -> list[RemoveAction]:
     now = int(time.time() * 1000)
     return [
@@ -274,7 +281,7 @@ def _removals(files: pl.DataFrame, spec: TableSpec, *, moved: bool) -> list[Remo
             data_change=not moved,
             deletion_timestamp=now,
             size=row["size_bytes"],
-            partition_values={n: as_text(row[f"partition.{n}"]) for n in spec.partition_by},
+            partition_values={n: partition_text(row[f"partition.{n}"]) for n in spec.partition_by},
         )
         for row in files.iter_rows(named=True)
     ]

@@ -30,19 +30,17 @@ class TableFiles:
         self.table = table
         self.handle = handle
         self.version = -1 if handle is None else handle.version()
-        self.table_id = "" if handle is None else str(handle.metadata().id)
+        metadata = None if handle is None else handle.metadata()
+        self.table_id = "" if metadata is None else str(metadata.id)
+        self.partition_by: tuple[str, ...] = table.spec.partition_by
+        """The columns by which the table is cut; those of the registry where there is no table yet."""
+        if metadata is not None:
+            self.partition_by = tuple(metadata.partition_columns)
 
     @property
     def exists(self) -> bool:
         """Whether there is such a table."""
         return self.handle is not None
-
-    @cached_property
-    def partition_by(self) -> tuple[str, ...]:
-        """The columns by which the table is cut; those of the registry where there is no table yet."""
-        if self.handle is None:
-            return self.table.spec.partition_by
-        return tuple(self.handle.metadata().partition_columns)
 
     @cached_property
     def files(self) -> pl.DataFrame:

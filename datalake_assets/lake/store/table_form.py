@@ -20,11 +20,14 @@ from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore, from_url
 
 from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.store.files import partition_text
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.table_files import TableFiles
 
+CHECKPOINT_EVERY = 10
+"""Commits from one checkpoint to the next."""
 _CONFIGURATION = {
-    "delta.checkpointInterval": "10",  # opening reads the last checkpoint and what came after it
+    "delta.checkpointInterval": str(CHECKPOINT_EVERY),  # opening reads the last checkpoint and what came after it
     "delta.logRetentionDuration": "interval 1 days",  # a log that is listed at every opening stays short
 }
 _MEMORY_LOG = {  # nobody asks what the lake's memory was yesterday; a checkpoint names each file that went since
@@ -43,11 +46,6 @@ def configuration(spec: TableSpec) -> dict[str, str]:
 def delta_schema(dtypes: pl.Schema) -> Schema:
     """Columns as Delta has them."""
     return Schema.from_arrow(dtypes.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
-
-
-def as_text(value: Any) -> str | None:
-    """The value of a partition column as the log writes it; None for a null."""
-    return None if value is None else str(value)
 
 
 def replacement(seen: TableFiles, actions: Sequence[AddAction], notes: CommitNotes) -> bytes:
@@ -92,7 +90,7 @@ def _entries(seen: TableFiles, actions: Sequence[AddAction], notes: CommitNotes)
                 "deletionTimestamp": now,
                 "dataChange": True,
                 "extendedFileMetadata": True,
-                "partitionValues": {name: as_text(file[f"partition.{name}"]) for name in seen.partition_by},
+                "partitionValues": {name: partition_text(file[f"partition.{name}"]) for name in seen.partition_by},
                 "size": file["size_bytes"],
             }
         }

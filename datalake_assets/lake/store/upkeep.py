@@ -49,7 +49,7 @@ def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
     for lot in before.in_lots(small):
         if lot.height > 1:
             table.transact(partial(_put_together, lot=lot))
-    after = table.open()
+    after = before.at(None)  # for itself: deleting files moves a handle on
     assert after.handle is not None  # noqa: S101 (a table that was there is there)
     of_memory = table.spec.zone == "lake"  # every step and every look reads it, whoever asked for no retention
     deleted, freed = delete_dead_files(after.handle, retention=max(retention, _MEMORY) if of_memory else retention)
@@ -59,6 +59,6 @@ def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
 def _put_together(seen: Snapshot, *, lot: pl.DataFrame) -> None:
     """Put files of one partition together, those that the table still has."""
     left = seen.files.join(lot.select("path"), on="path", how="semi")
-    part = {name: [lot[f"partition.{name}"][0]] for name in seen.table.spec.partition_by}
+    part = {name: [lot[f"partition.{name}"][0]] for name in seen.partition_by}
     if left.height > 1:
         seen.rewrite(left, within=part or None)
