@@ -13,10 +13,15 @@ from obstore.exceptions import BaseError
 
 from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.spec.dataset import CdcTable, EventStream
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.gold import partition_of
-from datalake_assets.lake.store.landing import parse_partition
+from datalake_assets.lake.store.landing import parse_partition, partition_key
 
+EARLIER_TAG = "datalake/earlier"
+"""A run with this tag does what is older than its first partition too.
+
+Who asks for a run says so: the process of the run may have found earlier data, and let its partitions begin with them.
+"""
 _WITHOUT_DATA = date(2024, 1, 1)
 _MOST_LANDING, _MOST_MONTHS = timedelta(days=3 * 365), timedelta(days=30 * 365)  # Dagster's pages bear 30,000 hours
 _LATE = timedelta(days=31)
@@ -36,9 +41,9 @@ class Beginnings:
         """When the first landing partition begins, UTC."""
         return datetime(self.landing.year, self.landing.month, self.landing.day, tzinfo=UTC)
 
-    def is_first_landing(self, partition: str) -> bool:
-        """Whether a landing hour or day is the first, to which all before it belong."""
-        return partition == self.landing_partition("0" * len(partition))
+    def first_landing(self, dataset: Dataset) -> str:
+        """Dagster's first landing partition of a dataset."""
+        return partition_key(dataset, self.landing_time)
 
     def landing_partition(self, partition: str) -> str:
         """Dagster's partition of a landing hour or day."""

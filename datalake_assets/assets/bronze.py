@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from datalake_assets.assets.beginnings import Beginnings
+from datalake_assets.assets.beginnings import EARLIER_TAG, Beginnings
 from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.partitions import landing_partitions
 from datalake_assets.lake.lake import Lake
@@ -41,11 +41,11 @@ def build_bronze(lake: Lake, dataset: Dataset, begins: Beginnings, *, partitions
     def bronze(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         partitions = list(context.partition_keys)
         with only_transient_retries():
-            earlier = begins.is_first_landing(partitions[0])
+            earlier = EARLIER_TAG in context.run.tags or partitions[0] == begins.first_landing(dataset)
             objects, new = admit(lake, dataset, partitions, now=datetime.now(UTC), earlier=earlier)
         count, size = Counter[str](), Counter[str]()
         for landed in objects:
-            partition = begins.landing_partition(landed.partition)
+            partition = max(landed.partition, partitions[0])
             count[partition] += 1
             size[partition] += landed.size
         for partition in partitions:

@@ -6,13 +6,14 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from datalake_assets.assets.beginnings import Beginnings
+from datalake_assets.assets.beginnings import EARLIER_TAG, Beginnings
 from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.metadata import step_metadata, table_metadata
 from datalake_assets.assets.partitions import gold_partitions
 from datalake_assets.assets.silver import ONLY_WAITING_TAG
 from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.steps.gold import partition_of
 from datalake_assets.lake.steps.messages import StepRequest
 from datalake_assets.resources.runners import Runner
 
@@ -55,7 +56,7 @@ def build_gold(
             name=table.name,
             dates=tuple(date.fromisoformat(key) for key in keys),
             only_due=ONLY_WAITING_TAG in context.run.tags,
-            earlier=bool(keys) and keys[0] == begins.first(table).isoformat(),
+            earlier=bool(keys) and (EARLIER_TAG in context.run.tags or keys[0] == begins.first(table).isoformat()),
         )
         with only_transient_retries():
             report = runner.run(request, lake=lake)
@@ -63,7 +64,7 @@ def build_gold(
         today = datetime.now(UTC).date()
         for counts in report.partitions if table.daily else ():
             day = date.fromisoformat(counts.partition) if counts.partition else today
-            rows[begins.gold_partition(table, day, today=today)] += counts.rows_out
+            rows[partition_of(table, day, first=request.dates[0], today=today).isoformat()] += counts.rows_out
         for key in keys:
             metadata = {"dagster/partition_row_count": rows[key]}
             context.add_asset_metadata(metadata, asset_key=gold_key(table), partition_key=key)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from datalake_assets.assets.beginnings import Beginnings
+from datalake_assets.assets.beginnings import EARLIER_TAG, Beginnings
 from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.metadata import partition_metadata, step_metadata, table_metadata
@@ -73,7 +73,7 @@ def build_silver(
             name=dataset.name,
             partitions=tuple(context.partition_keys),
             replay=ONLY_WAITING_TAG not in context.run.tags,
-            earlier=begins.is_first_landing(context.partition_keys[0]),
+            earlier=EARLIER_TAG in context.run.tags or context.partition_keys[0] == begins.first_landing(dataset),
         )
         with only_transient_retries():
             report = runner.run(request, lake=lake)
@@ -81,7 +81,7 @@ def build_silver(
             context.log.warning("not read, tried again later: %s", failure)
         shown: dict[str, PartitionCounts] = {}
         for counts in report.partitions:
-            partition = begins.landing_partition(counts.partition)
+            partition = max(counts.partition, context.partition_keys[0])
             shown[partition] = counts.as_part_of(partition, shown.get(partition))
         for key in sorted(context.selected_asset_keys):
             for counts in shown.values():

@@ -10,7 +10,7 @@ from datetime import date
 
 import dagster as dg
 
-from datalake_assets.assets.beginnings import Beginnings
+from datalake_assets.assets.beginnings import EARLIER_TAG, Beginnings
 from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.gold import gold_key
 from datalake_assets.assets.jobs import GOLD_JOB, gold_job_name, landing_job_name
@@ -28,8 +28,9 @@ _NAMES_SHOWN = 8
 class Todo:
     """Partitions of one dataset or gold table that have work to do.
 
-    `table` is the asset whose step does the work, `assets` all that are materialized with it. A table that is computed
-    whole has no partitions: `every` is None, and its only partition key is the empty string.
+    `table` is the asset whose step does the work, `assets` all that are materialized with it. What is older than the
+    partition `first` belongs to it. A table that is computed whole has no partitions: `every` is None, and its only
+    partition key is the empty string.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Todo:
     job: str
     every: Cadence | None
     partitions: frozenset[str]
+    first: str = ""
 
     @property
     def step(self) -> str:
@@ -89,6 +91,8 @@ class PlannedRun:
         tags = {DATASET_TAG: _names(self.todos), REASON_TAG: reason, **_PRIORITY}
         if self.todos[0].job != GOLD_JOB:
             tags[ONLY_WAITING_TAG] = "true"
+        if self.partitions and any(todo.first == self.partitions[0] for todo in self.todos):
+            tags[EARLIER_TAG] = "true"
         if len(self.partitions) > 1:
             tags |= range_tags(self.partitions)
         elif self.partitions:
@@ -107,6 +111,7 @@ def landing_todos(lake: Lake, work: Mapping[str, LandingWork], begins: Beginning
             job=landing_job_name(dataset),
             every=dataset.landing.cadence,
             partitions=frozenset(map(begins.landing_partition, waiting)),
+            first=begins.first_landing(dataset),
         )
         for dataset, waiting in found
     ]
@@ -128,7 +133,8 @@ def gold_todos(lake: Lake, work: Mapping[str, GoldWork], begins: Beginnings, *, 
             key, job = gold_key(table), gold_job_name(table)
             by_date: Cadence = "monthly" if table.monthly else "daily"
             every = by_date if table.daily else None
-            todos.append(Todo(name=name, table=key, assets=(key,), job=job, every=every, partitions=partitions))
+            first = begins.first(table).isoformat()
+            todos.append(Todo(name, key, (key,), job=job, every=every, partitions=partitions, first=first))
     return todos
 
 

@@ -225,9 +225,10 @@ class MemoryLake:
                 return first
         raise AssertionError(f"gold never ends: {planning.gold_work(self.lake, now=datetime.now(UTC))}")
 
-    def compute(self, name: str, *dates: date) -> StepReport:
+    def compute(self, name: str, *dates: date, earlier: bool = False) -> StepReport:
         """One gold step."""
-        return execute(StepRequest(zone="gold", name=name, dates=dates), lake=self.lake, engine=self.engine)
+        request = StepRequest(zone="gold", name=name, dates=dates, earlier=earlier)
+        return execute(request, lake=self.lake, engine=self.engine)
 
     def run(self) -> "MemoryLake":
         """All that waits, to gold."""

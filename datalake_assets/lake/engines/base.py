@@ -55,8 +55,14 @@ class Engine(Protocol):
     def compute(self, frame: Frame) -> Frame:
         """The frame computed once, so that using it again does not compute it again."""
 
-    def split(self, frame: Frame, keys: Frame, *, on: Sequence[str]) -> tuple[Frame, Frame]:
-        """The rows whose values in the columns `on` stand among `keys`, and the others; both computed."""
+    def contested(
+        self, frame: Frame, seen: Snapshot, *, on: Sequence[str], dates: Collection[date]
+    ) -> tuple[Frame, Frame, Frame]:
+        """The rows that may share their values in the columns `on` with others of the frame or of a table.
+
+        Returns these, the others (which surely don't), and the table's rows (of some event dates) that they may share
+        them with, all computed. May tell too many, never too few; the table is looked through by those columns alone.
+        """
 
     def rows(self, frame: Frame) -> list[dict[str, Any]]:
         """A small frame as Python rows."""

@@ -37,7 +37,6 @@ from datalake_assets.lake.transforms.events import (
     OUTRANKS,
     SAME_RECORD,
     beside_existing,
-    repeated,
     winners,
     without,
 )
@@ -83,32 +82,24 @@ class EventWriter:
 
     def add(self, accepted: Frame, dates: set[date]) -> None:
         """Bring records of some event dates to silver the quick way: nothing is taken back for them."""
-        with self._step.stage("transform"):
-            twice = self._step.engine.compute(repeated(accepted, identity=self._identity))
-        until_undisturbed(lambda: self._quickly(accepted, twice, dates), what=self._tables.silver.uri)
+        until_undisturbed(lambda: self._quickly(accepted, dates), what=self._tables.silver.uri)
 
-    def _quickly(self, accepted: Frame, twice: Frame, dates: set[date]) -> None:
+    def _quickly(self, accepted: Frame, dates: set[date]) -> None:
         """Add what silver lacks, and put what outranks its copies in their place.
 
-        Copies are told among the few events that are there more than once (those in `twice`, and those that silver has
-        already); all others pass as they are.
+        Copies are told among the few events that may be there more than once; all others pass as they are.
         """
         engine = self._step.engine
         seen = self._tables.silver.open()
         require_shape(seen, self._dataset)
         with self._step.stage("transform"):
-            existing = self._existing(seen, accepted, dates)
+            copies, alone, existing = engine.contested(accepted, seen, on=self._key, dates=dates)
             self._doubt(existing)
             fresh, losing, displaced = accepted, None, None
-            contested = twice
-            if existing is not None:
-                contested = engine.compute(nw.concat([twice, existing.select(*self._key)], how="vertical").unique())
-            if self._count(contested):
-                copies, alone = engine.split(accepted, contested, on=self._key)
+            if self._count(copies):
+                note_repeated_keys(self._step, self._dataset, existing)
                 best = engine.compute(winners(copies, identity=self._identity))
-                losing = engine.compute(without(copies, best))
-                if existing is not None:
-                    best, losing, displaced = self._against(existing, best, losing)
+                best, losing, displaced = self._against(existing, best, engine.compute(without(copies, best)))
                 fresh = engine.compute(nw.concat([alone, best], how="vertical"))
         duplicates = losing is not None and self._keep_duplicates(losing, dates)
         counts = engine.rows(fresh.group_by(EVENT_DATE).agg(nw.len().alias("rows")))
@@ -177,27 +168,14 @@ class EventWriter:
         losing = engine.compute(nw.concat([losing, weaker, displaced], how="vertical"))
         return stronger.drop(IS_NEW, OUTRANKS), losing, displaced if self._count(displaced) else None
 
-    def _existing(self, seen: Snapshot, accepted: Frame, dates: set[date]) -> Frame | None:
-        """The rows that silver has of a batch's events; None where there are none. Keys are looked at first."""
-        if seen.files_within({EVENT_DATE: sorted(dates)}).is_empty():
-            return None
-        engine = self._step.engine
-        table = engine.scan(seen, dates=dates)
-        met = engine.compute(table.select(*self._key).join(accepted.select(*self._key), on=self._key, how="semi"))
-        if not self._count(met):
-            return None
-        rows = engine.compute(table.join(met.unique(), on=self._key, how="semi"))
-        note_repeated_keys(self._step, self._dataset, rows)
-        return rows
-
-    def _doubt(self, existing: Frame | None) -> None:
+    def _doubt(self, existing: Frame) -> None:
         """Have the objects read again whose rows were kept as displaced, but are not what silver shows after all.
 
         The step that came between may have taken them back: then what is kept beside silver is of an older reading.
         """
         if self._uncommitted is None:
             return
-        gone = self._uncommitted if existing is None else without(self._uncommitted, existing)
+        gone = without(self._uncommitted, existing)
         keys = {row[SOURCE_FILENAME] for row in self._step.engine.rows(gone.select(SOURCE_FILENAME).unique())}
         if keys:
             self._step.lake.ledger.reopen_objects(self._dataset.name, keys)

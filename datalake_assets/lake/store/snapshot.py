@@ -222,7 +222,8 @@ class Snapshot(TableFiles):
 
     def _require_form(self) -> None:
         if changed := self.other_columns():
-            raise SchemaChangeError(f"{self.table.uri}: the table's columns are others ({'; '.join(changed)})")
+            remedy = "`datalake rebuild` makes a dataset's tables anew"
+            raise SchemaChangeError(f"{self.table.uri}: the table has another form ({'; '.join(changed)}); {remedy}")
 
     def _files_to_rewrite(self, remove: pl.DataFrame | None, *, on: Sequence[str], within: Within) -> pl.DataFrame:
         candidates = self.files_within(within)

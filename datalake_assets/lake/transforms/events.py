@@ -15,17 +15,10 @@ from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_TIME, RECORD_HAS
 SAME_RECORD = [EVENT_DATE, SOURCE_FILENAME, ROW_NUMBER, RECORD_HASH]
 """What tells one landed record from another: other bytes under an object's key, in its row, are another record."""
 
-_COPIES = "_copies"
 IS_NEW, OUTRANKS = "_is_new", "_outranks"
 _RANK = [EVENT_TIME, RECORD_HASH, SOURCE_FILENAME, ROW_NUMBER]
 _TIME, _HASH = "_existing_time", "_existing_hash"
 Frame = nw.LazyFrame[Any]
-
-
-def repeated(events: Frame, *, identity: Sequence[str]) -> Frame:
-    """The identities (with their event date) that more than one row has, once each."""
-    counted = events.group_by(EVENT_DATE, *identity).agg(nw.len().alias(_COPIES))
-    return counted.filter(nw.col(_COPIES) > 1).drop(_COPIES)
 
 
 def winners(events: Frame, *, identity: Sequence[str]) -> Frame:
