@@ -17,7 +17,7 @@ import polars_hash  # noqa: F401  (registers the `chash` namespace)
 
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.readers.contract import Contract
-from datalake_assets.lake.readers.event_columns import LINE, OBJECT, EventColumns
+from datalake_assets.lake.readers.event_columns import LINE, OBJECT, EventColumns, RawColumns
 from datalake_assets.lake.readers.event_objects import EventObject
 from datalake_assets.lake.readers.failures import failure_of
 from datalake_assets.lake.readers.read_ahead import read_ahead
@@ -43,7 +43,7 @@ class _Parsed:
     """Some objects with the values of their records, in their order; None where they can't be parsed together."""
 
     objects: list[EventObject]
-    values: pl.DataFrame | None
+    values: RawColumns | None
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class EventReader:
         self._limits = limits
         self._contract = Contract(dataset, record_bytes=limits.record_bytes)
         self._columns = EventColumns(self._contract.fields, event_time=dataset.event_time)
-        self._no_rows = self._typed([], self._values([])).frame
+        self._no_rows = self._typed([], self._values([]).frame()).frame
 
     def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         """The objects in batches as large as memory allows, read ahead of their use; a failing one stops no other."""
@@ -102,21 +102,21 @@ class EventReader:
             failure_of(error)
             return _Parsed(objects, None)
 
-    def _values(self, objects: Sequence[EventObject]) -> pl.DataFrame:
+    def _values(self, objects: Sequence[EventObject]) -> RawColumns:
         """The values of the objects' records, as parsed; rejects are noted with their object."""
         raw = self._columns.raw_columns()
         for n, item in enumerate(objects):
             for records in self._contract.parse(item.text):
                 item.rejected.extend(records.rejected)
                 raw.add(records, of=n)
-        return raw.frame()
+        return raw
 
     def _pieces(self, parsed: _Parsed) -> Iterator[_Piece]:
         """The objects as one piece; where something in them can't be read, as one piece for each."""
         piece = None
         if parsed.values is not None:
             try:
-                piece = self._typed(parsed.objects, parsed.values)
+                piece = self._typed(parsed.objects, parsed.values.frame())
             except BaseException as error:  # noqa: BLE001  (as in `_loaded`)
                 failure_of(error)
         if piece is not None:
@@ -130,7 +130,7 @@ class EventReader:
             return _Piece([item], self._no_rows)
         item.begin_again()
         try:
-            return self._typed([item], self._values([item]))
+            return self._typed([item], self._values([item]).frame())
         except BaseException as error:  # noqa: BLE001  (as in `_loaded`)
             item.fail(failure_of(error))
             return _Piece([item], self._no_rows)
