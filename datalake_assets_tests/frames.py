@@ -90,6 +90,25 @@ def arrow_type(text: str) -> pa.DataType:
     return _ARROW[lake_type.name]
 
 
+_SETTINGS = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.shuffle.partitions": "2",
+    # The frames are a few rows: planning and compiling them is all that takes time.
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+_DELTA = {
+    "spark.jars.packages": "io.delta:delta-spark_4.1_2.13:4.2.0",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.databricks.delta.snapshotPartitions": "1",
+}
+
+
 def why_no_spark() -> str | None:
     """Why Spark can't be started here, in one line; None where it can."""
     if find_spec("pyspark") is None:
@@ -109,23 +128,27 @@ def require_spark() -> None:
         pytest.skip(reason)
 
 
+def require_spark_with_delta() -> None:
+    """As `require_spark`, where Spark's jars for Delta are needed too."""
+    require_spark()
+    if not spark_session().conf.get("spark.sql.extensions", ""):
+        told = pytest.fail if os.environ.get("DATALAKE_REQUIRE_SPARK") == "1" else pytest.skip
+        told("Delta's jars for Spark could not be fetched from Maven Central")
+
+
 @cache
 def spark_session() -> Any:
-    """The Spark session of this process, made when it is first asked for."""
+    """The Spark session of this process, made when it is first asked for; with Delta where its jars can be fetched."""
+    try:
+        return _session(_SETTINGS | _DELTA)
+    except Exception:  # noqa: BLE001 (Ivy's failure is a Java exception that ends the JVM)
+        return _session(_SETTINGS)
+
+
+def _session(settings: Mapping[str, str]) -> Any:
     from pyspark.sql import SparkSession
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    settings = {
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.shuffle.partitions": "2",
-        # The frames are a few rows: planning and compiling them is all that takes time.
-        "spark.sql.adaptive.enabled": "false",
-        "spark.sql.codegen.wholeStage": "false",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-    }
     builder = SparkSession.builder.master("local[2]").appName("datalake-assets-tests")
     for name, value in settings.items():
         builder = builder.config(name, value)
