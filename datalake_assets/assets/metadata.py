@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.spec.table_spec import TableSpec
 from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
 from datalake_assets.lake.store.table import Table
 

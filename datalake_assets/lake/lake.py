@@ -12,7 +12,7 @@ from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.spec import tables
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
-from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.spec.table_spec import TableSpec
 from datalake_assets.lake.store.landing import LandingZone
 from datalake_assets.lake.store.layout import Layout
 from datalake_assets.lake.store.ledger import Ledger

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from deltalake import DeltaTable
 
-from datalake_assets.lake.spec.tables import TableColumn, TableSpec
+from datalake_assets.lake.spec.table_spec import TableColumn, TableSpec
 from datalake_assets.lake.store.table import Table
 
 MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)

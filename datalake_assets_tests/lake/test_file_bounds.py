@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from datalake_assets.lake.spec.tables import TableColumn, TableSpec
+from datalake_assets.lake.spec.table_spec import TableColumn, TableSpec
 from datalake_assets.lake.store.files import statistics
 from datalake_assets.lake.store.table import Table
 

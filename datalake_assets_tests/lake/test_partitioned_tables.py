@@ -13,7 +13,7 @@ from deltalake import DeltaTable, QueryBuilder
 from deltalake.transaction import AddAction
 
 from datalake_assets.lake.spec.columns import EVENT_MONTH
-from datalake_assets.lake.spec.tables import TableColumn, TableSpec
+from datalake_assets.lake.spec.table_spec import TableColumn, TableSpec
 from datalake_assets.lake.store.conflicts import ConflictError
 from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.notes import CommitNotes

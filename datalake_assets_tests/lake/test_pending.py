@@ -10,7 +10,8 @@ import pytest
 from deltalake import DeltaTable
 
 from datalake_assets.lake.spec.columns import EVENT_DATE
-from datalake_assets.lake.spec.tables import PENDING, TableColumn, TableSpec
+from datalake_assets.lake.spec.table_spec import TableColumn, TableSpec
+from datalake_assets.lake.spec.tables import PENDING
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.pending import Consumer, Debt, Pending, Version
 from datalake_assets.lake.store.snapshot import Snapshot

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from datalake_assets.lake.spec.tables import TableColumn, TableSpec
+from datalake_assets.lake.spec.table_spec import TableColumn, TableSpec
 from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import ProtocolError, SchemaChangeError

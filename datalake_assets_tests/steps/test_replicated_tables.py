@@ -333,7 +333,7 @@ def test_a_history_that_is_cut_otherwise_is_told_and_made_anew_by_a_rebuild(lake
 def test_a_merge_rewrites_the_files_alone_that_hold_its_keys(
     lake: ReplicatedLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datalake_assets.lake.spec.tables._ROWS_PER_UNCUT_FILE", 6)
+    monkeypatch.setattr("datalake_assets.lake.spec.table_spec._ROWS_PER_UNCUT_FILE", 6)
     start = datetime(2025, 1, 1, tzinfo=UTC)
     lake.land(LOAD, [change(None, n, None, created=start + timedelta(days=n)) for n in range(60)])
     lake.refresh()

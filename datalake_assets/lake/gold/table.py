@@ -9,7 +9,8 @@ import narwhals as nw
 from datalake_assets.lake.spec.columns import COMMITTED_AT, ETL_TIMESTAMP, EVENT_DATE
 from datalake_assets.lake.spec.dataset import Dataset, EventStream
 from datalake_assets.lake.spec.parts import Column
-from datalake_assets.lake.spec.tables import TableColumn, TableSpec, of_columns
+from datalake_assets.lake.spec.table_spec import TableColumn, TableSpec
+from datalake_assets.lake.spec.tables import of_columns
 
 Frame = nw.LazyFrame[Any]
 Compute = Callable[[Mapping[str, Frame]], Frame]

@@ -18,7 +18,7 @@ import polars as pl
 from deltalake.transaction import AddAction
 
 from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_MONTH
-from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.spec.table_spec import TableSpec
 
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 _BOUND_CHARACTERS = 64

@@ -5,7 +5,7 @@ Belongs here: places. What a table is, is told by the registry in `spec/tables.p
 
 from dataclasses import dataclass
 
-from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.spec.table_spec import TableSpec
 
 
 @dataclass(frozen=True, slots=True)

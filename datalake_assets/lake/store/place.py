@@ -8,7 +8,7 @@ from pathlib import Path
 import obstore
 import polars as pl
 
-from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.spec.table_spec import TableSpec
 from datalake_assets.lake.store.dtypes import dtype_of_text
 
 

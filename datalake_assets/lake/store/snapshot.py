@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from datalake_assets.lake.spec.columns import EVENT_DATE
-from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.spec.table_spec import TableSpec
 from datalake_assets.lake.store.conflicts import ATTEMPTS, ConflictError
 from datalake_assets.lake.store.dead_files import delete_dead_files
 from datalake_assets.lake.store.files import partition_text, write_files

@@ -19,7 +19,7 @@ from deltalake.transaction import AddAction
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore, from_url
 
-from datalake_assets.lake.spec.tables import TableSpec
+from datalake_assets.lake.spec.table_spec import TableSpec
 from datalake_assets.lake.store.files import partition_text
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.table_files import TableFiles
