@@ -35,9 +35,8 @@ def lines_of(count: int, *, rare: bool) -> list[bytes]:
     return lines
 
 
-def told(records: Records) -> list[tuple[int, str | None]]:
-    numbers = enumerate(records.row_numbers)
-    return [(number, records.unknown.get(position)) for position, number in numbers]
+def told(records: Records) -> list[tuple[int, bytes | None]]:
+    return list(zip(records.row_numbers, records.unknown, strict=True))
 
 
 @pytest.mark.parametrize("unknown_fields", ["keep", "drop"])
@@ -51,9 +50,9 @@ def test_undeclared_fields_are_read_as_the_authority_reads_them(unknown_fields: 
     assert [entry for part in parsed for entry in told(part)] == told(judged)
     assert [r for part in parsed for r in part.rejected] == judged.rejected
     if unknown_fields == "drop":
-        assert not judged.unknown
+        assert not any(judged.unknown)
     else:
-        assert all(json.loads(text) for text in judged.unknown.values())
+        assert all(json.loads(text) for text in judged.unknown if text)
     if not rare:
         assert not judged.rejected
 
@@ -68,5 +67,5 @@ def test_fields_that_are_met_often_are_expected_from_then_on(monkeypatch: pytest
         later = list(contract.parse(b"\n".join(lines[2_000:])))
     assert len(later) > 1
     read = [(text, line) for part in (first, *later) for text, line in zip(told(part), part.lines, strict=True)]
-    assert [text for (_, text), _ in read] == [f'{{"x":{n}}}' for n in range(60_000)]
+    assert [text for (_, text), _ in read] == [f'{{"x":{n}}}'.encode() for n in range(60_000)]
     assert [line for _, line in read] == lines

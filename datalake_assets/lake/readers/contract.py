@@ -42,15 +42,15 @@ class Records:
 
     `accepted` holds a struct for each, with the fields `f0`, `f1`, … in the order of the dataset's columns;
     `lines` are their lines and `row_numbers` the numbers of these. Their values are raw: `str`, `int`, `float`, `bool`,
-    `None`, or `msgspec.Raw` where the column keeps JSON text or an exact number. `unknown` holds the JSON text of what
-    the contract does not declare, by the position (from 0) of the accepted record that has it.
+    `None`, or `msgspec.Raw` where the column keeps JSON text or an exact number. `unknown` is for each the JSON text of
+    what the contract does not declare (UTF-8), None where it has nothing of the kind.
     """
 
     accepted: list[Any] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
     row_numbers: list[int] = field(default_factory=list)
     rejected: list[Reject] = field(default_factory=list)
-    unknown: dict[int, str] = field(default_factory=dict)
+    unknown: list[bytes | None] = field(default_factory=list)
 
 
 class Contract:
@@ -112,7 +112,7 @@ class Contract:
                 records.accepted.extend(map(decode, waiting))  # keeps those before a line that raises
             decoded = len(records.accepted) - had
             texts = self._unknown.texts_of(records.accepted[had:]) if self._trusts_unknown else ()
-            records.unknown.update((had + n, text) for n, text in enumerate(texts) if text is not None)
+            records.unknown.extend(texts or [None] * decoded)
             records.lines.extend(lines[done : done + decoded])
             records.row_numbers.extend(range(number + done + 1, number + done + decoded + 1))
             done += decoded + 1
@@ -151,8 +151,7 @@ class Contract:
         if isinstance(verdict, tuple):
             records.rejected.append(rejected_line(number, line, verdict))
             return
-        if (unknown := self._unknown.text_in(line)) is not None:
-            records.unknown[len(records.accepted)] = unknown
+        records.unknown.append(self._unknown.text_in(line))
         records.accepted.append(verdict)
         records.lines.append(line)
         records.row_numbers.append(number)

@@ -42,20 +42,18 @@ class RawColumns:
         self._lines = [pl.Series(LINE, dtype=pl.String)]
         self._numbers = [pl.Series(ROW_NUMBER, dtype=pl.Int64)]
         self._heights: list[tuple[int, int]] = []
-        self._unknown: dict[int, str] = {}
+        self._unknown = [pl.Series(UNKNOWN, dtype=pl.String)]
         self._waiting = Records()
-        self._height = 0
 
     def add(self, records: Records, *, of: int) -> None:
         """Take the accepted records of an object (by its number) out of `records`, so that nothing else keeps them."""
-        self._unknown.update((self._height + position, text) for position, text in records.unknown.items())
-        self._height += len(records.accepted)
         self._heights.append((of, len(records.accepted)))
         waiting = self._waiting
         waiting.accepted += records.accepted
         waiting.lines += records.lines
         waiting.row_numbers += records.row_numbers
-        records.accepted, records.lines, records.row_numbers = [], [], []
+        waiting.unknown += records.unknown
+        records.accepted, records.lines, records.row_numbers, records.unknown = [], [], [], []
         if len(waiting.accepted) >= _LOT:
             self._take()
 
@@ -68,6 +66,7 @@ class RawColumns:
             else:
                 self._series[name].append(pl.Series(name, values, dtype=self._dtypes[name]))
         self._lines.append(pl.Series(LINE, waiting.lines, dtype=pl.Binary).cast(pl.String))
+        self._unknown.append(pl.Series(UNKNOWN, waiting.unknown, dtype=pl.Binary).cast(pl.String))
         self._numbers.append(pl.Series(ROW_NUMBER, waiting.row_numbers, dtype=pl.Int64))
 
     def frame(self) -> pl.DataFrame:
@@ -77,15 +76,10 @@ class RawColumns:
         for name, texts in self._texts.items():
             if texts:
                 self._series[name].append(_split(name, texts))
-        unknown: list[str | None] = [None] * self._height
-        for position, text in self._unknown.items():
-            unknown[position] = text
-        columns = [pl.concat(series) for series in [*self._series.values(), self._numbers, self._lines]]
+        columns = [pl.concat(series) for series in [*self._series.values(), self._unknown, self._numbers, self._lines]]
         heights = pl.DataFrame(self._heights, {"n": pl.UInt32, "height": pl.UInt32}, orient="row")
         parents = heights.filter(pl.col("height") > 0).select(pl.col("n").repeat_by("height").explode())
-        return pl.DataFrame(
-            [*columns, pl.Series(UNKNOWN, unknown, dtype=pl.String), parents["n"].cast(pl.UInt32).alias(OBJECT)]
-        )
+        return pl.DataFrame([*columns, parents["n"].cast(pl.UInt32).alias(OBJECT)])
 
 
 class EventColumns:

@@ -38,7 +38,7 @@ class UnknownFields:
         self.decoder = self._decoder((), forbid=keep)
         """Reads a record with no other fields than the expected ones; raises `msgspec.ValidationError` for others."""
 
-    def text_in(self, line: bytes) -> str | None:
+    def text_in(self, line: bytes) -> bytes | None:
         """The undeclared fields of a valid record's line as JSON text, by name; None where none is to be kept."""
         if not self._keep:
             return None
@@ -48,19 +48,22 @@ class UnknownFields:
         if not names:
             return None
         names.sort()
-        return f"{{{b','.join([self._prefixes[name] + texts[name] for name in names]).decode()}}}"
+        return b"{%b}" % b",".join([self._prefixes[name] + texts[name] for name in names])
 
-    def texts_of(self, events: Sequence[Any]) -> list[str | None]:
-        """The same of records that `decoder` has read."""
-        if not self._getters:
+    def texts_of(self, events: Sequence[Any]) -> list[bytes | None]:
+        """The same of records that `decoder` has read; empty where no field is expected."""
+        columns = [list(map(get, events)) for _, get in self._getters]
+        if not columns:
             return []
-        columns = [
-            [None if text is None else prefix + text for text in map(get, events)] for prefix, get in self._getters
-        ]
-        if len(columns) == 1:
-            return [None if text is None else f"{{{text.decode()}}}" for text in columns[0]]
-        rows = [b",".join([text for text in row if text is not None]) for row in zip(*columns, strict=True)]
-        return [f"{{{row.decode()}}}" if row else None for row in rows]
+        if not any(None in column for column in columns):  # as in most streams: each record has them all
+            whole = b"{%b}" % b",".join(prefix.replace(b"%", b"%%") + b"%b" for prefix, _ in self._getters)
+            return [whole % row for row in zip(*columns, strict=True)]
+        prefixes = [prefix for prefix, _ in self._getters]
+        rows = (
+            [prefix + text for prefix, text in zip(prefixes, row, strict=True) if text is not None]
+            for row in zip(*columns, strict=True)
+        )
+        return [b"{%b}" % b",".join(row) if row else None for row in rows]
 
     def learn(self, records: int) -> None:
         """Expect those fields from now on that many of the last records had."""
