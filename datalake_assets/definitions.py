@@ -56,8 +56,7 @@ def build_definitions(
 
 def first_partitions(lake: Lake, settings: Settings) -> Beginnings:
     """Where a lake's partitions begin under some settings, as of now."""
-    today = datetime.now(UTC).date()
-    return beginnings(lake, landing=settings.start, dates=settings.first_event_date, today=today)
+    return beginnings(lake, landing=settings.start, dates=settings.first_event_date, now=datetime.now(UTC))
 
 
 @dg.definitions

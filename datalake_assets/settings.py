@@ -1,7 +1,7 @@
 """The one place that reads the environment."""
 
 import re
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +16,7 @@ from datalake_assets.lake.store.layout import Layout
 
 _ESCAPED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#<>?`{}%]""")
 _LEAST_MEMORY = 256 * 1024**2
+_FIRST_DAY = date(1900, 1, 1)
 _PACKAGED_DATASETS = Path(__file__).parent / "datasets"
 
 
@@ -58,6 +59,19 @@ class Settings(BaseSettings):
         if place and "://" not in place and (odd := _ESCAPED_IN_URLS.search(str(Path(place).absolute()))):
             raise ValueError(f"{place!r} has {odd[0]!r} in its path, where Delta tables can't be read; choose another")
         return place
+
+    @field_validator("start", "first_event_date", mode="before")
+    @classmethod
+    def _a_past_day(cls, day: object) -> object:
+        """Refuse what is no day, or one on which no partition can begin."""
+        try:
+            given = date.fromisoformat(day) if isinstance(day, str) else day
+        except ValueError:
+            raise ValueError(f"{day!r} is no day; write one such as 2026-01-31") from None
+        today = datetime.now(UTC).date()
+        if isinstance(given, date) and not _FIRST_DAY <= given <= today:
+            raise ValueError(f"{given} is not between {_FIRST_DAY} and today; partitions can't begin there")
+        return given
 
     @field_validator("memory_limit")
     @classmethod

@@ -58,17 +58,20 @@ class Beginnings:
         return partition_of(table, day, first=self.first(table), today=today).isoformat()
 
 
-def beginnings(lake: Lake, *, landing: date | None, dates: date | None, today: date) -> Beginnings:
+def beginnings(lake: Lake, *, landing: date | None, dates: date | None, now: datetime) -> Beginnings:
     """Where partitions begin: as the settings say (`landing`, `dates`), else with what landed, and happened, first.
+
+    None begins later than today (UTC), whatever dates there are.
 
     Looks at the ledger, and at the first object of each dataset that the ledger does not know; a place that can't be
     reached now is told of by those who work there.
     """
+    today = now.date()
     first: date | None = None
     seen: dict[str, date] = {}
     with suppress(OSError, DeltaError, BaseError):
-        first, seen = _first_landing(lake, today=today), lake.ledger.first_dates()
-    landing = landing or max(first or _WITHOUT_DATA, today - _MOST_LANDING)
+        first, seen = _first_landing(lake, now=now), lake.ledger.first_dates()
+    landing = landing or min(max(first or _WITHOUT_DATA, today - _MOST_LANDING), today)
     events = [day for name, day in seen.items() if isinstance(lake.datasets.get(name), EventStream)]
     rows = [day for name, day in seen.items() if isinstance(lake.datasets.get(name), CdcTable)]
     by_day = dates or max(min([*events, landing]), landing - _LATE)
@@ -76,8 +79,7 @@ def beginnings(lake: Lake, *, landing: date | None, dates: date | None, today: d
     return Beginnings(landing, by_day, by_month.replace(day=1))
 
 
-def _first_landing(lake: Lake, *, today: date) -> date | None:
-    now = datetime(today.year, today.month, today.day, tzinfo=UTC) + timedelta(days=1)
+def _first_landing(lake: Lake, *, now: datetime) -> date | None:
     unknown = [lake.datasets[name] for name in lake.datasets.keys() - lake.ledger.datasets()]
     pages = (lake.landing.sweep(dataset, after=None, limit=1, now=now) for dataset in unknown)
     partitions = [page.objects[0].partition for page in pages if page.objects]

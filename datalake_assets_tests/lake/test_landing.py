@@ -63,6 +63,10 @@ NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
         ("0002/LOAD00000001.parquet", "2026-05-05 05"),  # a segment, not the year 2
         ("20261345-104512345.parquet", "2026-05-05 05"),
         ("20260301-994512345.parquet", "2026-05-05 05"),
+        # A folder within a dated one: such objects were looked for where they are, and waited for ever.
+        ("2026/03/01/10/part=1/batch.json", "2026-03-01 10"),
+        ("2026/03/01/odd/batch.json", "2026-03-01 00"),
+        ("2026/03/45/99/batch.json", "2026-03-01 00"),
         ("shop=eu/2026/03/01/10/clicks-1-2026-03-01-10-59-58-8f7a.gz", "2026-03-01 10"),
     ],
 )
@@ -411,6 +415,10 @@ KEYS = st.one_of(
         "{}/LOAD0000000{}.parquet".format, st.sampled_from(["a", "b-1", "b", "0002", "a/2026"]), st.integers(1, 3)
     ),
     st.builds("{:%Y%m%d-%H%M%S}000.gz".format, DATES),
+    st.builds(
+        "{:%Y/%m/%d}/{}/{:%Y%m%d-%H%M%S}000.gz".format, DATES, st.sampled_from(["odd", "07", "07/part=1"]), DATES
+    ),
+    st.builds("{:%Y/%m}/{}/c.gz".format, DATES, st.sampled_from(["odd", "45/99"])),
 )
 ZONES = st.sets(KEYS, max_size=25)
 

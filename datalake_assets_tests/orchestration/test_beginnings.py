@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from pydantic import ValidationError
 
 from datalake_assets.assets.beginnings import Beginnings, beginnings
 from datalake_assets.cli.run import Runs
@@ -16,11 +17,11 @@ from datalake_assets_tests.memory.lakes import MemoryLake, order, orders
 from datalake_assets_tests.streams import stream
 
 CLICKS = stream(properties={"n": {"type": "integer"}})
-TODAY = date(2026, 11, 21)
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def begin(lake: Lake, **settings: date | None) -> Beginnings:
-    return beginnings(lake, **{"landing": None, "dates": None, **settings}, today=TODAY)
+    return beginnings(lake, **{"landing": None, "dates": None, **settings}, now=NOW)
 
 
 def clicks_at(moment: datetime, *ids: str) -> list[dict[str, object]]:
@@ -62,7 +63,28 @@ def test_event_dates_begin_with_the_first_event_but_not_with_an_odd_one(lake: Me
 
 def test_an_object_of_long_ago_does_not_make_a_million_hours(lake: MemoryLake) -> None:
     lake.land("1970/01/01/00/o", clicks_at(datetime(2026, 3, 1, tzinfo=UTC), "b"))
-    assert begin(lake.lake).landing == TODAY - timedelta(days=3 * 365)
+    assert begin(lake.lake).landing == NOW.date() - timedelta(days=3 * 365)
+
+
+def test_partitions_begin_today_at_the_latest(tmp_path: Path) -> None:
+    """A producer's wrong clock: there was no partition at all, and `datalake run` died of it."""
+    lake = MemoryLake(tmp_path / "lake", CLICKS)
+    lake.land("2031/01/01/00/o", clicks_at(datetime(2026, 3, 1, tzinfo=UTC), "b"))
+    assert begin(lake.lake).landing == NOW.date()
+
+
+@pytest.mark.parametrize(
+    ("day", "told"),
+    [
+        ("2130-01-01", "2130-01-01 is not between 1900-01-01 and today"),
+        ("0001-01-01", "0001-01-01 is not between 1900-01-01 and today"),
+        ("yesterday", "'yesterday' is no day; write one such as 2026-01-31"),
+    ],
+)
+def test_a_day_on_which_no_partition_can_begin_is_refused(day: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATALAKE_START", day)
+    with pytest.raises(ValidationError, match=told):
+        Settings()
 
 
 def test_a_place_that_can_not_be_reached_begins_some_day(lake: MemoryLake, monkeypatch: pytest.MonkeyPatch) -> None:

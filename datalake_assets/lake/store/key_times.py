@@ -13,6 +13,7 @@ LAST = datetime(2200, 1, 1, tzinfo=UTC)
 _DATE_FOLDER = re.compile(
     r"(?:year=)?(\d{4})(?:[/_-]?(?:month=)?(\d{2})(?:[/_-]?(?:day=)?(\d{2})(?:[/_-]?(?:hour=)?(\d{2}))?)?)?", re.ASCII
 )
+_DEEPEST_DATE = 4  # folders: year, month, day, hour
 _NAMED_TIMES = (
     # DMS: yyyymmdd-hhmmssfff; AWS's own example has one digit more.
     re.compile(r"^(?:.*[-_])?(\d{4})(\d{2})(\d{2})-(\d{2})(\d{2})(\d{2})(\d{3,4})\b", re.ASCII),
@@ -49,7 +50,17 @@ def names_before(moment: datetime) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=1024)  # every object of a folder asks
 def folder_dates(folder: str) -> tuple[datetime, datetime] | None:
-    """The time that a folder stands for, as [begin, end) in UTC; None when its path is not a date from end to end."""
+    """The time that a folder stands for, as [begin, end) in UTC; None when its path does not begin with a date.
+
+    A folder within a dated one stands for the same time, whatever its name.
+    """
+    parts = folder.split("/")[:_DEEPEST_DATE]
+    tried = (_dates("/".join(parts[:depth])) for depth in range(len(parts), 0, -1))
+    return next((dates for dates in tried if dates is not None), None)
+
+
+def _dates(folder: str) -> tuple[datetime, datetime] | None:
+    """The time of a path that is a date from end to end."""
     match = _DATE_FOLDER.fullmatch(folder)
     parts = [int(part) for part in match.groups() if part] if match else []
     begin = _moment(*parts, *([1] * (3 - len(parts)))) if parts else None
