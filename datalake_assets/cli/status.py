@@ -82,7 +82,18 @@ def table_status(lake: Lake) -> Iterator[TableStatus]:
 
 
 def left_to_do(lake: Lake) -> list[str]:
-    """What is left to do, one line each, with the reason and what to do about it."""
+    """What is left to do, one line each, with the reason and what to do about it.
+
+    Looking for it enters what it finds in the lake's memory; where nothing may be written, that is told.
+    """
+    try:
+        return _left(lake)
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        return [f"what is left to do can't be told where the lake's memory can't be written: {reason}"]
+
+
+def _left(lake: Lake) -> list[str]:
     lines = undone(lake, now=datetime.now(UTC)) + unreadable(lake)
     for name, dataset in lake.datasets.items():
         if older := sum(outdated_partitions(lake, dataset).values()):

@@ -138,6 +138,13 @@ def test_a_reference_within_the_contract_is_read_as_what_it_points_to(tmp_path: 
     assert load_dataset(tmp_path / "1.yaml").contract == dataset.contract
 
 
+def test_what_a_reference_points_to_is_checked_wherever_it_lies(tmp_path: Path) -> None:
+    definitions = "  x-shared: {money: {type: number, minimun: 0}}\n  type: object"
+    text = with_line(field("{$ref: '#/x-shared/money'}"), "  type: object", definitions)
+    (fault,) = refusal(tmp_path, text)
+    assert fault.endswith("`minimun` is no keyword of JSON Schema; did you mean `minimum`?")
+
+
 def test_a_rule_beside_a_reference_is_kept_as_well() -> None:
     short = {"$ref": "#/$defs/word", "maxLength": 3}
     contract = {

@@ -203,6 +203,11 @@ def test_a_wrong_event_stream_is_refused(folder: Path, old: str, new: str, told:
                 "maximum, description"
             ),
         ),
+        (
+            "required: true",
+            "required: true, description: open, paid",
+            "1.yaml:8: unknown key `columns.id.paid`; put text with a comma in quotes",
+        ),
         ("required: true", "requird: true", "1.yaml:8: unknown key `columns.id.requird`; did you mean `required`?"),
         (
             "event_time: {column: placed}",

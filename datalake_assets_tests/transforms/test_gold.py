@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from datalake_assets.lake.gold.registry import gold_tables
+from datalake_assets.lake.gold.streams import joined_key
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets_tests.frames import Constructor, Frame, assert_equal_rows, rows_of
+from datalake_assets_tests.frames import Constructor, Frame, Rows, assert_equal_rows, rows_of
 from datalake_assets_tests.transforms.shop import CUSTOMERS, ORDERS, QUARANTINE, SHOP, silver_types
 
 TABLES = gold_tables(SHOP)
@@ -190,3 +191,10 @@ def without(*names: str) -> dict[str, Dataset]:
 )
 def test_a_lake_has_the_gold_tables_that_its_datasets_give(datasets: dict[str, Dataset], missing: set[str]) -> None:
     assert gold_tables(datasets).keys() == TABLES.keys() - missing
+
+
+def test_keys_of_several_parts_are_told_apart(frame: Constructor) -> None:
+    """`a|b` and `c` gave the same text as `a` and `b|c`."""
+    rows: Rows = [{"a": "a|b", "b": "c"}, {"a": "a", "b": "b|c"}, {"a": "a\\", "b": "|"}, {"a": "1", "b": "2"}]
+    joined = frame(rows, {"a": "string", "b": "string"}).select(joined_key(["a", "b"]).alias("key"))
+    assert_equal_rows(joined, [{"key": text} for text in (r"a\|b|c", r"a|b\|c", r"a\\|\|", "1|2")])

@@ -1,6 +1,6 @@
 """Figures of event streams: every event once, arranged by its type."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import narwhals as nw
 
@@ -29,7 +29,7 @@ def events_by_type(datasets: Mapping[str, Dataset]) -> GoldTable | None:
                         kind.alias("event_type"),
                         EVENT_DATE,
                         nw.lit(name).alias("source"),
-                        nw.concat_str([nw.col(k).cast(nw.String) for k in key], separator="|").alias("event_key"),
+                        joined_key(key).alias("event_key"),
                         nw.col(EVENT_TIME).alias("event_time"),
                         RECORD_HASH,
                         QUALITY_SCORE,
@@ -46,7 +46,7 @@ def events_by_type(datasets: Mapping[str, Dataset]) -> GoldTable | None:
             "event_type": column("string", "The value of the stream's type column, else the stream's name"),
             EVENT_DATE: column("date", "The day of the event"),
             "source": column("string", "The dataset"),
-            "event_key": column("string", "The event's key, its parts joined by |"),
+            "event_key": column("string", r"Its key; parts are joined by |, with \ before a | or \ of their own"),
             "event_time": column("timestamp", "When it happened, UTC"),
             RECORD_HASH: column("string", "SHA-256 of the record's bytes as landed"),
             QUALITY_SCORE: column("double", "0 to 1"),
@@ -57,3 +57,14 @@ def events_by_type(datasets: Mapping[str, Dataset]) -> GoldTable | None:
         by_source=True,
         ordered_by=("event_type", "event_time"),
     )
+
+
+def joined_key(key: Sequence[str]) -> nw.Expr:
+    """The values of a key's columns as one text, another one for each key."""
+    texts = [nw.col(name).cast(nw.String) for name in key]
+    if len(texts) == 1:
+        return texts[0]
+    escaped = [
+        text.str.replace_all("\\", "\\\\", literal=True).str.replace_all("|", "\\|", literal=True) for text in texts
+    ]
+    return nw.concat_str(escaped, separator="|")

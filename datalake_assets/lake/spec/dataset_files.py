@@ -106,10 +106,18 @@ def _compose(file: Path) -> yaml.MappingNode:
     return root
 
 
+_YAML_REMEDIES = {
+    "'\\t'": "indent with spaces",
+    "mapping values are not allowed": "put text with a colon in quotes, or mend the indentation",
+}
+
+
 def _not_yaml(file: Path, text: str, error: yaml.YAMLError) -> DatasetError:
     if isinstance(error, yaml.MarkedYAMLError):
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        return DatasetError(f"{file}:{line}: not YAML: {error.problem or error.context}; mend the line")
+        problem = error.problem or error.context or "it can't be read"
+        remedy = next((remedy for part, remedy in _YAML_REMEDIES.items() if part in problem), "mend the line")
+        return DatasetError(f"{file}:{line}: not YAML: {problem}; {remedy}")
     line = text.count("\n", 0, getattr(error, "position", 0)) + 1
     return DatasetError(f"{file}:{line}: not YAML: {str(error).splitlines()[0]}; take the character out")
 
@@ -136,6 +144,8 @@ def _words(path: tuple[str, ...], fault: dict[str, Any], model: type[BaseModel])
             known = _keys(model if len(path) == 1 else _PARTS.get(path[0], model))
             near = difflib.get_close_matches(path[-1], known, n=1)
             remedy = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+            if fault["input"] is None and not near:  # YAML's `{description: a, b}` and `{type: decimal(12,2)}`
+                remedy = "put text with a comma in quotes"
             text = f"unknown key `{place}`; {remedy}"
         case "value_error":
             error = fault["ctx"]["error"]

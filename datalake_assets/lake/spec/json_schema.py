@@ -246,6 +246,8 @@ class _Reader:
                 raise FaultError(f"`$ref` {reference!r} points to nothing; define it under `$defs`", at=at)
         if not isinstance(found, dict | bool):
             raise FaultError(f"`$ref` {reference!r} points to no schema; define one under `$defs`", at=at)
+        for place, schema in _parts(found, at=at):  # it may lie where nobody has looked
+            _check_keywords(schema, at=place)
         return self._copy(found, at=at, within=(*within, reference))
 
 
