@@ -13,6 +13,7 @@ from datalake_assets.lake.store.landing import parse_partition
 
 Cadence = Literal["hourly", "daily", "monthly"]
 _STEPS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
+_FORMS = {"hourly": "%Y-%m-%d-%H:00", "daily": "%Y-%m-%d", "monthly": "%Y-%m-%d"}
 _LONGER_THAN_A_MONTH = timedelta(days=32)
 PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -43,14 +44,18 @@ def range_tags(partitions: Sequence[str]) -> dict[str, str]:
     return {RANGE_START_TAG: partitions[0], RANGE_END_TAG: partitions[-1]}
 
 
-def consecutive(partitions: Sequence[str], *, every: Cadence, most: int) -> Iterator[tuple[str, ...]]:
-    """Partition keys in runs without a gap, of at most `most` each: each can be one range of one Dagster run."""
+def consecutive(partitions: Sequence[str], *, every: Cadence, most: int, gap: int = 0) -> Iterator[tuple[str, ...]]:
+    """Partition keys in ranges of at most `most`: each can be one Dagster run.
+
+    Up to `gap` partitions that are not asked for may lie between two that are: they are in the range then.
+    """
     run: list[str] = []
     for key in sorted(partitions):
-        if run and (len(run) == most or parse_partition(key) != _following(parse_partition(run[-1]), every)):
+        between = _between(run[-1], key, every, most=gap) if run else None
+        if run and (between is None or len(run) + len(between) >= most):
             yield tuple(run)
-            run = []
-        run.append(key)
+            run, between = [], None
+        run += [*(between or ()), key]
     if run:
         yield tuple(run)
 
@@ -61,6 +66,18 @@ def count_partitions(first: str, last: str, *, every: Cadence) -> int:
     if every == "monthly":
         return (end.year - begin.year) * 12 + end.month - begin.month + 1
     return (end - begin) // _STEPS[every] + 1
+
+
+def _between(first: str, last: str, every: Cadence, *, most: int) -> list[str] | None:
+    """The partitions between two; None where they are more than `most`."""
+    found: list[str] = []
+    moment = _following(parse_partition(first), every)
+    while (key := moment.strftime(_FORMS[every])) != last:
+        if len(found) == most:
+            return None
+        found.append(key)
+        moment = _following(moment, every)
+    return found
 
 
 def _following(moment: datetime, every: Cadence) -> datetime:

@@ -1,5 +1,6 @@
 """From work to runs: what is asked for together, what is left out while it is under way, and what waits."""
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from datalake_assets_tests.sources import CLICKS, write_datasets
 _NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 _MOST = 168
 _BEGINS = Beginnings(landing=date(2026, 1, 1), dates=date(2015, 1, 1), months=date(2015, 1, 1))
-_HOURS = [f"2026-01-01-{hour:02}:00" for hour in range(8)]
+_HOURS = [f"2026-01-01-{hour:02}:00" for hour in range(24)]
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def lake(tmp_path: Path) -> Lake:
     return Settings(root=str(tmp_path / "lake"), datasets=folder).lake()
 
 
-def _waiting(lake: Lake, **hours: list[int]) -> list[Todo]:
+def _waiting(lake: Lake, **hours: Iterable[int]) -> list[Todo]:
     work = {name: LandingWork({_HOURS[h]: 1 for h in found}) for name, found in hours.items()}
     return landing_todos(lake, work, _BEGINS)
 
@@ -48,10 +49,19 @@ def test_datasets_with_the_same_hours_to_do_share_a_run(lake: Lake) -> None:
     assert _runs(_waiting(lake, clicks=[0, 1, 2], visits=[0, 1, 2])) == [
         "silver of clicks, visits 2026-01-01-00:00 to 2026-01-01-02:00"
     ]
-    assert _runs(_waiting(lake, clicks=[0, 1, 5], visits=[5])) == [
-        "silver of clicks, visits 2026-01-01-05:00",
+    assert _runs(_waiting(lake, clicks=[0, 1, 9], visits=[9])) == [
+        "silver of clicks, visits 2026-01-01-09:00",
         "silver of clicks 2026-01-01-00:00 to 2026-01-01-01:00",
     ]
+
+
+def test_hours_in_which_nothing_landed_lie_within_a_run(lake: Lake) -> None:
+    """A table that changes every other hour had a run for each change: 61 of them for 60 objects."""
+    assert _runs(_waiting(lake, clicks=range(0, 24, 2))) == ["silver of clicks 2026-01-01-00:00 to 2026-01-01-22:00"]
+    assert len(_runs(_waiting(lake, clicks=[0, 8]))) == 2
+    todos = _waiting(lake, clicks=[0, 2, 4])
+    ranges = [run.partitions for run in planned_runs(todos, limit=lambda *_: 2, most=_MOST)]
+    assert sorted(ranges) == [(_HOURS[0],), (_HOURS[2],), (_HOURS[4],)], "what failed lately takes no neighbour along"
 
 
 def test_gold_tables_with_the_same_dates_share_a_run_and_totals_join_it(lake: Lake) -> None:

@@ -52,9 +52,9 @@ def _land_hours(bronze: Path, hours: Sequence[int], prefix: str = "firehose/clic
 def test_a_tick_asks_for_one_run_for_each_stretch_of_consecutive_hours(
     settings: Settings, bronze: Path, instance: dg.DagsterInstance
 ) -> None:
-    _land_hours(bronze, [0, 1, 2, 7])
+    _land_hours(bronze, [0, 1, 2, 17])
     requests, _, _ = _tick(settings, instance, "landing")
-    assert _asked(requests) == [("2026-01-01-07:00", None), ("2026-01-01-00:00", "2026-01-01-02:00")]
+    assert _asked(requests) == [("2026-01-01-17:00", None), ("2026-01-01-00:00", "2026-01-01-02:00")]
     assert {r.job_name for r in requests} == {"landed_hourly"}
 
 
