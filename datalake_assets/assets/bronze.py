@@ -49,7 +49,7 @@ def build_bronze(lake: Lake, dataset: Dataset, begins: Beginnings, *, partitions
             count[partition] += 1
             size[partition] += landed.size
         for partition in partitions:
-            counts = {"partition_objects": count[partition], "partition_bytes": size[partition]}
+            counts = {"objects": count[partition], "bytes": size[partition]}
             context.add_asset_metadata(counts, asset_key=bronze_key(dataset), partition_key=partition)
         context.log.info("%d objects lie in %d partitions, %d of them new", len(objects), len(partitions), new)
         return dg.MaterializeResult(

@@ -61,9 +61,10 @@ def step_metadata(report: StepReport, *, table: Table) -> dict[str, Any]:
 
 
 def partition_metadata(counts: PartitionCounts) -> dict[str, Any]:
-    """The counts of one partition of a step."""
+    """The counts of one partition of a step, which stand on its page in the place of the step's."""
     return {
         "dagster/partition_row_count": counts.rows_out,
-        "partition_rows_in": counts.rows_in,
-        "partition_rows_rejected": counts.rows_rejected,
+        "rows_in": counts.rows_in,
+        "rows_out": counts.rows_out,
+        "rows_rejected": counts.rows_rejected,
     }

@@ -84,7 +84,8 @@ def build_silver(
             partition = max(counts.partition, context.partition_keys[0])
             shown[partition] = counts.as_part_of(partition, shown.get(partition))
         for key in sorted(context.selected_asset_keys):
-            for counts in shown.values():
+            for partition in context.partition_keys:
+                counts = shown.get(partition) or PartitionCounts(partition=partition)
                 context.add_asset_metadata(partition_metadata(counts), asset_key=key, partition_key=counts.partition)
             yield dg.MaterializeResult(asset_key=key, metadata=step_metadata(report, table=written[key]))
 

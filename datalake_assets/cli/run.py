@@ -215,7 +215,7 @@ class Runs:
             if zone == "bronze":
                 new[name] = int(told.get("objects_new", 0))
             if zone == "silver" and name in self._lake.datasets:  # a history is written from the same records
-                self.outcome.records += int(told.get("partition_rows_in", 0))
+                self.outcome.records += int(told.get("rows_in", 0))
             self.outcome.dates += zone == "gold" and event.partition is not None
         self.outcome.objects += sum(new.values())
 

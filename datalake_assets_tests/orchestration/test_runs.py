@@ -149,7 +149,7 @@ def test_a_materialization_tells_what_was_done(bronze: Path, process: Process, i
     told = {name: value.value for name, value in record.asset_materialization.metadata.items()}
     assert told["dagster/row_count"] == 80
     assert told["dagster/partition_row_count"] == 40
-    assert told["partition_rows_rejected"] == 1
+    assert told["rows_rejected"] == 1
     assert told["rejects_by_reason"] == {"json": 1}
     assert told["touched_dates"] == ["2026-01-01", "2026-01-02"]
     assert told["table_version"] == 0
