@@ -13,6 +13,7 @@ from functools import cached_property
 
 import dagster as dg
 
+from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.cli.dead_runs import bury_dead_runs, end_run, free_slots, process_tag
 from datalake_assets.cli.event_log import kept_open, seldom_synced
 from datalake_assets.cli.instance import alone
@@ -89,12 +90,16 @@ class Runs:
         self._stop = stop or Stop()
         self._stop.clear_up = self.cut
         self._lake = lake or settings.lake()
-        self._begins = first_partitions(self._lake, self._settings)
         self._limits: dict[tuple[str, str], int] = {}
         self._failures: dict[str, int] = {}
         self._times: dict[tuple[str, str], int] = {}
         self._failed: list[_Failed] = []
         self._left: list[str] = []
+
+    @cached_property
+    def _begins(self) -> Beginnings:
+        """Where the partitions of runs begin, looked for when there is something to run."""
+        return first_partitions(self._lake, self._settings)
 
     @cached_property
     def _job(self) -> dg.JobDefinition:
@@ -104,9 +109,8 @@ class Runs:
 
     def _begin_anew(self) -> None:
         """Let the partitions begin with the first data that there are by now."""
-        begins = first_partitions(self._lake, self._settings)
-        if begins != self._begins:
-            self._begins = begins
+        before = vars(self).pop("_begins", None)
+        if self._begins != before:
             vars(self).pop("_job", None)
 
     def to_the_end(self) -> Outcome:
@@ -136,19 +140,20 @@ class Runs:
         names = sorted(self._lake.datasets)
         found = look_for_landed(self._lake, names, after={}, limit=EVERYTHING, settings=self._settings, now=now)
         self._left = [*found.faults.values(), *landing_undone(found.work)]
-        return self._do(
-            landing_todos(self._lake, found.work, self._begins), reason="objects landed that are not in silver"
-        )
+        if not any(work.waiting for work in found.work.values()):
+            return 0
+        todos = landing_todos(self._lake, found.work, self._begins)
+        return self._do(todos, reason="objects landed that are not in silver")
 
     def _refresh_gold(self) -> int:
         now = datetime.now(UTC)
         work = gold_work(self._lake, now=now)
-        if work:
-            self._begin_anew()  # silver has event dates that nobody knew of before
         self._left += gold_undone(work)
-        return self._do(
-            gold_todos(self._lake, work, self._begins, today=now.date()), reason="silver touched these dates"
-        )
+        if not any(owed.is_due for owed in work.values()):
+            return 0
+        self._begin_anew()  # silver has event dates that nobody knew of before
+        todos = gold_todos(self._lake, work, self._begins, today=now.date())
+        return self._do(todos, reason="silver touched these dates")
 
     def _do(self, todos: Iterable[Todo], *, reason: str) -> int:
         """Make the runs that do some work; returns how many were made."""

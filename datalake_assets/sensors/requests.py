@@ -23,7 +23,7 @@ DATASET_TAG, REASON_TAG = "datalake/dataset", "datalake/reason"
 _PRIORITY = {"dagster/priority": "-1"}  # people's runs have 0 and go first
 _NAMES_SHOWN = 8
 _GAP = 6
-"""How many partitions without anything to do a run takes along: each costs less than a tenth of another run."""
+"""How many partitions without anything to do a run takes along: each costs about a tenth of another run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,8 @@ def keep_up(table: Table, *, retention: timedelta) -> Upkeep | None:
 
 
 def _put_together(seen: Snapshot, *, lot: pl.DataFrame) -> None:
-    """Put files of one partition together, those that the table still has."""
+    """Put files of one partition together, those that the table still has, unless it must be rebuilt by now."""
     left = seen.files.join(lot.select("path"), on="path", how="semi")
     part = {name: [lot[f"partition.{name}"][0]] for name in seen.partition_by}
-    if left.height > 1:
+    if left.height > 1 and seen.fits:
         seen.rewrite(left, within=part or None)
