@@ -1,46 +1,106 @@
 """Dagster's event log on SQLite, made fast enough for a command that writes much of it.
 
-Dagster opens and closes a connection for each event. SQLite takes the last connection that closes for the end of all
-work: it moves its log into the file, syncs both and deletes the log, at several times the cost of the event. While
-another connection stays open it does not. Nor need each event be synced by itself: a machine that loses its power loses
-the last words of Dagster's log then, never the file, and nothing of the lake.
+Dagster makes an engine and opens and closes a connection three times for each event, each a commit of its own. Here the
+connections of the command stay open, events that Dagster hands over together are one commit, and none is synced by
+itself: a machine that loses its power loses the last words of Dagster's log then, never the file, and nothing of the
+lake.
 """
 
+import os
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from sqlalchemy import event
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import Engine
 
 _RUNS = Path("history", "runs.db")
 _OF_ALL_RUNS = "index"
+_BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"  # Dagster's own switch: how many events it hands over together
+_MOST_TOGETHER = "500"
 
 
 @contextmanager
-def kept_open(instance: dg.DagsterInstance, *, run_id: str | None = None) -> Iterator[None]:
-    """Keep the files of an instance's storage open that all runs write, or with `run_id` the one that this run writes.
+def swift_event_log(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Let this process write an instance's log of events and runs swiftly; what is in it and who reads it is the same.
 
     Does nothing for an instance whose storage is no SQLite.
     """
     storage = instance.event_log_storage
     with ExitStack() as stack:
         if isinstance(storage, SqliteEventLogStorage):
-            with storage.run_connection(run_id or _OF_ALL_RUNS):
-                pass  # makes the file, where there is none yet
-            files = [Path(storage.path_for_shard(run_id or _OF_ALL_RUNS))]
-            files += [] if run_id else [Path(instance.root_directory) / _RUNS]
-            for file in files:
-                connection = stack.enter_context(closing(sqlite3.connect(file)))
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # it opens its log with this
+            stack.enter_context(_seldom_synced())
+            stack.enter_context(_KeptConnections(storage))
+            # SQLite takes the last connection that closes for the end of all work and moves its log into the file.
+            runs = stack.enter_context(closing(sqlite3.connect(Path(instance.root_directory) / _RUNS)))
+            runs.execute("SELECT count(*) FROM sqlite_master").fetchone()  # it opens its log with this
+            batch_size = os.environ.get(_BATCH_SIZE)
+            os.environ[_BATCH_SIZE] = batch_size or _MOST_TOGETHER
+            stack.callback(_set_back, _BATCH_SIZE, batch_size)
         yield
 
 
+class _KeptConnections:
+    """A storage's connections to the file of all runs and to that of the run at hand, kept from event to event."""
+
+    def __init__(self, storage: SqliteEventLogStorage) -> None:
+        self._storage = storage
+        self._lock = threading.RLock()
+        self._kept: dict[str, Connection] = {}
+        self._has_table: dict[str, bool] = {}
+
+    def __enter__(self) -> None:
+        replaced = {"_connect": self._connect, "has_table": self._has, "store_event_batch": self._store}
+        vars(self._storage).update(replaced)
+
+    def __exit__(self, *_: object) -> None:
+        for name in ("_connect", "has_table", "store_event_batch"):
+            del vars(self._storage)[name]
+        self._close(set(self._kept))
+
+    def _close(self, shards: set[str]) -> None:
+        for shard in shards:
+            connection = self._kept.pop(shard)
+            connection.close()
+            connection.engine.dispose()
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """As the storage's own; within a transaction on the same file it is part of that."""
+        with self._lock:
+            if (connection := self._kept.get(shard)) is None:
+                self._close({other for other in self._kept if _OF_ALL_RUNS not in (shard, other)})
+                with SqliteEventLogStorage._connect(self._storage, shard):  # noqa: SLF001 (makes the file)
+                    pass
+                engine = create_engine(
+                    self._storage.conn_string_for_shard(shard),
+                    connect_args={"timeout": 60, "check_same_thread": False},
+                )
+                connection = self._kept[shard] = engine.connect()
+            if connection.in_transaction():
+                yield connection
+            else:
+                with connection.begin():
+                    yield connection
+
+    def _has(self, table: str) -> bool:
+        if table not in self._has_table:
+            self._has_table[table] = SqliteEventLogStorage.has_table(self._storage, table)
+        return self._has_table[table]
+
+    def _store(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store events of one run by one commit to each file."""
+        with self._connect(events[0].run_id), self._connect(_OF_ALL_RUNS):
+            for entry in events:
+                self._storage.store_event(entry)
+
+
 @contextmanager
-def seldom_synced() -> Iterator[None]:
+def _seldom_synced() -> Iterator[None]:
     """Have SQLite sync a file when its log is moved into it, not at each commit; on connections made meanwhile."""
     event.listen(Engine, "connect", _sync_seldom)
     try:
@@ -52,3 +112,10 @@ def seldom_synced() -> Iterator[None]:
 def _sync_seldom(connection: object, _record: object) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _set_back(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value

@@ -15,7 +15,7 @@ import dagster as dg
 
 from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.cli.dead_runs import bury_dead_runs, end_run, free_slots, process_tag
-from datalake_assets.cli.event_log import kept_open, seldom_synced
+from datalake_assets.cli.event_log import swift_event_log
 from datalake_assets.cli.instance import alone
 from datalake_assets.cli.stopping import Stop
 from datalake_assets.definitions import build_definitions, first_partitions
@@ -119,7 +119,7 @@ class Runs:
         Raises `BusyError` while another `datalake run` uses the instance, and `StoppedError` at a signal.
         """
         began = time.monotonic()
-        with alone(self._instance, command=COMMAND), seldom_synced(), kept_open(self._instance):
+        with alone(self._instance, command=COMMAND), swift_event_log(self._instance):
             bury_dead_runs(self._instance)
             while self._land() + self._refresh_gold():
                 pass
@@ -175,16 +175,15 @@ class Runs:
     def _execute(self, run: PlannedRun, *, reason: str) -> None:
         self.running = str(uuid.uuid4())
         single = run.partitions[0] if len(run.partitions) == 1 else None
-        with kept_open(self._instance, run_id=self.running):
-            result = self._job.execute_in_process(
-                instance=self._instance,
-                run_id=self.running,
-                asset_selection=run.assets,
-                partition_key=single,
-                tags={**run.tags(reason=reason), **process_tag()},
-                run_config=_QUIET,
-                raise_on_error=False,
-            )
+        result = self._job.execute_in_process(
+            instance=self._instance,
+            run_id=self.running,
+            asset_selection=run.assets,
+            partition_key=single,
+            tags={**run.tags(reason=reason), **process_tag()},
+            run_config=_QUIET,
+            raise_on_error=False,
+        )
         if self._stop.signal is not None:
             self._instance.add_run_tags(self.running, {CUT_TAG: self._stop.reason})
         self._note(run, result)

@@ -1,11 +1,46 @@
-"""The files of Dagster's storage stay open while a command writes much of it."""
+"""A command writes Dagster's log by connections that stay open, and others find the same in it."""
 
+import os
+import sqlite3
 from pathlib import Path
 
 import dagster as dg
-from sqlalchemy import create_engine, text
+import pytest
 
-from datalake_assets.cli.event_log import kept_open, seldom_synced
+from datalake_assets.cli.event_log import swift_event_log
+
+_HOURS = dg.HourlyPartitionsDefinition(start_date="2026-01-01-00:00")
+
+
+@dg.asset(partitions_def=_HOURS, backfill_policy=dg.BackfillPolicy.single_run())
+def landed(context: dg.AssetExecutionContext) -> None:
+    """An asset whose run tells of many partitions."""
+    context.log.info("at work")
+
+
+@dg.asset_check(asset=landed)
+def is_whole() -> dg.AssetCheckResult:
+    """A check."""
+    return dg.AssetCheckResult(passed=True)
+
+
+def _run(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    tags = {
+        "dagster/asset_partition_range_start": "2026-01-01-00:00",
+        "dagster/asset_partition_range_end": "2026-01-02-23:00",
+    }
+    definitions = dg.Definitions(assets=[landed], asset_checks=[is_whole])
+    return definitions.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance, tags=tags)
+
+
+def _told(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str | None, str | None]]:
+    entries = [entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event]
+    return [(event.event_type_value, event.partition) for event in entries]
+
+
+def _checked(instance: dg.DagsterInstance) -> int:
+    """How many executions of the check its page shows."""
+    return len(instance.event_log_storage.get_asset_check_execution_history(is_whole.check_key, limit=1000))
 
 
 def _logs(home: Path) -> set[str]:
@@ -13,27 +48,62 @@ def _logs(home: Path) -> set[str]:
     return {log.name for log in home.rglob("*.db-wal")}
 
 
-def test_files_stay_open_between_dagsters_connections_and_no_longer(tmp_path: Path) -> None:
+def test_a_run_tells_the_same_as_by_dagsters_own_ways(tmp_path: Path) -> None:
+    kept, plain = tmp_path / "kept", tmp_path / "plain"
+    kept.mkdir()
+    plain.mkdir()
+    with dg.DagsterInstance.local_temp(str(kept)) as instance, dg.DagsterInstance.local_temp(str(plain)) as other:
+        with swift_event_log(instance):
+            first, second = _run(instance), _run(instance)
+        assert first.success
+        assert second.success
+        expected = _told(other, _run(other).run_id)
+        assert _told(instance, first.run_id) == _told(instance, second.run_id) == expected
+        assert instance.get_materialized_partitions(landed.key) == other.get_materialized_partitions(landed.key)
+        assert len(instance.get_materialized_partitions(landed.key)) == 48
+        assert instance.get_run_by_id(first.run_id).status == dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
+        assert _checked(instance) == 2 * _checked(other) > 0
+
+
+def test_files_stay_open_between_events_and_no_longer(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        with kept_open(instance):
-            instance.report_runless_asset_event(dg.AssetMaterialization("a"))
-            assert _logs(tmp_path) >= {"index.db-wal", "runs.db-wal"}
-            with kept_open(instance, run_id="one"):
-                assert "one.db-wal" in _logs(tmp_path)
+        with swift_event_log(instance):
+            runs = [_run(instance).run_id for _ in range(2)]
+            assert _logs(tmp_path) == {"index.db-wal", "runs.db-wal", f"{runs[1]}.db-wal"}
         assert _logs(tmp_path) == set()
+        assert "DAGSTER_EVENT_BATCH_SIZE" not in os.environ
+        instance.report_runless_asset_event(dg.AssetMaterialization("a"))
         assert instance.get_latest_materialization_event(dg.AssetKey("a")) is not None
 
 
+def test_a_switch_that_somebody_set_is_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "7")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance, swift_event_log(instance):
+        assert os.environ["DAGSTER_EVENT_BATCH_SIZE"] == "7"
+    assert os.environ["DAGSTER_EVENT_BATCH_SIZE"] == "7"
+
+
+def test_an_event_that_cannot_be_stored_leaves_the_log_in_order(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance, swift_event_log(instance):
+        run = _run(instance).run_id
+        storage = instance.event_log_storage
+        entries = instance.all_logs(run)
+        with pytest.raises(dg._check.CheckError):  # noqa: SLF001 (what Dagster raises)
+            storage.store_event_batch([entries[0], None])  # type: ignore[list-item]
+        assert len(instance.all_logs(run)) == len(entries)
+
+
 def test_an_instance_with_another_storage_is_let_be(tmp_path: Path) -> None:
-    with dg.DagsterInstance.ephemeral(str(tmp_path)) as instance, kept_open(instance):
+    with dg.DagsterInstance.ephemeral(str(tmp_path)) as instance, swift_event_log(instance):
+        assert _run(instance).success
         assert _logs(tmp_path) == set()
 
 
-def test_connections_that_are_made_meanwhile_sync_seldom_and_others_always(tmp_path: Path) -> None:
-    def synced() -> int:
-        with create_engine(f"sqlite:///{tmp_path}/one.db").connect() as connection:
-            return int(connection.execute(text("PRAGMA synchronous")).scalar_one())
-
-    with seldom_synced():
-        assert synced() == 1
-    assert synced() == 2
+def test_another_process_may_write_meanwhile(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance, swift_event_log(instance):
+        _run(instance)
+        (index,) = tmp_path.rglob("index.db")
+        with sqlite3.connect(index, timeout=1) as another:
+            another.execute("CREATE TABLE theirs (a)")
+        another.close()
+        assert _run(instance).success
