@@ -6,7 +6,6 @@ import dagster as dg
 
 from datalake_assets.assets.beginnings import Beginnings, beginnings
 from datalake_assets.assets.bronze import build_bronze
-from datalake_assets.assets.checks import build_silver_checks
 from datalake_assets.assets.gold import build_gold
 from datalake_assets.assets.jobs import build_jobs
 from datalake_assets.assets.maintenance import build_maintenance
@@ -41,7 +40,6 @@ def build_definitions(
             *(build_gold(lake, t, begins, partitions_per_run=most, freshness=_FRESH) for t in tables),
             build_maintenance(lake, settings),
         ],
-        asset_checks=[build_silver_checks(lake, d) for d in datasets],
         sensors=[build_landing_sensor(lake, jobs, settings, begins), build_gold_sensor(lake, jobs, settings, begins)],
         schedules=[
             build_backfill_schedule(lake, settings, begins),

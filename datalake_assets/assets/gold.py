@@ -27,16 +27,21 @@ def build_gold(
     lake: Lake, table: GoldTable, begins: Beginnings, *, partitions_per_run: int, freshness: dg.FreshnessPolicy
 ) -> dg.AssetsDefinition:
     """The asset of one gold table."""
-    written = lake.table(table.spec)
+    written, partitions = lake.table(table.spec), gold_partitions(table, begins)
     sources = [s.table for s in table.sources if not s.table.startswith("quarantine/")]
+    # Of a source in partitions Dagster would list all of them, ten years of hours, in each run of a table in none.
+    mapping = None if partitions else dg.LastPartitionMapping()
     spec = dg.AssetSpec(
         gold_key(table),
-        deps=[source.split("/") for source in (*sources, *(lookup.table for lookup in table.lookups))],
+        deps=[
+            dg.AssetDep(source.split("/"), partition_mapping=mapping)
+            for source in (*sources, *(lookup.table for lookup in table.lookups))
+        ],
         description=table.description,
         group_name="gold",
         owners=sorted({lake.datasets[name].owner for name in table.datasets if name in lake.datasets}),
         kinds={"gold", "polars", "deltalake"},
-        partitions_def=gold_partitions(table, begins),
+        partitions_def=partitions,
         metadata=table_metadata(written),
         freshness_policy=freshness,
     )

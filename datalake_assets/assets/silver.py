@@ -6,6 +6,7 @@ import dagster as dg
 
 from datalake_assets.assets.beginnings import EARLIER_TAG, Beginnings
 from datalake_assets.assets.bronze import bronze_key
+from datalake_assets.assets.checks import check_results, check_specs
 from datalake_assets.assets.failures import only_transient_retries
 from datalake_assets.assets.metadata import partition_metadata, step_metadata, table_metadata
 from datalake_assets.assets.partitions import landing_partitions
@@ -61,13 +62,19 @@ def build_silver(
     @dg.multi_asset(
         name=f"silver_{dataset.name}",
         specs=[spec(key, table) for key, table in written.items()],
+        check_specs=check_specs(dataset, silver_key(dataset)),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(partitions_per_run),
         pool=f"silver_{dataset.name}",
     )
     def silver(
         context: dg.AssetExecutionContext, runner: dg.ResourceParam[Runner]
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        if context.selected_asset_keys:
+            yield from write(context, runner)
+        yield from check_results(lake, dataset, context.selected_asset_check_keys)
+
+    def write(context: dg.AssetExecutionContext, runner: Runner) -> Iterator[dg.MaterializeResult[None]]:
         request = StepRequest(
             zone="silver",
             name=dataset.name,

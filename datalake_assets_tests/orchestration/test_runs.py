@@ -16,6 +16,7 @@ from datalake_assets.cli.run import COMMAND, run_to_the_end
 from datalake_assets.definitions import build_definitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
+from datalake_assets.lake.steps.checks import RULES
 from datalake_assets.lake.steps.messages import StepReport, StepRequest
 from datalake_assets.lake.steps.planning import LandingWork, landing_work
 from datalake_assets.resources.runners import InProcessRunner
@@ -134,6 +135,21 @@ def test_a_failing_check_stops_gold_in_the_same_run(
     )
     verdicts = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
     assert verdicts["rejected_fraction"] is False
+
+
+def test_checks_alone_show_the_verdicts_and_write_nothing(
+    bronze: Path, settings: Settings, process: Process, instance: dg.DagsterInstance
+) -> None:
+    land(bronze, "firehose/clicks", "2026/01/01/00", "one", [_click("a", 0)])
+    process()
+    before = _versions(settings)
+    silver = dg.AssetKey(["silver", "clicks"])
+    checks = dg.define_asset_job("checks", selection=dg.AssetSelection.checks_for_assets(silver))
+    definitions = dg.Definitions.merge(build_definitions(settings), dg.Definitions(jobs=[checks]))
+    result = definitions.resolve_job_def("checks").execute_in_process(instance=instance)
+    assert {e.check_name for e in result.get_asset_check_evaluations()} == set(RULES)
+    assert not result.get_asset_materialization_events()
+    assert _versions(settings) == before
 
 
 def test_a_materialization_tells_what_was_done(bronze: Path, process: Process, instance: dg.DagsterInstance) -> None:
