@@ -47,7 +47,11 @@ Seen = dict[str, Snapshot]
 
 
 class RebuildRefusedError(RuntimeError):
-    """A rebuild that would lose what can't be read again."""
+    """A rebuild that would lose what can't be read again: the objects `lost`."""
+
+    def __init__(self, message: str, lost: Sequence[Known] = ()) -> None:
+        super().__init__(message)
+        self.lost = tuple(lost)
 
 
 def rebuild_table(
@@ -106,7 +110,7 @@ class _Rebuild:
         self._build([known for known in objects if known.landed.identity not in self.outcomes])
         unread = [known for known in objects if not self.outcomes[known.landed.identity].is_read]
         if isinstance(self._dataset, CdcTable):
-            self._refuse_without([known for known in unread if known.was_processed or known.begun])
+            self._refuse_without([known for known in unread if known.holds_rows])
         else:
             self._keep({known.landed.key for known in unread if known.begun}, seen)
         self._swap(seen)
@@ -137,8 +141,8 @@ class _Rebuild:
             more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
             raise RebuildRefusedError(
                 f"{self._dataset.name}: silver can't be made anew without {len(lost)} objects that can't be read: "
-                f"{shown}{more}. Put them back into bronze and run `datalake rebuild {self._dataset.name}`, or reload "
-                "the table"
+                f"{shown}{more}. Put them back into bronze, or reload the table",
+                lost,
             )
 
     def _keep(self, gone: set[str], seen: Seen) -> None:

@@ -48,7 +48,7 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
         try:
             return rebuild_table(step, dataset, partitions)
         except RebuildRefusedError as refusal:  # which must not keep what landed beside these objects from silver
-            _postpone(step, dataset, taking_back, str(refusal))
+            _postpone(step, dataset, taking_back, refusal)
             others = [known for known in waiting if known not in taking_back]
             done = bring_to_silver(step, dataset, others, partitions)
             if replay:
@@ -57,8 +57,11 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
     return bring_to_silver(step, dataset, waiting, partitions)
 
 
-def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], reason: str) -> None:
-    """Note that objects can't take the place of what silver has: it keeps what they said, or they are tried again."""
+def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], refusal: RebuildRefusedError) -> None:
+    """Note that objects can't take the place of what silver has: it keeps what they said, or they are tried again.
+
+    That is later, or when what is missing for it is there again.
+    """
     outcomes = [
         ObjectOutcome(
             key=known.landed.key,
@@ -66,11 +69,13 @@ def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], reason: st
             size=known.landed.size,
             partition=known.landed.partition,
             state="missing" if known.was_processed and not known.overwrites else "failed",
-            error=reason,
+            error=str(refusal),
         )
         for known in objects
     ]
-    step.lake.ledger.note(dataset, begun={}, completed=outcomes, now=datetime.now(UTC))
+    ledger = step.lake.ledger
+    ledger.miss(dataset.name, [known.landed.key for known in refusal.lost])
+    ledger.note(dataset, begun={}, completed=outcomes, now=datetime.now(UTC))
 
 
 def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
