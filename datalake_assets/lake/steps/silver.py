@@ -13,9 +13,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import narwhals as nw
+import polars as pl
 
 from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.readers.rejects import rule_of
+from datalake_assets.lake.readers.rejects import rules_of
 from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
@@ -29,6 +30,7 @@ from datalake_assets.lake.steps.shape import require_shape
 from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.outcome import ObjectOutcome
+from datalake_assets.lake.store.quarantine import replace_rejects
 
 
 def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, replay: bool) -> StepReport:
@@ -85,7 +87,7 @@ def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
 
 def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]) -> StepReport:
     """Read objects and write them: to quarantine, silver and the ledger, in this order."""
-    lake, engine = step.lake, step.engine
+    lake = step.lake
     by_identity = {known.landed.identity: known for known in waiting}
     checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
     write = _writer(step, dataset, by_identity)
@@ -109,12 +111,12 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
                 lake.verdicts.store(dataset.name, checks.failing, now=now)
         quarantine = lake.quarantine(dataset)
         with step.stage("quarantine"):
-            left = engine.replace_rejects(quarantine, batch.rejected, batch.outcomes, keep_old=True)
+            left = replace_rejects(quarantine, batch.rejected, batch.outcomes, keep_old=True)
         write(batch)
         with step.stage("quarantine"):
             if left:
-                engine.replace_rejects(quarantine, batch.rejected, batch.outcomes)
-            rejects.update(rule_of(e) for row in engine.rows(batch.rejected.select("errors")) for e in row["errors"])
+                replace_rejects(quarantine, batch.rejected, batch.outcomes)
+            rejects.update(rules_of(batch.rejected))
         done = batch.outcomes
         outcomes.extend(done)
     with step.stage("ledger"):
@@ -133,7 +135,7 @@ def _without(batch: Batch, refused: Collection[Identity]) -> Batch:
     return replace(
         batch,
         accepted=batch.accepted.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
-        rejected=batch.rejected.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
+        rejected=batch.rejected.filter(~pl.col(SOURCE_FILENAME).is_in(keys)),
         outcomes=tuple(o for o in batch.outcomes if (o.key, o.etag, o.size) not in refused),
         unfinished=tuple(o for o in batch.unfinished if (o.key, o.etag, o.size) not in refused),
     )
