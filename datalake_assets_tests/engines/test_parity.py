@@ -228,12 +228,14 @@ def test_two_engines_at_once_on_one_table(spark: SparkEngine, tmp_path: Path) ->
     fresh = lake.copy(tmp_path / "b")
     waiting = sorted(lake.waiting())
 
-    def one_by_one(partitions: Sequence[str], engine: Engine) -> None:
-        beside = ReplicatedLake(lake.root, ORDERS)
+    def one_by_one(beside: ReplicatedLake, partitions: Sequence[str], engine: Engine) -> None:
         for partition in partitions:
             lakes.process(beside.lake, "orders", [partition], engine=engine)
 
-    side_by_side(lambda: one_by_one(waiting[::2], spark), lambda: one_by_one(waiting[1::2], PolarsEngine()))
+    other = ReplicatedLake(lake.root, ORDERS)
+    side_by_side(
+        lambda: one_by_one(lake, waiting[::2], spark), lambda: one_by_one(other, waiting[1::2], PolarsEngine())
+    )
     fresh.refresh()
     names = ["silver/orders", "silver/orders_history", "silver/orders_tombstones"]
     assert lake.tables(names) == fresh.tables(names)
