@@ -12,10 +12,11 @@ from heapq import merge
 from operator import itemgetter
 
 from obstore.exceptions import InvalidPathError, PermissionDeniedError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import LocalStore, ObjectStore
 
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.store.key_times import FIRST, LAST, folder_dates, named_time, names_before
+from datalake_assets.lake.store.object_store import is_remote, open_object_store
 from datalake_assets.lake.store.objects import NOTHING, Listed, MissingObjectError, Objects, stamped
 
 _DAY_LENGTH = len("2026-01-31")
@@ -66,7 +67,7 @@ class Page:
 
 def open_store(place: str) -> ObjectStore:
     """The store into which producers put: a local folder (made when missing) or `s3://bucket/prefix`."""
-    return from_url(place) if "://" in place else LocalStore(prefix=place, mkdir=True)
+    return open_object_store(place) if is_remote(place) else LocalStore(prefix=place, mkdir=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import obstore
-from obstore.store import ObjectStore, from_url
+from obstore.store import ObjectStore
 
 from datalake_assets.lake.store.folder_names import SETTLED_NS, FolderNames, name_of
 from datalake_assets.lake.store.key_scan import PAGE, KeyScan
 from datalake_assets.lake.store.name_ranges import Ranges, folders_told, outside, range_end
+from datalake_assets.lake.store.object_store import answered, is_remote, open_object_store
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta  # exists for type checkers alone
@@ -108,7 +109,7 @@ class Objects(Protocol):
 
 def open_objects(place: str) -> Objects:
     """The objects of a zone: those of a local folder, which need not exist yet, or of `s3://bucket/prefix`."""
-    return RemoteObjects(from_url(place)) if "://" in place else LocalObjects(place)
+    return RemoteObjects(open_object_store(place)) if is_remote(place) else LocalObjects(place)
 
 
 def stamped(stamp: str) -> str:
@@ -194,6 +195,9 @@ class RemoteObjects:
 
     def folder(self, path: str, *, skip: Ranges = NOTHING, most: int | None = None) -> Listing:
         """As `Objects.folder`. Raises what obstore raises."""
+        return answered(lambda: self._folder(path, skip, most))
+
+    def _folder(self, path: str, skip: Ranges, most: int | None) -> Listing:
         scanned = self._scan.folder(path, skip=skip, most=most) if skip or most is not None else None
         if scanned is not None:
             return Listing(scanned.folders, [_listed_by(meta, path) for meta in scanned.objects], scanned.more_after)
@@ -213,6 +217,9 @@ class RemoteObjects:
 
     def read(self, key: str, *, etag: str, size: int, limit: int) -> bytes:
         """As `Objects.read`. Raises what obstore raises."""
+        return answered(lambda: self._read(key, etag, size, limit))
+
+    def _read(self, key: str, etag: str, size: int, limit: int) -> bytes:
         try:
             answer = obstore.get(self.store, key)
             found, found_size = _tag(answer.meta), answer.meta["size"]

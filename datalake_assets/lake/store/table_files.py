@@ -7,6 +7,7 @@ cut otherwise than the registry asks for, until it is rebuilt, and was before: i
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,8 +15,9 @@ import polars as pl
 from deltalake import DeltaTable
 
 from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_MONTH
-from datalake_assets.lake.store.notes import Commit, commit_of, notes_of
-from datalake_assets.lake.store.place import TablePlace
+from datalake_assets.lake.store.notes import Commit, commit_of, entry_of, notes_of
+from datalake_assets.lake.store.object_store import get, polars_options
+from datalake_assets.lake.store.place import TablePlace, commit_name
 
 _FEW_FILES = 2
 Within = Mapping[str, Collection[Any]] | None
@@ -83,7 +85,7 @@ class TableFiles:
         dtypes = self.table.dtypes
         if self.handle is None or self.files.is_empty():
             return pl.LazyFrame(schema=dtypes)
-        frame = pl.scan_delta(self.handle, storage_options=dict(self.table.storage_options) or None)
+        frame = pl.scan_delta(self.handle, storage_options=polars_options(self.table.uri))
         for name, values in self._with_months(within or {}).items():
             frame = frame.filter(_picked(name, values))
         known = frame.collect_schema()
@@ -105,7 +107,7 @@ class TableFiles:
             missing_columns="insert",
             extra_columns="ignore",
             schema={n: t for n, t in dtypes.items() if n not in self.partition_by},
-            storage_options=dict(self.table.storage_options) or None,
+            storage_options=polars_options(self.table.uri),
         )
         told = {name: files[f"partition.{name}"].cast(dtypes[name]) for name in self.partition_by if name in wanted}
         told["_file"] = files["path"]
@@ -159,10 +161,9 @@ class TableFiles:
         """
         if self.handle is None:
             return None
-        for wanted in (1, None):
-            for entry in self.handle.history(wanted):
-                if (notes := notes_of(entry)) and notes.get("shape"):
-                    return str(notes["shape"])
+        for entry in self._entries():
+            if (notes := notes_of(entry)) and notes.get("shape"):
+                return str(notes["shape"])
         return None
 
     def commits_since(self, version: int) -> list[Commit] | None:
@@ -172,9 +173,19 @@ class TableFiles:
         missing = self.version - version
         if missing <= 0:
             return [] if missing == 0 else None
-        history = self.handle.history(missing)
-        commits = [commit_of(entry) for entry in reversed(history)]
-        return commits if [c.version for c in commits] == list(range(version + 1, self.version + 1)) else None
+        commits = [commit_of(entry) for entry in islice(self._entries(), missing)]
+        return commits[::-1] if len(commits) == missing else None
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        """What each commit tells of itself, the newest first, as far back as the log reaches.
+
+        Read one by one: delta-rs lists the log before, and lets no other thread of Python run meanwhile.
+        """
+        for version in range(self.version, -1, -1):
+            try:
+                yield entry_of(version, get(self.table.uri, commit_name(version)))
+            except FileNotFoundError:
+                return
 
     def other_columns(self) -> list[str]:
         """What the table has otherwise than the registry, column by column, and by which it is cut."""
