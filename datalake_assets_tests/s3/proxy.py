@@ -29,11 +29,18 @@ class Fault(Enum):
 
     ERROR_500 = "500 before it is passed on"
     ERROR_503 = "503 before it is passed on"
+    ERROR_403 = "403, which is not tried again"
     RESET = "reset before it is passed on"
     ERROR_500_AFTER = "500 after it was passed on"
     RESET_AFTER = "reset after it was passed on"
     CUT_AFTER = "half of the answer, then a reset"
     DELAY = "delayed"
+
+
+_STATUS = {Fault.ERROR_403: 403, Fault.ERROR_500: 500, Fault.ERROR_503: 503}
+_CODES = {403: b"AccessDenied", 500: b"InternalError", 503: b"SlowDown"}
+PASSING = tuple(fault for fault in Fault if fault is not Fault.ERROR_403)
+"""The faults that are over when a request is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def no_faults(request: Request) -> None:
     """Pass all requests on as they are."""
 
 
-def random_faults(seed: int, share: float, faults: tuple[Fault, ...] = tuple(Fault)) -> Plan:
+def random_faults(seed: int, share: float, faults: tuple[Fault, ...] = PASSING) -> Plan:
     """Let a share of all requests meet one of some faults, the same ones for the same seed and order of requests."""
     print(f"faults of {share:.0%} of all requests, seed {seed}")  # noqa: T201 (shown by a test that fails)
 
@@ -108,8 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.server.noted(self.command, path, query)
         if fault is Fault.DELAY:
             time.sleep(_DELAY_SECONDS)
-        elif fault in {Fault.ERROR_500, Fault.ERROR_503}:
-            self._fail(503 if fault is Fault.ERROR_503 else 500)
+        elif fault in _STATUS:
+            self._fail(_STATUS[fault])
             return
         elif fault is Fault.RESET:
             self._reset()
@@ -151,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def _fail(self, status: int) -> None:
-        content = _ERROR % (b"SlowDown" if status == 503 else b"InternalError")
+        content = _ERROR % _CODES[status]
         self.send_response_only(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(content)))

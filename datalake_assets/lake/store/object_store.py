@@ -88,28 +88,29 @@ def polars_options(place: str) -> dict[str, Any] | None:
     return dict(_POLARS) if is_remote(place) else None
 
 
-def answered(ask: Callable[[], Result]) -> Result:
+def answered(ask: Callable[[], Result], *, retries: int = _RETRIES) -> Result:
     """Ask, and ask again where the answer was lost on the way; only for what may be done twice.
 
     The clients try again what failed before an answer began. They do not where an answer breaks off in the middle, nor
-    a conditional put or a deletion of which nobody knows whether it came to pass.
+    a conditional put or a deletion of which nobody knows whether it came to pass. What a client gave up after `retries`
+    of its own is not asked for again.
     """
     began = time.monotonic()
     for pause in _ASKED_AGAIN:
         try:
             return ask()
         except (GenericError, DeltaError, OSError) as error:
-            if not is_lost_answer(error) or time.monotonic() - began > _SECONDS:
+            if not is_lost_answer(error, retries=retries) or time.monotonic() - began > _SECONDS:
                 raise
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (spreads retries, is no secret)
     return ask()
 
 
-def is_lost_answer(error: Exception) -> bool:
-    """Whether a request of obstore or delta-rs may have come to pass, or not, and is worth another try."""
+def is_lost_answer(error: Exception, *, retries: int = _RETRIES) -> bool:
+    """Whether nobody knows what became of a request, and its client did not try it `retries` times."""
     text = str(error)
     times = _TIMES.search(text)
-    return _LOST.search(text) is not None and (times is None or int(times[1]) < _RETRIES)
+    return _LOST.search(text) is not None and (times is None or int(times[1]) < retries)
 
 
 def put(place: str, path: str, data: bytes) -> None:
