@@ -1,6 +1,6 @@
 """Object stores such as S3: opened here alone, with the patience that a network asks for.
 
-Belongs here: stores by URL for obstore, the options of delta-rs and Polars, and how a lost answer is met. Endpoint,
+Belongs here: stores by URL for obstore, the options of Polars, and how a lost answer is met. Endpoint,
 region and credentials are those of the standard `AWS_...` variables, as each of the three finds them by itself:
 
 - all three: `AWS_ACCESS_KEY_ID` (with `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`), a web identity (EKS), the role of
@@ -38,13 +38,6 @@ _RETRY: "RetryConfig" = {
         "base": _BASE,
     },
 }
-_DELTA: Final = {
-    "max_retries": str(_RETRIES),
-    "retry_timeout": f"{_SECONDS}s",
-    "backoff_config.init_backoff": f"{int(_FIRST_PAUSE * 1000)}ms",
-    "backoff_config.max_backoff": f"{int(_LONGEST_PAUSE)}s",
-    "backoff_config.base": str(_BASE),
-}
 _POLARS: Final = {
     "max_retries": _RETRIES,
     "retry_timeout_ms": _SECONDS * 1000,
@@ -52,10 +45,11 @@ _POLARS: Final = {
     "retry_max_backoff_ms": int(_LONGEST_PAUSE * 1000),
     "retry_base_multiplier": float(_BASE),
 }
-_ASKED_AGAIN = (0.1, 0.4, 1.6, 6.4)
+_ASKED_AGAIN = (0.1, 0.4, 1.6, 6.4, 12.8)
 """Seconds before a lost answer is asked for again."""
-_LOST = re.compile(r"HTTP error")  # of the transport; what a server answered reads "Server returned ..."
-_TIMES = re.compile(r"after (\d+) retries")
+_PATIENCE = 60.0
+_LOST = re.compile(r"HTTP error|\b50\d (?:Internal|Bad|Service|Gateway)|operation timed out")
+"""The transport broke, or the server said once too often that it could not."""
 
 
 def is_remote(place: str) -> bool:
@@ -78,39 +72,32 @@ def store_and_key(place: str, path: str) -> tuple[ObjectStore, str]:
     return open_object_store(f"{scheme}://{bucket}"), "/".join(part for part in (prefix.strip("/"), path) if part)
 
 
-def delta_options(place: str) -> dict[str, str] | None:
-    """The storage options of delta-rs for a place; None for a folder."""
-    return dict(_DELTA) if is_remote(place) else None
-
-
 def polars_options(place: str) -> dict[str, Any] | None:
     """The storage options of Polars for a place; None for a folder."""
     return dict(_POLARS) if is_remote(place) else None
 
 
-def answered(ask: Callable[[], Result], *, retries: int = _RETRIES) -> Result:
-    """Ask, and ask again where the answer was lost on the way; only for what may be done twice.
+def answered(ask: Callable[[], Result], *, seconds: float = _PATIENCE) -> Result:
+    """Ask, and for some seconds ask again where the answer was lost on the way; only for what may be done twice.
 
     The clients try again what failed before an answer began. They do not where an answer breaks off in the middle, nor
-    a conditional put or a deletion of which nobody knows whether it came to pass. What a client gave up after `retries`
-    of its own is not asked for again.
+    a conditional put or a deletion of which nobody knows whether it came to pass; and delta-rs gives up after a second
+    (its options would be handed on to Polars, which knows others).
     """
     began = time.monotonic()
     for pause in _ASKED_AGAIN:
         try:
             return ask()
         except (GenericError, DeltaError, OSError) as error:
-            if not is_lost_answer(error, retries=retries) or time.monotonic() - began > _SECONDS:
+            if not is_lost_answer(error) or time.monotonic() - began > seconds:
                 raise
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (spreads retries, is no secret)
     return ask()
 
 
-def is_lost_answer(error: Exception, *, retries: int = _RETRIES) -> bool:
-    """Whether nobody knows what became of a request, and its client did not try it `retries` times."""
-    text = str(error)
-    times = _TIMES.search(text)
-    return _LOST.search(text) is not None and (times is None or int(times[1]) < retries)
+def is_lost_answer(error: Exception) -> bool:
+    """Whether nobody knows what became of a request of obstore or delta-rs."""
+    return _LOST.search(str(error)) is not None
 
 
 def put(place: str, path: str, data: bytes) -> None:

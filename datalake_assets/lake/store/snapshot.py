@@ -26,7 +26,7 @@ from datalake_assets.lake.store.conflicts import ATTEMPTS, ConflictError
 from datalake_assets.lake.store.dead_files import delete_dead_files
 from datalake_assets.lake.store.files import partition_text, write_files
 from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
-from datalake_assets.lake.store.object_store import answered, delete, delta_options, is_lost_answer, is_remote
+from datalake_assets.lake.store.object_store import answered, delete, is_lost_answer, is_remote
 from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
 from datalake_assets.lake.store.table_form import (
@@ -199,7 +199,6 @@ class Snapshot(TableFiles):
                 partition_by=list(spec.partition_by),
                 description=spec.description,
                 configuration=configuration(spec),
-                storage_options=delta_options(self.table.uri),
                 commit_properties=properties(notes, commit_id=commit_id),
             )
 
@@ -287,9 +286,8 @@ class Snapshot(TableFiles):
 
 def open_snapshot(place: TablePlace, version: int | None = None) -> Snapshot:
     """The table at a place as it is now, or was at a version; one that does not exist has version -1 and no rows."""
-    options = delta_options(place.uri)
     try:
-        return Snapshot(place, answered(lambda: DeltaTable(place.uri, version=version, storage_options=options)))
+        return Snapshot(place, answered(lambda: DeltaTable(place.uri, version=version)))
     except TableNotFoundError:
         return Snapshot(place, None)
 

@@ -18,7 +18,7 @@ from datalake_assets.lake.store.object_store import answered, is_remote
 PROBE = "_conditional_puts"
 """The object below a place by which its store is tried; it stays there."""
 _CONTENT = b"By this object the lake finds out whether its store honours If-None-Match. It may be deleted.\n"
-_RETRIES = 3
+_SECONDS = 2
 _METADATA_SERVICE = "169.254.169.254"
 _UNKNOWN_HEADER = ("NotImplemented", "501 ")
 
@@ -35,7 +35,7 @@ def check_stores(layout: Layout, *, writes: bool) -> None:
     """Raise `UnusableStoreError` for a zone in an object store that a lake can't work with.
 
     Costs one request for each place that lies in no other, and nothing the second time in a process; the first time in
-    the life of a lake one more. Without `writes` nothing is put. It takes at most some 20 seconds, be there no network.
+    the life of a lake one more. Without `writes` nothing is put. It takes at most some 30 seconds, be there no network.
     """
     tables = (layout.root, layout.silver, layout.gold, layout.quarantine)
     for place in _outermost(tables if writes else (*tables, layout.bronze)):
@@ -77,8 +77,8 @@ def _asked(place: str, ask: Callable[[ObjectStore], object]) -> None:
     """Ask a store something. Raises `AlreadyExistsError`, and what else it says as `UnusableStoreError`."""
     bucket = place.partition("://")[2].partition("/")[0]
     try:
-        store = from_url(place, retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=10)})
-        answered(lambda: ask(store), retries=_RETRIES)
+        store = from_url(place, retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=_SECONDS)})
+        answered(lambda: ask(store), seconds=_SECONDS)
     except AlreadyExistsError:
         raise
     except (BaseError, OSError, ValueError) as error:
