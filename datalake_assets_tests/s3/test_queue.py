@@ -12,8 +12,10 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
-from datalake_assets.cli.run import run_to_the_end
 from datalake_assets.definitions import build_definitions
+from datalake_assets.lake.engines.polars import PolarsEngine
+from datalake_assets.lake.steps.execute import execute
+from datalake_assets.lake.steps.messages import StepRequest
 from datalake_assets.lake.steps.planning import admit
 from datalake_assets.sensors.landing import SweepCursor
 from datalake_assets.sensors.notifications import Message, Queue, objects_named
@@ -58,7 +60,12 @@ class Landing:
         return [partition for request in tick.run_requests or [] for partition in _partitions(request)]
 
     def process(self) -> None:
-        assert run_to_the_end(self.settings, self.instance, tell=lambda *_: None).is_complete
+        lake = self.settings.lake()
+        dataset, now = lake.datasets["clicks"], datetime.now(UTC)
+        page = lake.landing.sweep(dataset, after=None, limit=1_000, now=now)
+        lake.ledger.admit(dataset, page.objects, identify=lake.landing.identified, now=now)
+        partitions = tuple(sorted({landed.partition for landed in page.objects}))
+        execute(StepRequest(zone="silver", name="clicks", partitions=partitions), lake=lake, engine=PolarsEngine())
 
     @property
     def messages(self) -> int:
