@@ -19,6 +19,7 @@ import polars as pl
 from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from obstore.exceptions import BaseError
 
 from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.table_spec import TableSpec
@@ -130,7 +131,7 @@ class Snapshot(TableFiles):
     def discard(self, actions: Iterable[AddAction]) -> None:
         """Delete files that no commit names after all."""
         for action in actions:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, BaseError):  # what is left is deleted like a killed writer's
                 if is_remote(self.table.uri):
                     delete(self.table.uri, action.path)
                 else:
