@@ -25,7 +25,7 @@ def test_a_year_of_hours_is_swept_by_some_twenty_requests_and_the_last_day_by_fe
         assert len(held.requests) < 30
         held.requests.clear()
         landing.recent(stream(), since=NOW - timedelta(hours=24), now=NOW)
-        assert len(held.requests) <= 4
+        assert len(held.requests) <= 6, "two months are looked into; by folders it would be 30"
         held.requests.clear()
         page = landing.sweep(stream(), after=A_YEAR[4_000].removeprefix("firehose/clicks/"), limit=250, now=NOW)
         assert (len(page.objects), len(held.requests) <= 8) == (250, True)

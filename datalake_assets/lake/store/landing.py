@@ -155,7 +155,7 @@ class LandingZone:
             skip = [("", seen)] if seen else early if folder_dates(path.rstrip("/")) is None else NOTHING
             while True:
                 try:
-                    told = told or (None if skip else self.objects.below(prefix))
+                    told = told or (self.objects.below(prefix) if seen or not skip else None)
                     listing = told(prefix) if told else self.objects.folder(prefix, skip=skip, most=most)
                 except (OSError, PermissionDeniedError, InvalidPathError) as fault:  # others are not of this folder
                     yield _Unlisted(f"{prefix} can't be listed: {str(fault).partition(chr(10))[0]}")
@@ -165,6 +165,7 @@ class LandingZone:
                 within = [f for f in folders if seen <= f and (end is None or f < end)]
                 landed_here = self._landed(dataset, path, listing.objects, now)
                 named = ((o.key.removeprefix(f"{dataset.landing.prefix}/{path}"), o) for o in landed_here)
+                named = ((name, o) for name, o in named if seen <= name)  # what is told with others is told in full
                 for name, landed in merge(named, ((f, None) for f in within), key=itemgetter(0)):
                     if landed is not None:
                         yield landed
