@@ -1,6 +1,7 @@
 """A lake whose zones are buckets, worked on by commands over a network that loses requests, equals one in a folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -63,6 +64,15 @@ def environment(home: Path, **places: str) -> dict[str, str]:
     return {"DAGSTER_HOME": str(home), **{f"DATALAKE_{name.upper()}": place for name, place in places.items()}}
 
 
+def two_datasets(folder: Path) -> Path:
+    """A stream and a table with its history, of the packaged datasets: one of each kind."""
+    packaged = Path(__file__).parents[2] / "datalake_assets/datasets"
+    folder.mkdir()
+    for name in ("orders.yaml", "web_events.yaml"):
+        shutil.copy(packaged / name, folder)
+    return folder
+
+
 def copy_bronze(aws: Aws, place: str, folder: Path) -> None:
     """What landed in a bucket as files of the same times: objects without a date in their keys go by these."""
     bucket, prefix = place.removeprefix("s3://").split("/", 1)
@@ -79,6 +89,7 @@ def copy_bronze(aws: Aws, place: str, folder: Path) -> None:
 def check(folder: Path, aws: Aws, proxy: Proxy, *, seed: int) -> None:
     zones = {zone: f"s3://{aws.bucket()}/{zone}" for zone in ("root", "bronze", "silver", "gold")}
     local = {"root": str(folder / "lake")}
+    zones["datasets"] = local["datasets"] = str(two_datasets(folder / "datasets"))
     in_buckets = environment(folder / "home_s3", **zones)
     proxy.plan = random_faults(seed, share=0.05)
     work(in_buckets)
