@@ -9,6 +9,7 @@ from deltalake.exceptions import DeltaError
 from obstore.exceptions import GenericError
 
 from datalake_assets.lake.store.conflicts import ConflictError
+from datalake_assets.lake.store.object_store import is_lost_answer
 
 _RETRIES = 3
 _WAIT_SECONDS = (1.0, 4.0)
@@ -36,7 +37,7 @@ def only_transient_retries() -> Iterator[None]:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may well succeed a little later."""
-    if isinstance(error, _TRANSIENT_ERRORS):
+    if isinstance(error, _TRANSIENT_ERRORS) or (isinstance(error, Exception) and is_lost_answer(error)):
         return True
     words = str(error).lower()
     return isinstance(error, OSError | DeltaError) and any(word in words for word in _TRANSIENT_WORDS)
