@@ -75,7 +75,7 @@ class Engine(Protocol):
         """The rows that may share their values in the columns `on` with others of the frame or of a table.
 
         Returns these, the others (which surely don't), and the table's rows (of some event dates) that they may share
-        them with, all computed. May tell too many, never too few; the table is looked through by those columns alone.
+        them with. May tell too many, never too few; the table is looked through by those columns alone.
         """
 
     def rows(self, frame: Frame) -> list[dict[str, Any]]:

@@ -136,10 +136,10 @@ class SparkEngine:
         keys = rows.select(*on)
         files = seen.files_within({EVENT_DATE: sorted(dates)})
         table = self._parts(seen, files, _reading(on), _picked(seen.table.dtypes, on))
-        met = self._kept(_join(table, keys, "semi").distinct())
+        met = self._kept(_join(table, keys, "semi").distinct() if files.height else table)
         repeated = keys.groupBy(*on).agg(count(lit(1)).alias("_n")).filter("_n > 1").select(*on)
-        shared = self._kept(repeated.union(met).distinct())
-        copies, others = (self._kept(_join(rows, shared, how)) for how in ("semi", "anti"))
+        shared = self._told(self._kept(repeated.union(met).distinct()))
+        copies, others = self._kept(_join(rows, shared, "semi")), _join(rows, shared, "anti")
         return _frame(copies), _frame(others), self.compute(self.scan_keys(seen, _frame(met)))
 
     def rows(self, frame: Frame) -> list[dict[str, Any]]:
@@ -306,6 +306,13 @@ class SparkEngine:
 
         # On disk, which the system keeps in memory where there is room: of a heap it would take what tasks need.
         return rows.localCheckpoint(eager=True, storageLevel=StorageLevel.DISK_ONLY)
+
+    def _told(self, keys: "DataFrame") -> "DataFrame":
+        """Keys to join with: few are told to each task, so that the rows they are joined with stay where they are."""
+        from pyspark.sql.functions import broadcast
+
+        few = self._few(keys)
+        return keys if few is None else broadcast(self._session.createDataFrame(as_arrow(few)))
 
     def _few(self, keys: "DataFrame") -> pl.DataFrame | None:
         """Keys as rows of this process; None where they are many."""
