@@ -11,7 +11,7 @@ from datalake_assets.assets.jobs import build_jobs
 from datalake_assets.assets.maintenance import build_maintenance
 from datalake_assets.assets.silver import build_silver
 from datalake_assets.lake.lake import Lake
-from datalake_assets.resources.runners import InProcessRunner
+from datalake_assets.resources.runners.in_process import InProcessRunner
 from datalake_assets.schedules import build_backfill_schedule, build_maintenance_schedule, build_replay_schedule
 from datalake_assets.sensors.gold import build_gold_sensor
 from datalake_assets.sensors.landing import build_landing_sensor

@@ -15,7 +15,7 @@ from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.gold import partition_of
 from datalake_assets.lake.steps.messages import StepRequest
-from datalake_assets.resources.runners import Runner
+from datalake_assets.resources.runners.runner import Runner
 
 
 def gold_key(table: GoldTable) -> dg.AssetKey:
@@ -64,7 +64,7 @@ def build_gold(
             earlier=bool(keys) and (EARLIER_TAG in context.run.tags or keys[0] == begins.first(table).isoformat()),
         )
         with only_transient_retries():
-            report = runner.run(request, lake=lake)
+            report = runner.run(request, lake=lake, context=context)
         rows = Counter[str]()
         today = datetime.now(UTC).date()
         for counts in report.partitions if table.daily else ():

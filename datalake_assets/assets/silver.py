@@ -15,7 +15,7 @@ from datalake_assets.lake.spec import tables
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset
 from datalake_assets.lake.steps.messages import PartitionCounts, StepRequest
 from datalake_assets.lake.store.table import Table
-from datalake_assets.resources.runners import Runner
+from datalake_assets.resources.runners.runner import Runner
 
 ONLY_WAITING_TAG = "datalake/only_waiting"
 """A run with this tag passes over objects that were processed before; sensors set it, people who replay do not."""
@@ -83,7 +83,7 @@ def build_silver(
             earlier=EARLIER_TAG in context.run.tags or context.partition_keys[0] == begins.first_landing(dataset),
         )
         with only_transient_retries():
-            report = runner.run(request, lake=lake)
+            report = runner.run(request, lake=lake, context=context)
         for failure in report.failed:
             context.log.warning("not read, tried again later: %s", failure)
         shown: dict[str, PartitionCounts] = {}
