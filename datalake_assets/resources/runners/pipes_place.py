@@ -53,6 +53,11 @@ class PlaceMessageReader(PipesMessageReader):
         self._store = open_store(place)
         self._number = 1
 
+    @property
+    def expected_writer_count(self) -> int:
+        """One: a step is one job (Dagster's own says so too, with a warning that it is in preview)."""
+        return 1
+
     @contextmanager
     def read_messages(self, handler: Any) -> Iterator[PipesParams]:
         """Hand messages over as they come; the last ones when the block ends."""

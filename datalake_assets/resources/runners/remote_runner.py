@@ -56,7 +56,8 @@ class RemoteRunner:
         extras = Payload.of(request, lake, engine=self.engine).to_extras()
         settled = False
         try:
-            with dg.open_pipes_session(context, injector, reader, extras=extras) as session:
+            # Pipes asks the context of an asset for what Dagster has deprecated there; that of its op is no different.
+            with dg.open_pipes_session(context.op_execution_context, injector, reader, extras=extras) as session:
                 arguments = [part for pair in session.get_bootstrap_cli_arguments().items() for part in pair]
                 state = watch.to_the_end(
                     JobCall(
