@@ -91,7 +91,11 @@ class Job:
 
 @dataclass
 class FakeAws:
-    """The services. `faults` are codes that the next calls of an operation are answered with."""
+    """The services.
+
+    `faults` are what the next calls of an operation are answered with; what `lost_answers` names is done and answered
+    with a fault once. While the services are full (`holds`) jobs wait for their turn. `on_start` sees each new job.
+    """
 
     folder: Path
     python: Path
@@ -102,7 +106,8 @@ class FakeAws:
     jobs: dict[str, Job] = field(default_factory=dict)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     faults: dict[str, list[Refused]] = field(default_factory=dict)
-    after: dict[str, Callable[[Job], None]] = field(default_factory=dict)
+    lost_answers: list[str] = field(default_factory=list)
+    on_start: Callable[[Job], None] | None = None
     holds: bool = False
     has_logs: bool = True
     log_place: str = ""
@@ -132,6 +137,9 @@ class FakeAws:
             found: dict[str, Any] = getattr(self, f"_{method}")(request)
             faults = ParamValidator().validate(found, model.output_shape)
             assert not faults.has_errors(), faults.generate_report()
+            if operation in self.lost_answers:
+                self.lost_answers.remove(operation)
+                raise Refused("InternalServerException", "the answer was lost", 500)
             return found
 
     # --- jobs -------------------------------------------------------------------------------------
@@ -148,8 +156,8 @@ class FakeAws:
         (folder / "path").write_text(":".join([path, *([str(self.platform)] if self.platform else [])]))
         if not self.holds:
             self.release(job)
-        if operation := self.after.get("start"):
-            operation(job)
+        if self.on_start is not None:
+            self.on_start(job)
         return job
 
     def release(self, job: Job) -> None:

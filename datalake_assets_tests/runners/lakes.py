@@ -38,7 +38,11 @@ def run(settings: Settings, instance: dg.DagsterInstance) -> Outcome:
 
 
 def materialize(
-    settings: Settings, instance: dg.DagsterInstance, *keys: dg.AssetKey, tags: Mapping[str, str] | None = None, **how: Any
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    *keys: dg.AssetKey,
+    tags: Mapping[str, str] | None = None,
+    **how: Any,
 ) -> dg.ExecuteInProcessResult:
     """One run over assets of the first hour."""
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()

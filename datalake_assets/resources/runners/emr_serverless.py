@@ -86,8 +86,11 @@ class EmrServerlessService:
 
     def stop(self, job: str) -> None:
         """Cancel a job run."""
-        if self.state(job).word not in {*_ENDED, "CANCELLING"}:
+        try:
             self._emr.cancel_job_run(applicationId=self.application, jobRunId=job)
+        except self._emr.exceptions.ValidationException:
+            if self.state(job).word not in {*_ENDED, "CANCELLING"}:
+                raise
 
     def log_tail(self, job: str) -> list[str]:
         """The end of what the driver wrote to stderr, else to stdout."""
