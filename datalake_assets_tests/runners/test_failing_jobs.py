@@ -157,9 +157,8 @@ def test_the_job_of_an_interrupted_run_is_stopped(runner: str, lake_of: LakeOf, 
         threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
 
     jobs.holds, jobs.on_start = True, interrupt
-    with pytest.raises(BaseException, match="") as raised:  # noqa: PT011 (Dagster's own interrupt, or Python's)
+    with pytest.raises((dg.DagsterExecutionInterruptedError, KeyboardInterrupt)):
         step(lake_of(runner))
-    assert type(raised.value).__name__ in {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}
     assert jobs.the_job().stopped
 
 

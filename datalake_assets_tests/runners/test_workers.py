@@ -72,11 +72,14 @@ def test_a_cancelled_run_stops_its_job(
     home = Path(instance.root_directory)
     process = started(["datalake_assets_tests.runners.worker", str(home)], settings, jobs, home)
     until(lambda: jobs.jobs and len(jobs.calls) > 2, process)
+    (run,) = [run for run in instance.get_runs() if run.status == dg.DagsterRunStatus.STARTED]
+    instance.report_run_canceling(run)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=_LONGEST_WAIT)
-    assert jobs.the_job().stopped
-    (run,) = instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED]))
-    assert run.status == dg.DagsterRunStatus.CANCELED
+    output, _ = process.communicate(timeout=_LONGEST_WAIT)
+    assert jobs.the_job().stopped, output
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status == dg.DagsterRunStatus.CANCELED
     bucket, _, prefix = settings.pipes_place.removeprefix("s3://").partition("/")
     assert aws.keys(bucket, prefix) == []
 

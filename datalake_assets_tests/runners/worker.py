@@ -10,8 +10,8 @@ from datalake_assets_tests.runners.lakes import PARTITION, SILVER
 
 
 def assets_job() -> dg.JobDefinition:
-    """The job over all assets."""
-    return build_definitions(Settings()).resolve_implicit_global_asset_job_def()
+    """The job that brings what lands in hours to silver."""
+    return build_definitions(Settings()).resolve_job_def("landed_hourly")
 
 
 def execute(instance: dg.DagsterInstance, parent: str | None = None) -> dg.JobExecutionResult:

@@ -1,0 +1,59 @@
+"""The demo's lake from bronze to gold: through jobs of each service, and in this process; the tables are the same."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from datalake_assets.lake.store.landing import open_store
+from datalake_assets.settings import Settings
+from datalake_assets.simulate.producer import Simulation, simulate
+from datalake_assets_tests.runners.conftest import LakeOf
+from datalake_assets_tests.runners.fake_aws import FakeAws
+from datalake_assets_tests.runners.lakes import clicks, content, land, run
+from datalake_assets_tests.sources import CLICKS, write_datasets
+
+_DATASETS = Path(__file__).parents[2] / "datalake_assets" / "datasets"
+
+
+def land_the_demo(settings: Settings) -> None:
+    simulation = Simulation(hours=3, rate=40, seed=11, start=datetime(2026, 1, 1, tzinfo=UTC))
+    simulate(open_store(settings.layout.bronze), simulation)
+
+
+@pytest.mark.parametrize("runner", ["glue", "emr_serverless", "emr"])
+def test_remote_jobs_make_the_tables_that_this_process_makes(
+    runner: str, lake_of: LakeOf, jobs: FakeAws, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    here, there = Settings(root=str(tmp_path / "lake"), datasets=_DATASETS), lake_of(runner, datasets=_DATASETS)
+    for settings in (here, there):
+        land_the_demo(settings)
+        outcome = run(settings, instance)
+        assert outcome.is_complete, (outcome.failed, outcome.undone)
+    made, expected = content(there.lake()), content(here.lake())
+    assert made.keys() == expected.keys()
+    for name, rows in expected.items():
+        assert made[name] == rows, name
+    assert {name for name, rows in expected.items() if rows} >= {
+        "silver/orders",
+        "silver/web_events",
+        "gold/daily_summary",
+    }
+    started = {title for job in jobs.jobs.values() for title in (job.request.get("name", job.request.get("Name")),)}
+    assert runner == "glue" or any("gold/daily_summary" in title for title in started)
+    assert len(jobs.jobs) >= len(here.lake().datasets) + len(here.lake().gold_tables)
+
+
+def test_two_datasets_of_one_process_both_get_their_reports(
+    lake_of: LakeOf, jobs: FakeAws, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Of two steps that shared one of Dagster's readers, the second got no message and counted as a success."""
+    datasets = write_datasets(tmp_path / "two", CLICKS, CLICKS.replace("clicks", "visits"))
+    settings = lake_of("glue", datasets=datasets)
+    land(settings, "one", clicks(10))
+    land(settings, "one", clicks(7), source="visits")
+    outcome = run(settings, instance)
+    assert outcome.is_complete, (outcome.failed, outcome.undone)
+    assert outcome.records == 17
+    assert len({job.id for job in jobs.jobs.values()}) == len(jobs.jobs) > 2
