@@ -24,7 +24,9 @@ class Refuse:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Refuse())
 """
-ABSENT = "dagster,dagster_aws,dagster_pipes,dagster_pyspark,boto3,botocore,pydantic_settings,typer,rich"
+ABSENT = "dagster,dagster_aws,dagster_pipes,dagster_pyspark,boto3,botocore,pydantic_settings,typer,rich,pyspark,pandas"
+OF_THE_PLATFORM = {"pyspark"}
+"""What Glue, EMR and the `spark` extra bring: imported where Spark is used, and nowhere else."""
 
 
 def without(absent: str, program: str) -> "subprocess.CompletedProcess[str]":
@@ -66,8 +68,10 @@ def test_what_the_lake_imports_is_what_installing_it_brings() -> None:
     distributions = packages_distributions()
     files = sorted((PACKAGE / "lake").rglob("*.py"))
     packages = {p for file in files for p in imported(file)} - sys.stdlib_module_names - {"datalake_assets"}
-    needed = {distributions[package][0].lower().replace("_", "-") for package in packages}
+    needed = {distributions[package][0].lower().replace("_", "-") for package in packages - OF_THE_PLATFORM}
     assert needed == brought
+    using_spark = {file.stem for file in files if imported(file) & OF_THE_PLATFORM}
+    assert using_spark == {"spark", "spark_session"}
 
 
 @pytest.mark.parametrize("absent", ["typer,rich,dagster,pydantic_settings", "dagster,pydantic_settings", "pyarrow"])

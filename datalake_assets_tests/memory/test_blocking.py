@@ -5,10 +5,13 @@ import json
 import random
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from datalake_assets.lake.steps import silver
 from datalake_assets.lake.steps.planning import gold_work
+from datalake_assets.lake.store.quarantine import replace_rejects
 from datalake_assets_tests.memory.lakes import AT, DAY, FIRST_DAY, HOUR, MemoryLake, order, orders, stream
 
 RULE = {"n": {"type": "integer", "minimum": 0}}
@@ -130,32 +133,25 @@ def test_a_truncated_object_and_one_with_a_torn_middle_fail_the_check(tmp_path: 
         assert len(lake.rejected()) == 1
 
 
-def test_two_steps_over_one_partition_judge_it_together(tmp_path: Path) -> None:
+def test_two_steps_over_one_partition_judge_it_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of two steps at once knew its own objects alone: the last to end overwrote the verdict of the other."""
     lake = MemoryLake(tmp_path / "lake", STRICT)
     lake.land("bad", [*good(20), *bad(30)])
     lake.admit()
     other = MemoryLake(lake.root, STRICT)
-    engine = lake.engine
 
-    class Slow:
-        """While this engine writes rejects, another step brings good records of the same partition."""
+    done: list[bool] = []
 
-        done = False
+    def slowly(*args: Any, **kwargs: Any) -> bool:
+        """While this step writes rejects, another one brings good records of the same partition."""
+        if not done:
+            done.append(True)
+            other.land("good", good(30, first=1000))
+            other.admit()
+            other.step([HOUR])
+        return replace_rejects(*args, **kwargs)
 
-        def __getattr__(self, name: str) -> object:
-            return getattr(engine, name)
-
-        def replace_rejects(self, *args: object, **kwargs: object) -> int:
-            if not Slow.done:
-                Slow.done = True
-                other.land("good", good(30, first=1000))
-                other.admit()
-                other.step([HOUR])
-            version: int = engine.replace_rejects(*args, **kwargs)
-            return version
-
-    lake.engine = Slow()
+    monkeypatch.setattr(silver, "replace_rejects", slowly)
     lake.step([HOUR])
     (verdict,) = [v for v in lake.lake.verdicts.of("clicks") if not v.passed]
     assert "30 of 80 records rejected" in verdict.detail

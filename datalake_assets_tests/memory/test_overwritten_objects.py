@@ -326,12 +326,25 @@ def test_an_overwrite_that_can_not_be_taken_back_holds_back_no_other_object(tmp_
     assert "LOAD00000001.parquet" in report.failed[0]
     assert [i for (i,) in lake.rows("silver.orders", "id")] == [0, 2, 3, 9]
     assert any("LOAD00000001.parquet" in line for line in lake.undone())
+    assert ("LOAD00000001.parquet", "missing") in lake.statuses()
     (lake.root / "away").rename(lake.path(load))
-    retry = datetime.now(UTC) + timedelta(hours=1)
-    assert lake.waiting(now=retry).waiting
-    lake.rebuild()
+    lake.process()  # a look that finds it again, which ends the wait of what could not be done without it
+    lake.process()
     lake.gold()
     lake.assert_as_fresh()
+
+
+def test_a_table_is_made_anew_without_a_file_of_which_nothing_could_be_read(tmp_path: Path) -> None:
+    """A damaged file that was gone held back an overwrite, though silver had no row of it."""
+    lake = MemoryLake(tmp_path / "lake", orders())
+    load = lake.land_changes("LOAD00000001.parquet", b"PAR1 is all")
+    lake.land_changes("2026/03/01/10/a.parquet", [order("I", 1, 10)])
+    lake.process()
+    lake.path(load).unlink()
+    lake.land_changes("2026/03/01/10/a.parquet", [order("I", 2, 10)])
+    lake.process()
+    assert [i for (i,) in lake.rows("silver.orders", "id")] == [2]
+    assert lake.rejected("orders") == [("LOAD00000001.parquet", 0)]
 
 
 def test_a_listing_taken_before_an_overwrite_does_no_harm(lake: MemoryLake) -> None:

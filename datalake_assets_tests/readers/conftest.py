@@ -94,10 +94,9 @@ def read() -> Reader:
         ]
         batches = list(ChangeReader(dataset, limits or Limits()).batches(loading(landed), objects))
         accepted: list[pl.LazyFrame] = [batch.accepted.drop(without).to_native() for batch in batches]
-        rejected: list[pl.LazyFrame] = [batch.rejected.to_native() for batch in batches]
         return Read(
             accepted=[row for frame in accepted for row in frame.collect().to_dicts()],
-            rejected=[row for frame in rejected for row in frame.collect().to_dicts()],
+            rejected=[row for batch in batches for row in batch.rejected.to_dicts()],
             outcomes={o.key.rpartition("/")[2]: o for batch in batches for o in batch.outcomes},
         )
 

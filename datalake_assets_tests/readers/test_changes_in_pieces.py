@@ -47,8 +47,7 @@ def rows(read: list[Batch]) -> pl.DataFrame:
 
 
 def rejects(read: list[Batch]) -> pl.DataFrame:
-    frames: list[pl.LazyFrame] = [batch.rejected.drop("etl_timestamp").to_native() for batch in read]
-    return pl.concat(frames).collect()
+    return pl.concat(batch.rejected.drop("etl_timestamp") for batch in read)
 
 
 def test_pieces_are_read_as_the_whole_is() -> None:

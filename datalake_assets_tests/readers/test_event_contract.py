@@ -368,7 +368,7 @@ def read(dataset: EventStream, *objects: bytes) -> tuple[list[dict[str, Any]], l
         load, [landed(f"{n}", size=len(o)) for n, o in enumerate(objects)]
     ):
         accepted += rows_of(batch.accepted)
-        rejected += rows_of(batch.rejected)
+        rejected += batch.rejected.to_dicts()
         assert sum(o.rows_in for o in batch.outcomes) == len(accepted) + len(rejected)
     return accepted, rejected
 

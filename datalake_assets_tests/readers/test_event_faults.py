@@ -43,7 +43,7 @@ class Read:
         sized = [landed(key, size=len(o) if isinstance(o, bytes) else 10) for key, o in objects.items()]
         batches = list(EventReader(dataset or stream(), limits or Limits()).batches(loading(objects), sized))
         self.accepted = [row for batch in batches for row in rows_of(batch.accepted)]
-        self.rejected = [row for batch in batches for row in rows_of(batch.rejected)]
+        self.rejected = [row for batch in batches for row in batch.rejected.to_dicts()]
         self.outcomes: dict[str, ObjectOutcome] = {o.key: o for batch in batches for o in batch.outcomes}
         self.bytes_in = sum(batch.bytes_in for batch in batches)
         assert sum(o.rows_out for o in self.outcomes.values()) == len(self.accepted)

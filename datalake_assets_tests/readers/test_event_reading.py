@@ -50,7 +50,7 @@ def accepted(dataset: EventStream, *records: Any) -> list[dict[str, Any]]:
 
 def reasons(dataset: EventStream, *records: Any) -> list[list[str]]:
     """Why the records of one object are rejected."""
-    return [row["errors"] for row in rows_of(read(dataset, ndjson(records)).rejected)]
+    return [row["errors"] for row in read(dataset, ndjson(records)).rejected.to_dicts()]
 
 
 def test_events_of_several_objects_become_typed_rows() -> None:
@@ -127,7 +127,7 @@ def test_rejects_keep_the_line_as_it_landed_and_say_why() -> None:
     batch = read(stream(), ndjson(lines))
     rejected = [
         {k: v for k, v in row.items() if k not in {"source_filename", "etl_timestamp"}}
-        for row in rows_of(batch.rejected)
+        for row in batch.rejected.to_dicts()
     ]
     known = {"dataset": "clicks", "partition": HOUR, "etag": "1", "raw_bytes": None}
     assert rejected == [
@@ -156,7 +156,7 @@ def test_rejects_keep_the_line_as_it_landed_and_say_why() -> None:
 )
 def test_a_reject_that_is_no_text_is_kept_byte_for_byte(line: bytes) -> None:
     """As text alone a byte that is not UTF-8 could not be told from its escape."""
-    (row,) = rows_of(read(stream(), line + b"\n" + GOOD).rejected)
+    (row,) = read(stream(), line + b"\n" + GOOD).rejected.to_dicts()
     assert row["raw_bytes"] == line
     assert row["raw"] == line.decode(errors="backslashreplace")
 
@@ -192,7 +192,7 @@ GOOD = json.dumps({"id": "1", "at": AT}).encode()
 def test_each_line_that_is_not_blank_is_accepted_or_rejected(data: bytes, rows: int, lost: int) -> None:
     batch = read(stream(), data)
     (outcome,) = batch.outcomes
-    assert (len(rows_of(batch.accepted)), len(rows_of(batch.rejected))) == (rows, lost)
+    assert (len(rows_of(batch.accepted)), len(batch.rejected.to_dicts())) == (rows, lost)
     assert (outcome.rows_out, outcome.rows_rejected, outcome.error) == (rows, lost, None)
 
 
@@ -288,7 +288,7 @@ def test_a_record_has_the_hash_of_its_bytes_as_landed(ids: list[tuple[str, str, 
     assert {row["_row_number"]: row["record_hash"] for row in rows} == {
         n: hashlib.sha256(line.strip(b" \t\r\n")).hexdigest()
         for n, line in enumerate(lines, start=1)
-        if n not in {row["row_number"] for row in rows_of(batch.rejected)}
+        if n not in {row["row_number"] for row in batch.rejected.to_dicts()}
     }
     assert len(rows) >= len(ids)
 

@@ -124,7 +124,7 @@ def judged(*lines: bytes) -> list[bool]:
     text = b"\n".join(part for line in lines for part in (GOOD, line)) + b"\n" + GOOD
     (batch,) = EventReader(DATASET, Limits()).batches(loading({"a": text}), [landed("a")])
     accepted = [row["_row_number"] for row in rows_of(batch.accepted)]
-    rejected = {row["row_number"]: row for row in rows_of(batch.rejected)}
+    rejected = {row["row_number"]: row for row in batch.rejected.to_dicts()}
     assert sorted([*accepted, *rejected]) == list(range(1, 2 * len(lines) + 2))
     assert set(range(1, 2 * len(lines) + 2, 2)) <= set(accepted)
     assert all(row["errors"] for row in rejected.values())
@@ -158,6 +158,6 @@ def test_a_record_nested_too_deep_is_one_reject_under_any_rule(levels: int, rule
     line = GOOD[:-1] + b', "deep": ' + b"[" * levels + b"]" * levels + b"}"
     (batch,) = EventReader(dataset, Limits()).batches(loading({"a": GOOD + b"\n" + line}), [landed("a")])
     assert len(rows_of(batch.accepted)) == (2 if levels < 200 else 1)
-    assert [row["errors"] for row in rows_of(batch.rejected)] == (
+    assert [row["errors"] for row in batch.rejected.to_dicts()] == (
         [] if levels < 200 else [["json: nested deeper than 200 levels"]]
     )

@@ -1,26 +1,34 @@
 """What an engine can do: the few verbs that steps are written in.
 
 A step reads batches, passes them through transforms (Narwhals frames), and changes tables; an engine supplies the
-reading, the writing and the handful of functions that Narwhals lacks. An engine for Spark implements this protocol
-and nothing else changes.
+reading, the writing and the handful of functions that Narwhals lacks. Which rows there are is never an engine's affair:
+records are read by the lake's readers and tables are changed by its store, whatever computes between them.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol
 
 import narwhals as nw
+import polars as pl
+from deltalake.transaction import AddAction
 
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
-from datalake_assets.lake.spec.dataset import CdcTable, EventStream
+from datalake_assets.lake.spec.columns import EVENT_DATE
+from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.notes import CommitNotes
-from datalake_assets.lake.store.outcome import ObjectOutcome
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.store.table import Table
 
 Frame = nw.LazyFrame[Any]
+Prepare = Callable[[Frame], Frame]
+"""What is done to the records of a batch one by one, in whatever process reads them."""
+
+
+class ValueChangedError(ValueError):
+    """A column's values would be others in the type that the table asks for."""
 
 
 class Engine(Protocol):
@@ -30,18 +38,24 @@ class Engine(Protocol):
     def name(self) -> str:
         """The engine's name in reports: `polars` or `spark`."""
 
-    def read_events(
-        self, dataset: EventStream, load: Load, objects: Sequence[LandedObject], *, limits: Limits
+    def read(
+        self, dataset: Dataset, load: Load, objects: Sequence[LandedObject], *, limits: Limits, prepare: Prepare
     ) -> Iterator[Batch]:
-        """Read JSON objects under the dataset's contract, in batches that fit in memory."""
+        """Read landed objects by the dataset's reader, in batches that fit in memory, prepared and computed.
 
-    def read_changes(
-        self, dataset: CdcTable, load: Load, objects: Sequence[LandedObject], *, limits: Limits
-    ) -> Iterator[Batch]:
-        """Read DMS objects into typed changes, in batches that fit in memory."""
+        `load` and `prepare` may be called in other processes.
+        """
 
-    def scan(self, seen: Snapshot, *, dates: Collection[date | None] | None = None) -> Frame:
-        """A table's rows (of some event dates) in the registry's columns; none where there is no such table."""
+    def take(self, rows: pl.DataFrame) -> Frame:
+        """Rows of this process as a frame of the engine."""
+
+    def scan(
+        self, seen: Snapshot, *, dates: Collection[date | None] | None = None, dated_by: str = EVENT_DATE
+    ) -> Frame:
+        """A table's rows (of some dates) in the registry's columns; none where there is no such table.
+
+        `dated_by` is the column that tells a row's date: a date, or a time.
+        """
 
     def scan_keys(self, seen: Snapshot, keys: Frame, *, columns: Sequence[str] | None = None) -> Frame:
         """The rows of a table that have the values of `keys` in its columns, read from the files that can hold them.
@@ -68,7 +82,10 @@ class Engine(Protocol):
         """A small frame as Python rows."""
 
     def conform(self, frame: Frame, columns: Mapping[str, Column]) -> Frame:
-        """The frame's columns in the order and the types given; raises when a value would be changed by that."""
+        """The frame's columns in the order and the types given.
+
+        Computing it raises where a value would be changed by that.
+        """
 
     def change(
         self,
@@ -93,12 +110,5 @@ class Engine(Protocol):
         A table whose columns are others than the registry's is given these, with `dates` None.
         """
 
-    def replace_rejects(
-        self,
-        table: Table,
-        rejected: Frame,
-        outcomes: Sequence[ObjectOutcome],
-        *,
-        keep_old: bool = False,
-    ) -> bool:
-        """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""
+    def copy(self, built: Snapshot, table: Table) -> list[AddAction]:
+        """A table's rows as files of another one with the same columns, which nobody sees yet."""

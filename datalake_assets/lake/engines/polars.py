@@ -1,25 +1,26 @@
 """The Polars engine: steps computed in this process, tables changed by own Parquet files and one commit."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 import narwhals as nw
 import polars as pl
+from deltalake.transaction import AddAction
 
-from datalake_assets.lake.engines.base import Frame
+from datalake_assets.lake.engines.base import Frame, Prepare, ValueChangedError
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
-from datalake_assets.lake.readers.changes import ChangeReader
-from datalake_assets.lake.readers.events import EventReader
+from datalake_assets.lake.readers.read_ahead import read_ahead
+from datalake_assets.lake.readers.reader import reader_of
 from datalake_assets.lake.spec.columns import EVENT_DATE
-from datalake_assets.lake.spec.dataset import CdcTable, EventStream
+from datalake_assets.lake.spec.dataset import Dataset, EventStream
 from datalake_assets.lake.spec.parts import Column
-from datalake_assets.lake.store import quarantine
 from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.notes import CommitNotes
-from datalake_assets.lake.store.outcome import ObjectOutcome
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.store.table import Table
 
@@ -29,22 +30,23 @@ class PolarsEngine:
 
     name = "polars"
 
-    def read_events(
-        self, dataset: EventStream, load: Load, objects: Sequence[LandedObject], *, limits: Limits
+    def read(
+        self, dataset: Dataset, load: Load, objects: Sequence[LandedObject], *, limits: Limits, prepare: Prepare
     ) -> Iterator[Batch]:
-        """Read JSON objects under the dataset's contract, in batches."""
-        return EventReader(dataset, limits).batches(load, objects)
+        """Read landed objects in batches; of events the next one is made ready while one is written."""
+        batches = reader_of(dataset, limits).batches(load, objects)
+        ready = (replace(batch, accepted=self.compute(prepare(batch.accepted))) for batch in batches)
+        return read_ahead(ready, depth=1) if isinstance(dataset, EventStream) else ready
 
-    def read_changes(
-        self, dataset: CdcTable, load: Load, objects: Sequence[LandedObject], *, limits: Limits
-    ) -> Iterator[Batch]:
-        """Read DMS objects into typed changes, in batches."""
-        return ChangeReader(dataset, limits).batches(load, objects)
+    def take(self, rows: pl.DataFrame) -> Frame:
+        """Rows of this process as a frame."""
+        return nw.from_native(rows.lazy())
 
-    def scan(self, seen: Snapshot, *, dates: Collection[date | None] | None = None) -> Frame:
-        """A table's rows (of some event dates) in the registry's columns."""
-        within = None if dates is None else {EVENT_DATE: sorted(d for d in dates if d)}
-        return nw.from_native(seen.scan(within))
+    def scan(
+        self, seen: Snapshot, *, dates: Collection[date | None] | None = None, dated_by: str = EVENT_DATE
+    ) -> Frame:
+        """A table's rows (of some dates) in the registry's columns."""
+        return nw.from_native(seen.scan_dates(dates, by=dated_by))
 
     def scan_keys(self, seen: Snapshot, keys: Frame, *, columns: Sequence[str] | None = None) -> Frame:
         """The rows of a table that have the values of `keys` in its columns."""
@@ -78,8 +80,15 @@ class PolarsEngine:
 
     def conform(self, frame: Frame, columns: Mapping[str, Column]) -> Frame:
         """The frame's columns in the order and the types given; a value that does not fit raises."""
-        types = {name: dtype_of(column.lake_type) for name, column in columns.items()}
-        return nw.from_native(_native(frame).select(pl.col(name).cast(dtype) for name, dtype in types.items()))
+        native = _native(frame)
+        has = native.collect_schema()
+        wanted = {name: dtype_of(column.lake_type) for name, column in columns.items()}
+        return nw.from_native(
+            native.select(
+                pl.col(name) if has[name] == dtype else pl.col(name).map_batches(partial(_exactly, to=dtype), dtype)
+                for name, dtype in wanted.items()
+            )
+        )
 
     def change(
         self,
@@ -119,18 +128,20 @@ class PolarsEngine:
                 exactly_here=True,
             )
 
-    def replace_rejects(
-        self,
-        table: Table,
-        rejected: Frame,
-        outcomes: Sequence[ObjectOutcome],
-        *,
-        keep_old: bool = False,
-    ) -> bool:
-        """Put the rejects of these objects in the place of those that their keys had: `quarantine.replace_rejects`."""
-        return quarantine.replace_rejects(table, _native(rejected).collect(), outcomes, keep_old=keep_old)
+    def copy(self, built: Snapshot, table: Table) -> list[AddAction]:
+        """A table's rows as files of another one."""
+        lots = built.in_lots(built.files)
+        return [action for files in lots for action in built.part(files).written_to(table)]
 
 
 def _native(frame: Frame) -> pl.LazyFrame:
     native: pl.LazyFrame = frame.to_native()
     return native
+
+
+def _exactly(values: pl.Series, *, to: pl.DataType) -> pl.Series:
+    """Values in another type. Raises `ValueChangedError` where one has no equal in it."""
+    cast = values.cast(to)
+    if not cast.cast(values.dtype).equals(values, null_equal=True):
+        raise ValueChangedError(f"{values.name}: values of type {values.dtype} would be changed by {to}")
+    return cast

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import narwhals as nw
+import polars as pl
 
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.outcome import ObjectOutcome
@@ -49,14 +50,15 @@ class Limits:
 class Batch:
     """Some landed objects, or parts of them, read.
 
-    `accepted` has the dataset's columns and those the lake adds, `rejected` the columns of quarantine. `outcomes` has
+    `accepted` has the dataset's columns and those the lake adds; it lies where the engine computes, while `rejected`,
+    which has the columns of quarantine, is with the process that leads the step, whatever the engine. `outcomes` has
     one entry for each object that is read to its end, in their order, and `rejected` all rejects of these; `unfinished`
     tells of those of which more is to come, as far as they are read. `bytes_in` is the size of the objects that were
     read to their ends, as they landed.
     """
 
     accepted: nw.LazyFrame[Any]
-    rejected: nw.LazyFrame[Any]
+    rejected: pl.DataFrame
     outcomes: tuple[ObjectOutcome, ...]
     bytes_in: int
     unfinished: tuple[ObjectOutcome, ...] = ()

@@ -76,6 +76,11 @@ class ChangeReader:
         self._sequence_columns = [name for name in dataset.order_by if name not in self._types]
         self._no_rows = self._no_changes()
 
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns of what is accepted."""
+        return pl.Schema({**self._no_rows.schema, ETL_TIMESTAMP: _TIMESTAMP})
+
     def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         """The objects in batches as large as memory allows, read ahead of their use; a large one is cut."""
         return read_ahead(self._batches(load, objects), depth=1)
@@ -105,7 +110,7 @@ class ChangeReader:
         going_on = {piece.landed.key: piece.outcome for piece in pieces if not piece.is_last}
         return Batch(
             accepted=nw.from_native(accepted.with_columns(pl.lit(now, dtype=_TIMESTAMP).alias(ETL_TIMESTAMP))),
-            rejected=nw.from_native(pl.concat([SCHEMA.to_frame(), *rejected]).lazy()),
+            rejected=pl.concat([SCHEMA.to_frame(), *rejected]),
             outcomes=tuple(piece.outcome for piece in whole),
             bytes_in=sum(p.landed.size for p in whole if p.outcome.state == "processed" or p.outcome.final),
             unfinished=tuple(o for key, o in going_on.items() if key not in {p.landed.key for p in whole}),

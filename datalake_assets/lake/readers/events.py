@@ -65,6 +65,11 @@ class EventReader:
         self._columns = EventColumns(self._contract.fields, event_time=dataset.event_time)
         self._no_rows = self._typed([], self._values([]).frame()).frame
 
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns of what is accepted."""
+        return pl.Schema({**self._no_rows.schema, ETL_TIMESTAMP: pl.Datetime("us", "UTC")})
+
     def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         """The objects in batches as large as memory allows, read ahead of their use; a failing one stops no other."""
         loaded = read_ahead(self._together(self._loaded(load, landed) for landed in objects), depth=1)
@@ -192,7 +197,7 @@ class EventReader:
         stamped = accepted.lazy().with_columns(pl.lit(now, dtype=pl.Datetime("us", "UTC")).alias(ETL_TIMESTAMP))
         return Batch(
             accepted=nw.from_native(stamped),
-            rejected=nw.from_native(pl.concat([SCHEMA.to_frame(), *rejected]).lazy()),
+            rejected=pl.concat([SCHEMA.to_frame(), *rejected]),
             outcomes=tuple(item.outcome for item in objects),
             bytes_in=sum(item.landed.size for item in objects if item.failure is None or item.failure.final),
         )

@@ -4,7 +4,7 @@ Belongs here: the form of a reject. Which records are rejected is told by the re
 the store.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -82,6 +82,7 @@ def as_frame(rejects: Sequence[Reject], *, dataset: str, landed: LandedObject, a
     )
 
 
-def rule_of(error: str) -> str:
-    """The rule that a reason names: `minimum` of `/amount minimum: -3 is less than the minimum of 0`."""
-    return error.partition(":")[0].rpartition(" ")[2]
+def rules_of(rejected: pl.DataFrame) -> Iterator[str]:
+    """The rules that rejects break: `minimum` of `/amount minimum: -3 is less than the minimum of 0`."""
+    for error in rejected["errors"].explode().drop_nulls():
+        yield error.partition(":")[0].rpartition(" ")[2]

@@ -23,7 +23,7 @@ from datalake_assets.lake.steps.shape import require_shape
 from datalake_assets.lake.store.conflicts import until_undisturbed
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import Snapshot
-from datalake_assets.lake.transforms import cdc, quality
+from datalake_assets.lake.transforms import cdc
 
 
 class ChangeWriter:
@@ -42,8 +42,7 @@ class ChangeWriter:
             return
         engine = self._step.engine
         with self._step.stage("transform"):
-            ordered = cdc.with_change_order(batch.accepted, order_by=self._dataset.order_by)
-            changes = engine.compute(quality.score(ordered, columns=list(self._dataset.columns)))
+            changes = batch.accepted
             newest = engine.compute(cdc.newest(changes, key=self._key))
         if self._tables.history is not None:
             self._tables.history.transact(lambda seen: self._write_history(seen, changes))

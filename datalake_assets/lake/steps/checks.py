@@ -20,7 +20,7 @@ from datalake_assets.lake.spec.dataset import Dataset, EventStream
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.store.landing import parse_partition
 from datalake_assets.lake.store.ledger_rows import ADMITTED, Identity
-from datalake_assets.lake.store.outcome import FAILED, PROCESSED, ObjectOutcome
+from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, ObjectOutcome
 from datalake_assets.lake.store.verdicts import Verdict
 
 REJECTED_FRACTION = "rejected_fraction"
@@ -60,7 +60,8 @@ class PartitionChecks:
         self._dataset = dataset
         self._objects: defaultdict[str, dict[Identity, _Counts]] = defaultdict(dict)
         self._read: set[str] = set()
-        for row in rows.filter(pl.col("status").is_in([PROCESSED, FAILED])).iter_rows(named=True):
+        kept = (pl.col("status") == MISSING) & pl.col("processed_at").is_not_null()  # what it said counts as before
+        for row in rows.filter(pl.col("status").is_in([PROCESSED, FAILED]) | kept).iter_rows(named=True):
             unreadable = row["status"] == FAILED
             self._objects[row["partition"]][row["key"], row["etag"], row["size"]] = _Counts(
                 rows_in=row["rows_in"] or 0,

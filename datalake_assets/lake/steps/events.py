@@ -9,20 +9,17 @@ what is taken back uncovers the copy below it without reading anybody else's obj
 silver, and every step that writes them commits on silver too: silver's version is what concurrent steps meet on.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import narwhals as nw
 
-from datalake_assets.lake.engines.base import Engine, Frame
+from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.lake import StreamTables
 from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.readers.read_ahead import read_ahead
 from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import EventStream
-from datalake_assets.lake.spec.tables import silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.shape import require_shape
@@ -31,7 +28,6 @@ from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import Snapshot
-from datalake_assets.lake.transforms import quality
 from datalake_assets.lake.transforms.events import (
     IS_NEW,
     OUTRANKS,
@@ -40,17 +36,6 @@ from datalake_assets.lake.transforms.events import (
     winners,
     without,
 )
-
-
-def chosen(dataset: EventStream, batches: Iterator[Batch], engine: Engine) -> Iterator[Batch]:
-    """Batches in silver's columns, scored, made ready while the batch before is written."""
-    columns = list(silver_table(dataset).columns)
-
-    def ready(batch: Batch) -> Batch:
-        scored = quality.score(batch.accepted, columns=list(dataset.columns))
-        return replace(batch, accepted=engine.compute(scored.select(*columns)))
-
-    return read_ahead((ready(batch) for batch in batches), depth=1)
 
 
 class EventWriter:

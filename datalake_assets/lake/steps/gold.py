@@ -11,7 +11,7 @@ from calendar import monthrange
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from typing import Any
 
 import narwhals as nw
@@ -21,7 +21,7 @@ from deltalake.exceptions import DeltaError
 from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.gold.table import GoldTable, Lookup
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.spec.columns import COMMITTED_AT, ETL_TIMESTAMP, EVENT_DATE
+from datalake_assets.lake.spec.columns import ETL_TIMESTAMP, EVENT_DATE
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
@@ -31,7 +31,6 @@ from datalake_assets.lake.store.snapshot import Snapshot
 
 _STORAGE_FAULTS = (ConflictError, OSError, DeltaError, MemoryError)  # not of a date's making: they fail the step
 _SHOWN = 300
-_MOST_RUNS = 32  # of days: what lies between the later ones is read too
 
 
 @dataclass(slots=True)
@@ -213,31 +212,13 @@ def _without(rows: Frame, gold: GoldTable, held: Mapping[str, Collection[date]])
 def _frame(step: Step, seen: Snapshot, dates: Collection[date] | None, *, by: str) -> Frame:
     if dates is None:
         return step.engine.scan(seen)
-    if by == COMMITTED_AT:
-        return step.engine.scan(seen).filter(_within(by, dates))
     if seen.table.spec.zone != "quarantine":
-        return step.engine.scan(seen, dates=dates)
+        return step.engine.scan(seen, dates=dates, dated_by=by)
     # Rejects have no event date: they count on the day they landed, with which the partition's text begins.
     after_last = f"{max(dates).isoformat()}~"
     return step.engine.scan(seen).filter(
         nw.col("partition") >= min(dates).isoformat(), nw.col("partition") <= after_last
     )
-
-
-def _within(column: str, dates: Collection[date]) -> nw.Expr:
-    """Whether a time lies on one of some days, told by runs of days: so files and row groups are passed over."""
-    runs: list[tuple[date, date]] = []
-    for day in sorted(dates):
-        if (runs and (day - runs[-1][1]).days == 1) or len(runs) == _MOST_RUNS:
-            runs[-1] = runs[-1][0], day
-        else:
-            runs.append((day, day))
-    moment = nw.col(column)
-    found = [
-        (moment >= datetime.combine(first, time.min, UTC)) & (moment <= datetime.combine(last, time.max, UTC))
-        for first, last in runs
-    ]
-    return nw.any_horizontal(*found, ignore_nulls=True)
 
 
 def _find_dates_of_lookups(step: Step, gold: GoldTable, debt: Debt) -> None:

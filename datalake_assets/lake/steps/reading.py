@@ -2,27 +2,49 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.spec.dataset import Dataset, EventStream
+from datalake_assets.lake.spec.tables import silver_table
 from datalake_assets.lake.steps.context import Step
-from datalake_assets.lake.steps.events import chosen
 from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
 from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.objects import Objects
 from datalake_assets.lake.store.outcome import ObjectOutcome
+from datalake_assets.lake.transforms import cdc, quality
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """Reads an object's bytes, those of the very object that the ledger has, in whatever process."""
+
+    objects: Objects
+    limit: int
+
+    def __call__(self, landed: LandedObject) -> bytes:
+        return self.objects.read(landed.key, etag=landed.etag, size=landed.size, limit=self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepare:
+    """Scores records; brings events into silver's columns, and tells the order of changes."""
+
+    dataset: Dataset
+
+    def __call__(self, accepted: Frame) -> Frame:
+        columns = list(self.dataset.columns)
+        if isinstance(self.dataset, EventStream):
+            return quality.score(accepted, columns=columns).select(*silver_table(self.dataset).columns)
+        return quality.score(cdc.with_change_order(accepted, order_by=self.dataset.order_by), columns=columns)
 
 
 def read(step: Step, dataset: Dataset, objects: Sequence[LandedObject]) -> Iterator[Batch]:
     """The objects in batches, each object checked to be the one that the ledger has."""
-    lake, engine = step.lake, step.engine
-
-    def load(landed: LandedObject) -> bytes:
-        limit = lake.limits.object_bytes
-        return lake.landing.objects.read(landed.key, etag=landed.etag, size=landed.size, limit=limit)
-
-    if isinstance(dataset, EventStream):
-        return chosen(dataset, engine.read_events(dataset, load, objects, limits=lake.limits), engine)
-    return engine.read_changes(dataset, load, objects, limits=lake.limits)
+    lake = step.lake
+    load = _Load(lake.landing.objects, lake.limits.object_bytes)
+    return step.engine.read(dataset, load, objects, limits=lake.limits, prepare=_Prepare(dataset))
 
 
 def report(

@@ -17,14 +17,11 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import narwhals as nw
 import polars as pl
-from deltalake.transaction import AddAction
 
-from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.lake import ReplicaTables, StreamTables
 from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.readers.rejects import rule_of
+from datalake_assets.lake.readers.rejects import rules_of
 from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
@@ -34,20 +31,23 @@ from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
-from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.outcome import ObjectOutcome
+from datalake_assets.lake.store.quarantine import replace_rejects
 from datalake_assets.lake.store.snapshot import Snapshot
-from datalake_assets.lake.store.table import Table
 
 _SHOWN = 20
 Seen = dict[str, Snapshot]
 
 
 class RebuildRefusedError(RuntimeError):
-    """A rebuild that would lose what can't be read again."""
+    """A rebuild that would lose what can't be read again: the objects `lost`."""
+
+    def __init__(self, message: str, lost: Sequence[Known] = ()) -> None:
+        super().__init__(message)
+        self.lost = tuple(lost)
 
 
 def rebuild_table(
@@ -85,7 +85,7 @@ class _Rebuild:
         self._folder = f"{self._lake.layout.silver}/_rebuild/{self._dataset.name}-{uuid.uuid4().hex[:12]}"
         self._beside = self._real.beside(self._folder)
         self._kept: set[str] = set()
-        self._rejected: list[tuple[Frame, tuple[ObjectOutcome, ...]]] = []
+        self._rejected: list[tuple[pl.DataFrame, tuple[ObjectOutcome, ...]]] = []
         self.outcomes: dict[Identity, ObjectOutcome] = {}
         self.rejects: Counter[str] = Counter()
 
@@ -106,7 +106,7 @@ class _Rebuild:
         self._build([known for known in objects if known.landed.identity not in self.outcomes])
         unread = [known for known in objects if not self.outcomes[known.landed.identity].is_read]
         if isinstance(self._dataset, CdcTable):
-            self._refuse_without([known for known in unread if known.was_processed or known.begun])
+            self._refuse_without([known for known in unread if known.holds_rows])
         else:
             self._keep({known.landed.key for known in unread if known.begun}, seen)
         self._swap(seen)
@@ -118,8 +118,7 @@ class _Rebuild:
             write(batch)
             self.outcomes |= {(o.key, o.etag, o.size): o for o in batch.outcomes}
             self._rejected.append((batch.rejected, batch.outcomes))
-            errors = self._step.engine.rows(batch.rejected.select("errors"))
-            self.rejects.update(rule_of(error) for row in errors for error in row["errors"])
+            self.rejects.update(rules_of(batch.rejected))
 
     def _writer(self) -> Callable[[Batch], None]:
         beside = Step(self._lake, self._step.engine, started_at=self._step.started_at, seconds=self._step.seconds)
@@ -137,8 +136,8 @@ class _Rebuild:
             more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
             raise RebuildRefusedError(
                 f"{self._dataset.name}: silver can't be made anew without {len(lost)} objects that can't be read: "
-                f"{shown}{more}. Put them back into bronze and run `datalake rebuild {self._dataset.name}`, or reload "
-                "the table"
+                f"{shown}{more}. Put them back into bronze, or reload the table",
+                lost,
             )
 
     def _keep(self, gone: set[str], seen: Seen) -> None:
@@ -150,7 +149,7 @@ class _Rebuild:
         if rows.height:
             step = Step(self._lake, self._step.engine, started_at=self._step.started_at)
             writer = EventWriter(step, self._dataset, self._beside, {})
-            writer.add(nw.from_native(rows.lazy()), set(rows[EVENT_DATE].unique().to_list()))
+            writer.add(self._step.engine.take(rows), set(rows[EVENT_DATE].unique().to_list()))
         self._kept |= gone
 
     def _swap(self, seen: Seen) -> None:
@@ -174,9 +173,10 @@ class _Rebuild:
             raise ConflictError(f"{dataset.name}: objects were overwritten while it was rebuilt")
         lake.verdicts.store(dataset.name, lambda: failing, now=datetime.now(UTC))
         for rejected, outcomes in self._rejected:
-            self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes, keep_old=True)
+            replace_rejects(lake.quarantine(dataset), rejected, outcomes, keep_old=True)
         written = {
-            real.uri: _written(real, beside) for real, beside in zip(self._real.all, self._beside.all, strict=True)
+            real.uri: self._step.engine.copy(beside.open(), real)
+            for real, beside in zip(self._real.all, self._beside.all, strict=True)
         }
         try:
             for table in self._real.all:
@@ -190,19 +190,10 @@ class _Rebuild:
         self._step.touched |= touched
         self._step.rows_written += self._beside.silver.open().row_count
         for rejected, outcomes in self._rejected:
-            self._step.engine.replace_rejects(lake.quarantine(dataset), rejected, outcomes)
+            replace_rejects(lake.quarantine(dataset), rejected, outcomes)
         lake.ledger.note(dataset, begun={}, completed=list(self.outcomes.values()), now=datetime.now(UTC))
         store_verdicts(lake, dataset, set(lake.ledger.rows(dataset.name)["partition"]))
         check_repeated_keys(self._step, dataset)
-
-
-def _written(real: Table, beside: Table) -> list[AddAction]:
-    """The rows of a table beside as files of the real one, which nobody sees yet."""
-    built = beside.open()
-    actions: list[AddAction] = []
-    for files in built.in_lots(built.files):
-        actions += write_files(built.scan_files(files).drop("_file").collect(), real.uri, real.spec)
-    return actions
 
 
 def _rows_of(seen: Snapshot, keys: set[str]) -> pl.DataFrame:

@@ -13,9 +13,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import narwhals as nw
+import polars as pl
 
 from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.readers.rejects import rule_of
+from datalake_assets.lake.readers.rejects import rules_of
 from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
@@ -29,6 +30,7 @@ from datalake_assets.lake.steps.shape import require_shape
 from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.outcome import ObjectOutcome
+from datalake_assets.lake.store.quarantine import replace_rejects
 
 
 def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, replay: bool) -> StepReport:
@@ -48,7 +50,7 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
         try:
             return rebuild_table(step, dataset, partitions)
         except RebuildRefusedError as refusal:  # which must not keep what landed beside these objects from silver
-            _postpone(step, dataset, taking_back, str(refusal))
+            _postpone(step, dataset, taking_back, refusal)
             others = [known for known in waiting if known not in taking_back]
             done = bring_to_silver(step, dataset, others, partitions)
             if replay:
@@ -57,8 +59,11 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
     return bring_to_silver(step, dataset, waiting, partitions)
 
 
-def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], reason: str) -> None:
-    """Note that objects can't take the place of what silver has: it keeps what they said, or they are tried again."""
+def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], refusal: RebuildRefusedError) -> None:
+    """Note that objects can't take the place of what silver has: it keeps what they said, or they are tried again.
+
+    That is later, or when what is missing for it is there again.
+    """
     outcomes = [
         ObjectOutcome(
             key=known.landed.key,
@@ -66,11 +71,13 @@ def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], reason: st
             size=known.landed.size,
             partition=known.landed.partition,
             state="missing" if known.was_processed and not known.overwrites else "failed",
-            error=reason,
+            error=str(refusal),
         )
         for known in objects
     ]
-    step.lake.ledger.note(dataset, begun={}, completed=outcomes, now=datetime.now(UTC))
+    ledger = step.lake.ledger
+    ledger.miss(dataset.name, [known.landed.key for known in refusal.lost])
+    ledger.note(dataset, begun={}, completed=outcomes, now=datetime.now(UTC))
 
 
 def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
@@ -80,7 +87,7 @@ def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
 
 def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]) -> StepReport:
     """Read objects and write them: to quarantine, silver and the ledger, in this order."""
-    lake, engine = step.lake, step.engine
+    lake = step.lake
     by_identity = {known.landed.identity: known for known in waiting}
     checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
     write = _writer(step, dataset, by_identity)
@@ -104,12 +111,12 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
                 lake.verdicts.store(dataset.name, checks.failing, now=now)
         quarantine = lake.quarantine(dataset)
         with step.stage("quarantine"):
-            left = engine.replace_rejects(quarantine, batch.rejected, batch.outcomes, keep_old=True)
+            left = replace_rejects(quarantine, batch.rejected, batch.outcomes, keep_old=True)
         write(batch)
         with step.stage("quarantine"):
             if left:
-                engine.replace_rejects(quarantine, batch.rejected, batch.outcomes)
-            rejects.update(rule_of(e) for row in engine.rows(batch.rejected.select("errors")) for e in row["errors"])
+                replace_rejects(quarantine, batch.rejected, batch.outcomes)
+            rejects.update(rules_of(batch.rejected))
         done = batch.outcomes
         outcomes.extend(done)
     with step.stage("ledger"):
@@ -128,7 +135,7 @@ def _without(batch: Batch, refused: Collection[Identity]) -> Batch:
     return replace(
         batch,
         accepted=batch.accepted.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
-        rejected=batch.rejected.filter(~nw.col(SOURCE_FILENAME).is_in(keys)),
+        rejected=batch.rejected.filter(~pl.col(SOURCE_FILENAME).is_in(keys)),
         outcomes=tuple(o for o in batch.outcomes if (o.key, o.etag, o.size) not in refused),
         unfinished=tuple(o for o in batch.unfinished if (o.key, o.etag, o.size) not in refused),
     )

@@ -106,11 +106,15 @@ class Ledger:
     def admit(self, dataset: Dataset, listed: Sequence[LandedObject], *, identify: Identify, now: datetime) -> int:
         """Enter the objects of a listing that the ledger does not know; returns how many those were.
 
-        Another object under the same key is superseded from then on; one that is there again is admitted again.
+        Another object under the same key is superseded from then on; one that is there again is admitted again, and so
+        is what could not be done without it.
         """
-        seen = self.table.open()
-        found = [found.landed for found in match(seen, dataset, listed, identify=identify, now=now)]
-        return self.table.transact(lambda seen: self._admit(seen, dataset, found, identify, now)) if found else 0
+        found = match(self.table.open(), dataset, listed, identify=identify, now=now)
+        landed = [one.landed for one in found]
+        new = self.table.transact(lambda seen: self._admit(seen, dataset, landed, identify, now)) if found else 0
+        if any(one.row is not None and one.row["status"] == MISSING for one in found):
+            self._reopen(dataset.name, (pl.col("status") == FAILED) & pl.col("retry_at").is_not_null())
+        return new
 
     def _admit(
         self, seen: Snapshot, dataset: Dataset, listed: Sequence[LandedObject], identify: Identify, now: datetime
@@ -168,13 +172,17 @@ class Ledger:
         rows = self.rows(dataset).filter(on_them, pl.col("status") == ADMITTED)
         return rows["partition"].unique().sort().to_list()
 
-    def _reopen(self, dataset: str, which: pl.Expr) -> int:
+    def miss(self, dataset: str, keys: Collection[str]) -> int:
+        """Note that the processed objects under some keys are away, to be read again when they are back; how many."""
+        return self._reopen(dataset, pl.col("key").is_in(sorted(keys)), status=MISSING)
+
+    def _reopen(self, dataset: str, which: pl.Expr, *, status: str = ADMITTED) -> int:
         def decide(seen: Snapshot) -> int:
             of_dataset = {"dataset": [dataset]}
-            settled = pl.col("status").is_in([PROCESSED, FAILED, MISSING])
+            settled = pl.col("status").is_in(list({PROCESSED, FAILED, MISSING} - {status}))
             rows = seen.scan(of_dataset).filter(which, settled).collect()
             if rows.height:
-                again = rows.with_columns(status=pl.lit(ADMITTED), retry_at=pl.lit(None, rows.schema["retry_at"]))
+                again = rows.with_columns(status=pl.lit(status), retry_at=pl.lit(None, rows.schema["retry_at"]))
                 parts = {**of_dataset, "bucket": rows["bucket"].unique().sort().to_list()}
                 seen.change(add=again, remove=rows.select(_IDENTITY), on=_IDENTITY, within=parts)
             return rows.height

@@ -25,7 +25,8 @@ class Known:
 
     `dates` are the event dates on which silver may hold records of it or of what lay under its key before; `begun`
     tells whether it may hold any. `contract` is the one it was read under last, `was_processed` whether silver holds it
-    as it was read then. `overwrites`: silver may hold records of what lay there before, in the partitions `before`.
+    as it was read then, and `holds_rows` whether it may have rows of it. `overwrites`: silver may hold records of what
+    lay there before, in the partitions `before`.
     """
 
     landed: LandedObject
@@ -34,6 +35,7 @@ class Known:
     dates: frozenset[date]
     contract: str | None
     was_processed: bool
+    holds_rows: bool
     overwrites: bool
     before: frozenset[str]
 
@@ -124,6 +126,7 @@ def known_objects(seen: Snapshot, dataset: str, rows: pl.DataFrame) -> list[Know
             dates=frozenset({*(r["event_dates"] or ()), *before.get(r["key"], ())}),
             contract=r["contract"],
             was_processed=r["processed_at"] is not None,
+            holds_rows=r["begun_at"] is not None and (r["rows_out"] != 0 or r["writing_since"] is not None),
             overwrites=r["key"] in overwrites,
             before=frozenset(overwrites.get(r["key"], ())),
         )

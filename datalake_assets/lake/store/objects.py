@@ -131,6 +131,9 @@ class LocalObjects:
     root: str
     _names: FolderNames = field(default_factory=FolderNames, init=False, repr=False, compare=False)
 
+    def __reduce__(self) -> tuple[type["LocalObjects"], tuple[str]]:
+        return LocalObjects, (self.root,)  # another process looks for itself
+
     def folder(self, path: str, *, skip: Ranges = NOTHING, most: int | None = None) -> Listing:
         """As `Objects.folder`. Raises `OSError` for a folder that can't be listed, such as a forbidden one."""
         place = self._place(path)
@@ -191,6 +194,9 @@ class RemoteObjects:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_scan", KeyScan(self.store, self.page))
+
+    def __reduce__(self) -> tuple[type["RemoteObjects"], tuple[ObjectStore, int]]:
+        return RemoteObjects, (self.store, self.page)
 
     def folder(self, path: str, *, skip: Ranges = NOTHING, most: int | None = None) -> Listing:
         """As `Objects.folder`. Raises what obstore raises."""

@@ -27,7 +27,7 @@ from datalake_assets.lake.store.dead_files import delete_dead_files
 from datalake_assets.lake.store.files import partition_text, write_files
 from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
 from datalake_assets.lake.store.place import TablePlace
-from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold
+from datalake_assets.lake.store.table_files import TableFiles, Within
 from datalake_assets.lake.store.table_form import CHECKPOINT_EVERY, configuration, delta_schema, put_commit, replacement
 
 READER_VERSION, WRITER_VERSION = 1, 2
@@ -72,8 +72,8 @@ class Snapshot(TableFiles):
         `ConflictError`, `SchemaChangeError`, `ProtocolError`.
         """
         added = self._conformed(add)
-        gone = self._files_to_rewrite(remove, on=on, within=within)
-        absorbed = self._small_files(within) if added.height or gone.height else gone.clear()
+        gone = self.files.clear() if remove is None else self.files_holding(remove.select(on), within=within)
+        absorbed = self.small_files(within) if added.height or gone.height else gone.clear()
         rewritten = pl.concat([gone, absorbed.join(gone, on="path", how="anti")])
         if rewritten.height:
             kept = self.scan_files(rewritten).drop("_file")
@@ -81,7 +81,7 @@ class Snapshot(TableFiles):
                 kept = kept.join(remove.lazy(), on=list(on), how="anti", nulls_equal=True)
             added = pl.concat([kept.collect(), added])
         actions = write_files(added, self.table.uri, self.table.spec, rows_per_file=rows_per_file)
-        return self._commit(actions, rewritten, within=within, notes=notes, exactly_here=exactly_here)
+        return self.commit(actions, rewritten, within=within, notes=notes, exactly_here=exactly_here)
 
     def replace(
         self,
@@ -93,15 +93,15 @@ class Snapshot(TableFiles):
     ) -> int:
         """Put rows in the place of all those of some partitions (None: of the table); one commit, as `change`."""
         actions = write_files(self._conformed(rows), self.table.uri, self.table.spec)
-        return self._commit(actions, self.files_within(within), within=within, notes=notes, exactly_here=exactly_here)
+        return self.commit(actions, self.files_within(within), within=within, notes=notes, exactly_here=exactly_here)
 
     def rewrite(self, files: pl.DataFrame, *, within: Within = None) -> int:
         """Put some live files of some partitions together; one commit that changes no row."""
-        self._require_form()
+        self.require_form()
         rows = self.scan_files(files).drop("_file").collect()
         actions = write_files(rows, self.table.uri, self.table.spec, moved=True)
         notes = CommitNotes(shape=self.shape or "")  # so that the newest commit goes on telling it
-        return self._commit(actions, files, within=within, notes=notes, exactly_here=False, moved=True)
+        return self.commit(actions, files, within=within, notes=notes, exactly_here=False, moved=True)
 
     def swap(self, actions: Sequence[AddAction], *, notes: CommitNotes) -> int:
         """Make written files the table's only ones, and its form (columns, partitioning) the registry's; one commit.
@@ -127,9 +127,9 @@ class Snapshot(TableFiles):
                 else:
                     Path(self.table.uri, action.path).unlink()
 
-    def _commit(
+    def commit(
         self,
-        actions: list[AddAction],
+        actions: Sequence[AddAction],
         removed: pl.DataFrame,
         *,
         within: Within,
@@ -137,6 +137,7 @@ class Snapshot(TableFiles):
         exactly_here: bool,
         moved: bool = False,
     ) -> int:
+        """Enter written files in the log and take others out, as `change` does; returns the table's new version."""
         if self.handle is None:
             return self._create(actions, notes)
         self._guard()
@@ -211,7 +212,7 @@ class Snapshot(TableFiles):
 
     def _conformed(self, rows: pl.DataFrame | None) -> pl.DataFrame:
         """Rows in the registry's columns and order. Raises `SchemaChangeError` where a type is another."""
-        self._require_form()
+        self.require_form()
         dtypes = self.table.dtypes
         if rows is None:
             return dtypes.to_frame()
@@ -220,24 +221,13 @@ class Snapshot(TableFiles):
             raise SchemaChangeError(f"{self.table.uri}: these rows are not the table's: {'; '.join(wrong)}")
         return rows.select(dtypes.names())
 
-    def _require_form(self) -> None:
+    def require_form(self) -> None:
+        """Raise `SchemaChangeError` where the table has other columns than the registry's, or is cut otherwise."""
         if changed := self.other_columns():
             remedy = "`datalake rebuild` makes a dataset's tables anew"
             raise SchemaChangeError(f"{self.table.uri}: the table has another form ({'; '.join(changed)}); {remedy}")
 
-    def _files_to_rewrite(self, remove: pl.DataFrame | None, *, on: Sequence[str], within: Within) -> pl.DataFrame:
-        candidates = self.files_within(within)
-        if remove is None or remove.is_empty() or candidates.is_empty():
-            return candidates.clear()
-        for name in on:
-            candidates = may_hold(candidates, name, remove[name])
-        if candidates.is_empty():
-            return candidates
-        rows = self.scan_files(candidates, on).join(remove.lazy(), on=list(on), how="semi", nulls_equal=True)
-        holding = rows.select(pl.col("_file").unique()).collect()
-        return candidates.join(holding, left_on="path", right_on="_file", how="semi")
-
-    def _small_files(self, within: Within) -> pl.DataFrame:
+    def small_files(self, within: Within) -> pl.DataFrame:
         """The small files of those partitions that have too many of them."""
         of_memory = self.table.spec.zone == "lake"
         small = _SMALL_MEMORY_FILE if of_memory else _SMALL_FILE

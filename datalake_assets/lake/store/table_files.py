@@ -6,18 +6,22 @@ cut otherwise than the registry asks for, until it is rebuilt, and was before: i
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
+from deltalake.transaction import AddAction
 
 from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_MONTH
+from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.notes import Commit, commit_of, notes_of
 from datalake_assets.lake.store.place import TablePlace
 
 _FEW_FILES = 2
+_MOST_RUNS = 32  # of days: what lies between the later ones is read too
 Within = Mapping[str, Collection[Any]] | None
 """Part of a table: values of columns that cut it, or event dates, however it is cut; None is all of it."""
 
@@ -61,6 +65,16 @@ class TableFiles:
                 files = may_hold(files, name, pl.Series(list(values), dtype=self.table.dtypes[name]))
         return files
 
+    def files_of_days(self, days: Sequence[date], *, by: str) -> pl.DataFrame:
+        """The live files that can hold rows of some days, told by a column with a date or a time."""
+        low, high = f"min.{by}", f"max.{by}"
+        if by == EVENT_DATE:
+            return self.files_within({by: days})
+        if low not in self.files.columns or not days:
+            return self.files if days else self.files.clear()
+        outside = (pl.col(high).dt.date() < days[0]) | (pl.col(low).dt.date() > days[-1])
+        return self.files.filter(~outside.fill_null(value=False))
+
     def _with_months(self, within: Mapping[str, Collection[Any]]) -> Mapping[str, Collection[Any]]:
         """Event dates with their months, where these cut the table."""
         if EVENT_DATE not in within or EVENT_MONTH not in self.partition_by:
@@ -90,6 +104,25 @@ class TableFiles:
         return frame.select(
             pl.col(name) if name in known else pl.lit(None, dtype).alias(name) for name, dtype in dtypes.items()
         )
+
+    def scan_dates(self, dates: Collection[date | None] | None, *, by: str) -> pl.LazyFrame:
+        """The rows of some dates (None: all), told by a column with a date or a time."""
+        if dates is None:
+            return self.scan()
+        days = sorted(day for day in dates if day)
+        return self.scan({by: days}) if by == EVENT_DATE else self.scan().filter(within_days(by, days))
+
+    def part(self, files: pl.DataFrame) -> "TableFiles":
+        """Some of the live files as a table of their own, without its log: another process can be given it."""
+        place = self.table
+        found = TableFiles(TablePlace(place.spec, place.uri, place.storage_options), None)
+        found.partition_by = self.partition_by
+        found.files = files
+        return found
+
+    def written_to(self, table: TablePlace) -> list[AddAction]:
+        """The rows as files of another table with the same columns, which nobody sees yet."""
+        return write_files(self.scan_files(self.files).drop("_file").collect(), table.uri, table.spec)
 
     def scan_files(self, files: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The rows of some live files, with `_file` (the path of each) as the last column."""
@@ -129,6 +162,18 @@ class TableFiles:
             candidates = candidates.join(holding, left_on="path", right_on="_file", how="semi")
         rows = self.scan_files(candidates, columns).drop("_file")
         return rows.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
+
+    def files_holding(self, rows: pl.DataFrame, *, within: Within = None) -> pl.DataFrame:
+        """The live files (of some partitions) with a row that equals one of `rows` in all their columns."""
+        on = rows.columns
+        candidates = self.files_within(within)
+        for name in on:
+            candidates = may_hold(candidates, name, rows[name])
+        if candidates.is_empty() or rows.is_empty():
+            return candidates.clear()
+        met = self.scan_files(candidates, on).join(rows.lazy(), on=on, how="semi", nulls_equal=True)
+        holding = met.select(pl.col("_file").unique()).collect()
+        return candidates.join(holding, left_on="path", right_on="_file", how="semi")
 
     def changed_since(self, older: "TableFiles", columns: Sequence[str]) -> pl.DataFrame:
         """The values of some columns in the rows that came or went since an older state of the table.
@@ -191,6 +236,23 @@ class TableFiles:
             cut = [", ".join(names) or "none" for names in (self.partition_by, self.table.spec.partition_by)]
             changed.append(f"partition_by: {' -> '.join(cut)}")
         return changed
+
+
+def within_days(column: str, days: Sequence[date]) -> pl.Expr:
+    """Whether a time lies on one of some days (in order), told by runs of them: so files and row groups are skipped."""
+    runs: list[tuple[date, date]] = []
+    for day in days:
+        if runs and (day - runs[-1][1] == timedelta(days=1) or len(runs) == _MOST_RUNS):
+            runs[-1] = (runs[-1][0], day)
+        else:
+            runs.append((day, day))
+    if not runs:
+        return pl.lit(value=False)
+    value, moment = pl.col(column), pl.Datetime("us", "UTC")
+    return pl.any_horizontal(
+        (value >= pl.lit(first).cast(moment)) & (value < pl.lit(last + timedelta(days=1)).cast(moment))
+        for first, last in runs
+    )
 
 
 def _grouped(files: pl.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:

@@ -1,0 +1,58 @@
+"""The Spark session in which the lake computes, on a laptop or on a cluster.
+
+No jars are needed, neither Delta's nor Hadoop's for S3: tasks read and write with the lake's own store.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_ANYWHERE = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    # Files as large as they should be, not as many as there are cores.
+    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+    # Rejects come to the driver whole, however many they are.
+    "spark.driver.maxResultSize": "0",
+}
+SPARK_LOCAL = {
+    "spark.master": "local[*]",
+    "spark.app.name": "datalake_assets",
+    "spark.driver.memory": "2g",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "8",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+}
+"""Settings of a session that has this machine alone."""
+
+
+def spark_settings(settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a session of the lake is set to, `settings` of the caller's included."""
+    return {**_ANYWHERE, **(settings or {})}
+
+
+def spark_session(settings: Mapping[str, str] | None = None) -> "SparkSession":
+    """The process's Spark session, made when there is none; raises what Spark raises where it can't be started.
+
+    `settings` are Spark's, such as `SPARK_LOCAL`; a platform that starts the process with its own needs none. Workers
+    of a local session run in this Python.
+    """
+    from pyspark.sql import SparkSession
+
+    wanted = spark_settings(settings)
+    if wanted.get("spark.master", "").startswith("local"):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder
+    for name, value in wanted.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    for name, value in wanted.items():
+        if name.startswith("spark.sql."):  # a session that was there already may be set otherwise
+            session.conf.set(name, value)
+    return session
