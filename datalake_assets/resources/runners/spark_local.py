@@ -33,12 +33,12 @@ class SparkLocalRunner:
             from dagster_pyspark import LazyPySparkResource
 
             from datalake_assets.lake.engines.spark import SparkEngine
-            from datalake_assets.lake.engines.spark_session import spark_session
+            from datalake_assets.lake.engines.spark_session import SPARK_LOCAL, spark_session
         except ModuleNotFoundError as error:
             raise SparkNotInstalledError(
                 f"{error.name} is not installed, which runner spark_local needs; run: "
                 "pip install 'datalake-assets[dagster,spark]', and install Java 17"
             ) from None
         # The lake's session comes first: the resource's own `getOrCreate` then finds it, with the lake's settings.
-        spark_session({})
+        spark_session(SPARK_LOCAL)
         return SparkEngine(LazyPySparkResource(spark_config={}).spark_session)
