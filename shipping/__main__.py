@@ -8,7 +8,7 @@
 - with `--archive`, `environment.tar.gz`: the wheel and its packages as folders, for Linux on x86-64 and the platform's
   Python, which EMR and EMR Serverless unpack beside the job.
 
-Spark is not among them: the platform has it. Its pyarrow and pandas are replaced, as the lake is tested with others. Put the folder on S3 and name it in `DATALAKE_CODE`.
+Spark is not among them: the platform has it. Put the folder on S3 and name it in `DATALAKE_CODE`.
 """
 
 import argparse

@@ -12,7 +12,8 @@ from datalake_assets.lake.store.landing import open_store
 from datalake_assets.settings import Settings
 from datalake_assets_tests.aws import Aws
 from datalake_assets_tests.runners import shipped
-from datalake_assets_tests.runners.fake_aws import APPLICATION, CLUSTER, GLUE_JOB, ROLE, FakeAws, serving
+from datalake_assets_tests.runners.fake_aws import APPLICATION, CLUSTER, GLUE_JOB, ROLE, FakeAws
+from datalake_assets_tests.runners.fake_http import serving
 from datalake_assets_tests.runners.moto_process import moto_process
 from datalake_assets_tests.sources import CLICKS, write_datasets
 

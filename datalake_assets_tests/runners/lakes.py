@@ -59,8 +59,11 @@ def admit(settings: Settings, instance: dg.DagsterInstance, source: str = "click
 def content(lake: Lake) -> dict[str, list[dict[str, Any]]]:
     """The rows of all tables but those that remember, by name, without etags: those of S3 and of a folder differ."""
     names = [spec.sql_name.replace(".", "/") for spec in lake.specs() if spec.zone != "lake"]
-    found = {name: rows(lake, name) for name in names}
-    return {name: [{k: v for k, v in row.items() if k != "etag"} for row in of_it] for name, of_it in found.items()}
+    found = {}
+    for name in names:
+        told = [{k: v for k, v in row.items() if k != "etag"} for row in rows(lake, name)]
+        found[name] = sorted(told, key=lambda row: [str(value) for value in row.values()])
+    return found
 
 
 def metadata(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, Any]:

@@ -23,8 +23,8 @@ with moto_server() as server:
 @contextmanager
 def moto_process() -> Iterator[Aws]:
     """A server at a free port, until the block ends."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", _PROGRAM], env={"PYTHONPATH": ":".join(sys.path)}, **pipes) as server:
+    command, environment = [sys.executable, "-c", _PROGRAM], {"PYTHONPATH": ":".join(sys.path)}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         assert server.stdin is not None
         yield Aws(server.stdout.readline().decode().strip())

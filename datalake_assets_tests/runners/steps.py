@@ -24,7 +24,7 @@ def remote_runner(settings: Settings, **patience: float) -> RemoteRunner:
         made.pipes,
         made.engine,
         Patience(**{"poll": 0.5, **patience}),
-        made.workers,  # type: ignore[arg-type]
+        made.workers,
     )
 
 

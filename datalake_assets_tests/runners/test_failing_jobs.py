@@ -13,7 +13,8 @@ from datalake_assets.lake.store.landing import open_store
 from datalake_assets.resources.runners.jobs import RemoteJobError
 from datalake_assets.settings import Settings
 from datalake_assets_tests.runners.conftest import LakeOf
-from datalake_assets_tests.runners.fake_aws import FakeAws, Job, Refused
+from datalake_assets_tests.runners.fake_aws import FakeAws
+from datalake_assets_tests.runners.fake_jobs import Job, Refused
 from datalake_assets_tests.runners.lakes import PARTITION, SILVER, admit, clicks, land, materialize
 from datalake_assets_tests.runners.steps import REQUEST, step
 

@@ -19,7 +19,8 @@ from datalake_assets_tests.aws import Aws
 from datalake_assets_tests.lakes import values
 from datalake_assets_tests.runners import worker
 from datalake_assets_tests.runners.conftest import LakeOf
-from datalake_assets_tests.runners.fake_aws import FakeAws, Job
+from datalake_assets_tests.runners.fake_aws import FakeAws
+from datalake_assets_tests.runners.fake_jobs import Job
 from datalake_assets_tests.runners.lakes import SILVER, admit, clicks, land, metadata
 from datalake_assets_tests.runners.steps import remote_runner, step
 
