@@ -57,13 +57,9 @@ def admit(settings: Settings, instance: dg.DagsterInstance, source: str = "click
 
 
 def content(lake: Lake) -> dict[str, list[dict[str, Any]]]:
-    """The rows of all tables but those that remember, by name, without etags: those of S3 and of a folder differ."""
+    """The rows of all tables but those that remember, by name."""
     names = [spec.sql_name.replace(".", "/") for spec in lake.specs() if spec.zone != "lake"]
-    found = {}
-    for name in names:
-        told = [{k: v for k, v in row.items() if k != "etag"} for row in rows(lake, name)]
-        found[name] = sorted(told, key=lambda row: [str(value) for value in row.values()])
-    return found
+    return {name: rows(lake, name) for name in names}
 
 
 def metadata(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, Any]:

@@ -25,13 +25,20 @@ def land_the_demo(settings: Settings) -> None:
     simulate(open_store(settings.layout.bronze), simulation)
 
 
+def beside(there: Settings) -> Settings:
+    """A lake made of the same landed objects in this process."""
+    changes = {"root": f"{there.root}_beside", "bronze": there.layout.bronze, "runner": "in_process"}
+    return there.model_copy(update=changes)
+
+
 @pytest.mark.parametrize("runner", ["glue", "emr_serverless", "emr"])
 def test_remote_jobs_make_the_tables_that_this_process_makes(
-    runner: str, lake_of: LakeOf, jobs: FakeAws, instance: dg.DagsterInstance, tmp_path: Path
+    runner: str, lake_of: LakeOf, jobs: FakeAws, instance: dg.DagsterInstance
 ) -> None:
-    here, there = Settings(root=str(tmp_path / "lake"), datasets=_DATASETS), lake_of(runner, datasets=_DATASETS)
+    there = lake_of(runner, datasets=_DATASETS)
+    here = beside(there)
+    land_the_demo(there)
     for settings in (here, there):
-        land_the_demo(settings)
         outcome = run(settings, instance)
         assert outcome.is_complete, (outcome.failed, outcome.undone)
     made, expected = content(there.lake()), content(here.lake())
@@ -68,12 +75,10 @@ def test_jobs_on_spark_make_the_tables_that_this_process_makes(
 ) -> None:
     require_spark()
     jobs.platform = shipped.platform(tmp_path / "platform")
-    lakes = (
-        lake_of(runner, remote_engine="spark"),
-        Settings(root=str(tmp_path / "lake"), datasets=tmp_path / "datasets"),
-    )
+    there = lake_of(runner, remote_engine="spark")
+    lakes = there, beside(there)
+    land(there, "one", [*clicks(40), "not json"])
     for settings in lakes:
-        land(settings, "one", [*clicks(40), "not json"])
         admit(settings, instance)
         materialize(settings, instance, SILVER)
         gold = dg.AssetKey(["gold", "daily_summary"])
