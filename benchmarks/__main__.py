@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmarks import backfill, dirty, events, layout, merge, overhead, tick
+from benchmarks import backfill, dirty, events, layout, merge, overhead, sizes, tick
 from benchmarks.harness import Options, Result, report, say
 
 _BENCHMARKS = {
@@ -15,6 +15,7 @@ _BENCHMARKS = {
     "tick": tick.run,
     "backfill": backfill.run,
     "overhead": overhead.run,
+    "sizes": sizes.run,
 }
 _HERE = Path(__file__).parent
 

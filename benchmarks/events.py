@@ -23,6 +23,7 @@ from pathlib import Path
 from benchmarks import events_peers
 from benchmarks.harness import Job, Options, Result, Sample, alone, interleaved, say, speed
 from benchmarks.lakes import emptied, kept, lake_at
+from datalake_assets.lake.engines.base import Engine
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.steps.execute import execute
 from datalake_assets.lake.steps.messages import StepRequest
@@ -36,17 +37,12 @@ _DATASET = "web_events"
 
 def run(options: Options) -> Iterator[Result]:
     """Compare events to silver with each peer."""
-    simulation = Simulation(
-        hours=3 if options.quick else 50,
-        rate=2_000 if options.quick else 60_000,
-        seed=7,
-        start=datetime(2026, 1, 1, tzinfo=UTC),
-    )
-    bronze = kept(options.folder / f"events-{simulation.hours}x{simulation.rate}", make=partial(land, simulation))
+    landing = simulation(hours=3, rate=2_000) if options.quick else simulation(hours=50)
+    bronze = kept(options.folder / f"events-{landing.hours}x{landing.rate}", make=partial(land, landing))
     (bronze / events_peers.VERDICTS).unlink(missing_ok=True)
     out = options.folder / "events-out"
     jobs = {
-        "ours": to_silver,
+        "ours": _ours,
         "DuckDB, same verdicts": events_peers.duckdb_strict,
         "DuckDB, lenient": events_peers.duckdb_lenient,
     }
@@ -69,7 +65,16 @@ def _into_empty(job: Job, bronze: Path, out: Path) -> Sample:
     return alone(job, bronze, emptied(out))
 
 
-def to_silver(bronze: Path, out: Path) -> float:
+def simulation(*, hours: int, rate: int = 60_000) -> Simulation:
+    """What is landed."""
+    return Simulation(hours=hours, rate=rate, seed=7, start=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def _ours(bronze: Path, out: Path) -> float:
+    return to_silver(bronze, out, engine=PolarsEngine())
+
+
+def to_silver(bronze: Path, out: Path, *, engine: Engine) -> float:
     """One step over all that landed, into an empty lake; its verdicts must be the peers'."""
     lake = lake_at(out, bronze=bronze)
     dataset, now = lake.datasets[_DATASET], datetime.now(UTC)
@@ -77,7 +82,7 @@ def to_silver(bronze: Path, out: Path) -> float:
     objects = lake.landing.sweep(dataset, after=None, limit=10**9, now=now).objects
     lake.ledger.admit(dataset, objects, identify=lake.landing.identified, now=now)
     request = StepRequest(zone="silver", name=_DATASET, partitions=tuple(sorted({o.partition for o in objects})))
-    report = execute(request, lake=lake, engine=PolarsEngine())
+    report = execute(request, lake=lake, engine=engine)
     seconds = time.perf_counter() - began
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in report.seconds.items())
     say(f"    {report.rows_in:,} records, {report.bytes_in / 1e6:,.0f} MB; seconds: {stages}")

@@ -11,6 +11,7 @@ from datalake_assets.assets.jobs import build_jobs
 from datalake_assets.assets.maintenance import build_maintenance
 from datalake_assets.assets.silver import build_silver
 from datalake_assets.lake.lake import Lake
+from datalake_assets.lake.store.store_check import UnreachableStoreError, check_stores
 from datalake_assets.resources.runners.choosing import ChoosingRunner, engines_of
 from datalake_assets.schedules import build_backfill_schedule, build_maintenance_schedule, build_replay_schedule
 from datalake_assets.sensors.gold import build_gold_sensor
@@ -64,12 +65,24 @@ def build_definitions(
     )
 
 
-def first_partitions(lake: Lake, settings: Settings) -> Beginnings:
-    """Where a lake's partitions begin under some settings, as of now."""
-    return beginnings(lake, landing=settings.start, dates=settings.first_event_date, now=datetime.now(UTC))
+def first_partitions(lake: Lake, settings: Settings, *, looks: bool = True) -> Beginnings:
+    """Where a lake's partitions begin under some settings, as of now; without `looks` by these alone."""
+    moment = datetime.now(UTC)
+    return beginnings(lake if looks else None, landing=settings.start, dates=settings.first_event_date, now=moment)
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The definitions of the lake that the environment describes."""
-    return build_definitions(Settings())
+    """The definitions of the lake that the environment describes.
+
+    Raises `UnusableStoreError` where it is in an object store that can't hold one. One that can't be reached now, or
+    may not be written by whoever loads this, is no reason: those who work there tell of it.
+    """
+    settings = Settings()
+    lake = settings.lake()
+    try:
+        check_stores(lake.layout, writes=True)
+    except UnreachableStoreError as error:
+        dg.get_dagster_logger().warning("%s", error)
+        return build_definitions(settings, lake=lake, begins=first_partitions(lake, settings, looks=False))
+    return build_definitions(settings, lake=lake)

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, field_validator, model_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from datalake_assets.lake.lake import Lake
@@ -40,9 +40,10 @@ class Settings(BaseSettings):
     Zones left out lie under `root`. `start` is when the first landing partition begins, `first_event_date` is gold's
     first partition (left out: as `assets.beginnings` finds them); what is older belongs to these first ones.
     `lookback_hours` is how far back each sensor tick looks at once, and `sweep_objects` how many older objects it looks
-    through besides. `object_bytes` is what one object may unpack to and `record_bytes` how long a record may be; more
-    is quarantined by reference. `memory_limit` is how many bytes of memory a step may take. `retention_hours` is how
-    long the files of an older state of a table are kept for its readers.
+    through besides. `sensor` is how ticks find what landed: by listing, or from the SQS queue `queue_url`, beside a
+    listing that begins every `reconcile_minutes`. `object_bytes` is what one object may unpack to and `record_bytes`
+    how long a record may be; more is quarantined by reference. `memory_limit` is how many bytes of memory a step may
+    take. `retention_hours` is how long the files of an older state of a table are kept for its readers.
 
     `runner` is where steps run whose dataset names no runner of its own; `auto` runs those that read at most
     `auto_bytes` in process and others on `remote_runner`, with `remote_engine`. `glue_job` is a Glue job's name,
@@ -81,6 +82,9 @@ class Settings(BaseSettings):
     first_event_date: date | None = None
     lookback_hours: Annotated[int, Field(ge=1)] = 24
     sweep_objects: Annotated[int, Field(ge=1)] = 250
+    sensor: Literal["list", "sqs"] = "list"
+    queue_url: Annotated[str | None, Field(validate_default=True)] = None
+    reconcile_minutes: Annotated[int, Field(ge=1)] = 60
     sensor_seconds: Annotated[int, Field(ge=5)] = 10
     partitions_per_run: Annotated[int, Field(ge=1)] = 168
     object_bytes: Annotated[ByteSize, Field(ge=1)] = ByteSize(Limits().object_bytes)
@@ -95,6 +99,18 @@ class Settings(BaseSettings):
         if place and "://" not in place and (odd := _ESCAPED_IN_URLS.search(str(Path(place).absolute()))):
             raise ValueError(f"{place!r} has {odd[0]!r} in its path, where Delta tables can't be read; choose another")
         return place
+
+    @field_validator("queue_url")
+    @classmethod
+    def _of_a_bucket(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """Refuse a queue's sensor without a queue, or without a bucket that could tell one of anything."""
+        if info.data.get("sensor") != "sqs":
+            return url
+        if not url:
+            raise ValueError("DATALAKE_SENSOR=sqs needs the URL of the queue to which S3 tells what lands")
+        if "://" not in (info.data.get("bronze") or info.data.get("root") or ""):
+            raise ValueError("DATALAKE_SENSOR=sqs needs a bronze zone in S3; a folder tells no queue of its files")
+        return url
 
     @field_validator("start", "first_event_date", mode="before")
     @classmethod

@@ -58,22 +58,24 @@ class Beginnings:
         return partition_of(table, day, first=self.first(table), today=today).isoformat()
 
 
-def beginnings(lake: Lake, *, landing: date | None, dates: date | None, now: datetime) -> Beginnings:
+def beginnings(lake: Lake | None, *, landing: date | None, dates: date | None, now: datetime) -> Beginnings:
     """Where partitions begin: as the settings say (`landing`, `dates`), else with what landed, and happened, first.
 
     None begins later than today (UTC), whatever dates there are.
 
-    Looks at the ledger, and at the first object of each dataset that the ledger does not know; a place that can't be
-    reached now is told of by those who work there.
+    Looks (None: does not look) at the ledger, and at the first object of each dataset that the ledger does not know; a
+    place that can't be reached now is told of by those who work there.
     """
     today = now.date()
     first: date | None = None
     seen: dict[str, date] = {}
     with suppress(OSError, DeltaError, BaseError):
-        first, seen = _first_landing(lake, now=now), lake.ledger.first_dates()
+        if lake is not None:
+            first, seen = _first_landing(lake, now=now), lake.ledger.first_dates()
     landing = landing or min(max(first or _WITHOUT_DATA, today - _MOST_LANDING), today)
-    events = [day for name, day in seen.items() if isinstance(lake.datasets.get(name), EventStream)]
-    rows = [day for name, day in seen.items() if isinstance(lake.datasets.get(name), CdcTable)]
+    datasets = {} if lake is None else lake.datasets
+    events = [day for name, day in seen.items() if isinstance(datasets.get(name), EventStream)]
+    rows = [day for name, day in seen.items() if isinstance(datasets.get(name), CdcTable)]
     by_day = dates or max(min([*events, landing]), landing - _LATE)
     by_month = dates or max(min([*rows, landing]), today - _MOST_MONTHS)
     return Beginnings(landing, by_day, by_month.replace(day=1))

@@ -9,6 +9,7 @@ from deltalake.exceptions import DeltaError
 from obstore.exceptions import GenericError
 
 from datalake_assets.lake.store.conflicts import ConflictError
+from datalake_assets.lake.store.object_store import is_lost_answer
 from datalake_assets.resources.runners.jobs import RemoteJobError
 
 _RETRIES = 3
@@ -38,7 +39,7 @@ def only_transient_retries() -> Iterator[None]:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may well succeed a little later."""
-    if isinstance(error, _TRANSIENT_ERRORS):
+    if isinstance(error, _TRANSIENT_ERRORS) or (isinstance(error, Exception) and is_lost_answer(error)):
         return True
     if isinstance(error, RemoteJobError):  # which knows the class of the step's error by its name
         return error.kind in _TRANSIENT_NAMES

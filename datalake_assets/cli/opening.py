@@ -6,6 +6,7 @@ from datalake_assets.cli.console import fail
 from datalake_assets.cli.places import UnusablePlaceError, check_places
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset_files import DatasetError
+from datalake_assets.lake.store.store_check import UnusableStoreError, check_stores
 from datalake_assets.settings import Settings
 
 
@@ -33,8 +34,9 @@ def open_lake(settings: Settings, *, writes: bool = True) -> Lake:
 
 
 def require_places(settings: Settings, *, writes: bool) -> None:
-    """End the command where a folder that the settings name can't be used."""
+    """End the command where a folder or an object store that the settings name can't be used."""
     try:
         check_places(settings, writes=writes)
-    except UnusablePlaceError as error:
+        check_stores(settings.layout, writes=writes)
+    except (UnusablePlaceError, UnusableStoreError) as error:
         fail(str(error))

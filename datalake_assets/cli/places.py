@@ -1,6 +1,6 @@
 """Whether the folders that the settings name can hold a lake, found out before anything is done with them.
 
-Belongs here: local folders. An object store says by itself what it refuses.
+Belongs here: local folders. Object stores are tried by `lake.store.store_check`, as remote steps need that too.
 """
 
 import os

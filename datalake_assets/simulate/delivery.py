@@ -13,6 +13,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore, ObjectStore
 
+from datalake_assets.lake.store.object_store import answered
 from datalake_assets.simulate.faults import Fault
 
 
@@ -93,7 +94,7 @@ class Landing:
         listing ever sees it with another one.
         """
         if delivery.modified is None or not isinstance(self.store, LocalStore) or self.store.prefix is None:
-            obstore.put(self.store, delivery.key, delivery.body, mode="create")
+            answered(lambda: obstore.put(self.store, delivery.key, delivery.body, mode="create"))
             return
         unnamed = f"_{delivery.key.replace('/', '-')}"
         obstore.put(self.store, unnamed, delivery.body)

@@ -191,6 +191,12 @@ class Place:
         self.told += len(found.objects)
         return found
 
+    def below(self, path: str) -> None:
+        """As of a local folder."""
+
+    def look(self, key: str) -> Listed | None:
+        return self.files.look(key)
+
     def etag(self, key: str) -> str:
         if key in self.refused:
             raise self.refused[key]

@@ -297,14 +297,15 @@ class SparkEngine:
         cut = [EVENT_DATE if name == EVENT_MONTH else name for name in spec.partition_by]
         by = list(dict.fromkeys([*cut, *(spec.clustered_by or spec.key)]))
         placed = rows.repartitionByRange(*by) if by else rows
-        place = TablePlace(spec, table.uri, table.storage_options)
+        place = TablePlace(spec, table.uri)
         told = placed.mapInArrow(WriteRows(place), _struct(pl.Schema(ACTION))).toArrow()
         return [action_of(text) for text in told.column("action").to_pylist()]
 
     def _kept(self, rows: "DataFrame") -> "DataFrame":
         from pyspark import StorageLevel
 
-        return rows.localCheckpoint(eager=True, storageLevel=StorageLevel.MEMORY_AND_DISK)
+        # On disk, which the system keeps in memory where there is room: of a heap it would take what tasks need.
+        return rows.localCheckpoint(eager=True, storageLevel=StorageLevel.DISK_ONLY)
 
     def _few(self, keys: "DataFrame") -> pl.DataFrame | None:
         """Keys as rows of this process; None where they are many."""

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 _ANYWHERE = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    # Spark takes what a task makes for as small as what the task was told, a few numbers, and would send gigabytes to
+    # every worker: which side of a join is small is seen when it is there.
+    "spark.sql.autoBroadcastJoinThreshold": "-1",
+    "spark.sql.adaptive.autoBroadcastJoinThreshold": "10MB",
     # Files as large as they should be, not as many as there are cores.
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
     # Rejects come to the driver whole, however many they are.

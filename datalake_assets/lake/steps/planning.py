@@ -4,6 +4,7 @@ Belongs here: finding work from the lake's own memory. Sensors, schedules, the c
 the same functions, so what is asked for is what is computed. Who asks, and how it is run, is told elsewhere.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -59,20 +60,27 @@ def landing_work(
     """
     page = lake.landing.sweep(dataset, after=after, limit=limit, now=now)
     recent = lake.landing.recent(dataset, since=now - lookback, now=now)
-    listed = [*page.objects, *recent.objects]
+    found = waiting_work(lake, dataset, [*page.objects, *recent.objects], now=now)
+    later = (*page.unlisted, *recent.unlisted, *found.later)
+    return LandingWork(found.waiting, later, page.position)
+
+
+def waiting_work(
+    lake: Lake, dataset: Dataset, listed: Sequence[LandedObject], *, now: datetime, with_known: bool = False
+) -> LandingWork:
+    """Which of some landed objects are not in silver yet; `with_known` also what the ledger has waiting besides."""
     found = lake.ledger.waiting(dataset, listed, identify=lake.landing.identified, now=now)
     if found.known:
         lake.ledger.admit(dataset, found.known, identify=lake.landing.identified, now=now)
-    later = [*page.unlisted, *recent.unlisted, *found.later]
-    if found.now:
+    due = {landed.key: landed.partition for landed in found.now}
+    if with_known:
+        due = {o.landed.key: o.landed.partition for o in lake.ledger.to_read(dataset.name, None, now=now)} | due
+    if due:
         try:
             require_shape(lake.silver(dataset).open(), dataset)
         except ShapeChangedError as error:
-            return LandingWork({}, (*later, str(error)), page.position)
-    waiting: dict[str, int] = {}
-    for landed in found.now:
-        waiting[landed.partition] = waiting.get(landed.partition, 0) + 1
-    return LandingWork(dict(sorted(waiting.items())), tuple(later), page.position)
+            return LandingWork({}, (*found.later, str(error)))
+    return LandingWork(dict(sorted(Counter(due.values()).items())), tuple(found.later))
 
 
 def gold_work(lake: Lake, *, now: datetime) -> dict[str, GoldWork]:

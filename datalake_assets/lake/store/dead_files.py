@@ -7,7 +7,8 @@ from datetime import timedelta
 import obstore
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
-from obstore.store import from_url
+
+from datalake_assets.lake.store.object_store import answered, store_and_key
 
 _WRITERS_HOURS = 1
 
@@ -25,16 +26,22 @@ def delete_dead_files(handle: DeltaTable, *, retention: timedelta) -> tuple[int,
 
 
 def _delete(handle: DeltaTable, *, hours: int, full: bool) -> tuple[int, int]:
-    named = handle.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=False, full=full)
+    def vacuum(*, dry_run: bool) -> list[str]:
+        return answered(
+            lambda: handle.vacuum(retention_hours=hours, dry_run=dry_run, enforce_retention_duration=False, full=full)
+        )
+
+    named = vacuum(dry_run=True)
     sizes = _sizes(handle.table_uri, named) if named else []
     if sizes:  # the log goes on to name files that are deleted already
         with suppress(DeltaError):  # somebody else is at it, or commits: the next time will do
-            handle.vacuum(retention_hours=hours, dry_run=False, enforce_retention_duration=False, full=full)
+            vacuum(dry_run=False)
     return len(sizes), sum(sizes)
 
 
 def _sizes(uri: str, paths: Iterable[str]) -> list[int]:
     """The sizes of those files that are there."""
-    store = from_url(uri if "://" in uri else f"file://{uri}")
-    listed = {meta["path"]: meta["size"] for chunk in obstore.list(store) for meta in chunk}
-    return [listed[path] for path in paths if path in listed]
+    store, start = store_and_key(uri.removeprefix("file://"), "")
+    found = answered(lambda: [meta for chunk in obstore.list(store, start or None) for meta in chunk])
+    sizes = {meta["path"].removeprefix(start).lstrip("/"): meta["size"] for meta in found}
+    return [sizes[path] for path in paths if path in sizes]

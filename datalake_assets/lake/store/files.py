@@ -10,15 +10,16 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import obstore
 import polars as pl
 from deltalake.transaction import AddAction
 
 from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_MONTH
 from datalake_assets.lake.spec.table_spec import TableSpec
+from datalake_assets.lake.store.object_store import is_remote, put
 
 _NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 _BOUND_CHARACTERS = 64
@@ -65,12 +66,12 @@ def partition_text(value: Any) -> str | None:
 def _write(
     rows: pl.DataFrame, uri: str, path: str, partition_values: dict[str, str | None], spec: TableSpec, *, moved: bool
 ) -> AddAction:
-    place = f"{uri}/{path}"
-    if "://" in uri:
-        rows.write_parquet(place, compression="zstd", compression_level=1)
-        size = obstore.head(obstore.store.from_url(uri), path)["size"]
+    if is_remote(uri):
+        rows.write_parquet(buffer := BytesIO(), compression="zstd", compression_level=1)
+        put(uri, path, buffer.getvalue())
+        size = buffer.tell()
     else:
-        file = Path(place)
+        file = Path(uri, path)
         file.parent.mkdir(parents=True, exist_ok=True)
         rows.write_parquet(file, compression="zstd", compression_level=1)
         size = file.stat().st_size

@@ -5,18 +5,19 @@ what the lake already knows of an object is the ledger's affair.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from operator import itemgetter
 
 from obstore.exceptions import InvalidPathError, PermissionDeniedError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import LocalStore, ObjectStore
 
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.store.key_times import FIRST, LAST, folder_dates, named_time, names_before
-from datalake_assets.lake.store.objects import NOTHING, Listed, MissingObjectError, Objects, stamped
+from datalake_assets.lake.store.object_store import is_remote, open_object_store
+from datalake_assets.lake.store.objects import NOTHING, Listed, Listing, MissingObjectError, Objects, stamped
 
 _DAY_LENGTH = len("2026-01-31")
 _LOAD_NAME = re.compile(r"(?:^|_)LOAD[0-9A-F]{8}\b")
@@ -66,7 +67,7 @@ class Page:
 
 def open_store(place: str) -> ObjectStore:
     """The store into which producers put: a local folder (made when missing) or `s3://bucket/prefix`."""
-    return from_url(place) if "://" in place else LocalStore(prefix=place, mkdir=True)
+    return open_object_store(place) if is_remote(place) else LocalStore(prefix=place, mkdir=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,13 @@ class LandingZone:
         walk = self._walk(dataset, since=FIRST, until=LAST, now=now, after=after or "", most=limit)
         return _page(walk, limit=limit, start=len(dataset.landing.prefix) + 1)
 
+    def landed(self, dataset: Dataset, key: str, *, now: datetime) -> LandedObject | None:
+        """The landed object under a key below a dataset's prefix; None where there is none, or no data."""
+        listed = self.objects.look(key)
+        folder = key[len(dataset.landing.prefix) + 1 :].rpartition("/")[0]
+        found = self._landed(dataset, f"{folder}/" if folder else "", [listed] if listed else [], now)
+        return next(found, None)
+
     def identified(self, landed: LandedObject) -> LandedObject | None:
         """A listed object with its etag, for which a local file is read; None when it is there no more.
 
@@ -137,17 +145,18 @@ class LandingZone:
         """Objects in the order of their keys, from folders that are not dated outside the bounds.
 
         Only those behind the key `after`; without `older` none that DMS named for a time before the bounds, in folders
-        without a date. A folder is asked for `most` objects at a time.
+        without a date. A folder is asked for `most` objects at a time, where it is not told with all below it.
         """
         early = NOTHING if older else names_before(since)
 
-        def visit(path: str) -> Iterator[LandedObject | _Unlisted]:
+        def visit(path: str, told: Callable[[str], Listing] | None = None) -> Iterator[LandedObject | _Unlisted]:
             prefix = f"{dataset.landing.prefix}/{path}".rstrip("/")
             seen = _beginning(after[len(path) :]) if after.startswith(path) else ""
             skip = [("", seen)] if seen else early if folder_dates(path.rstrip("/")) is None else NOTHING
             while True:
                 try:
-                    listing = self.objects.folder(prefix, skip=skip, most=most)
+                    told = told or (self.objects.below(prefix) if seen or not skip else None)
+                    listing = told(prefix) if told else self.objects.folder(prefix, skip=skip, most=most)
                 except (OSError, PermissionDeniedError, InvalidPathError) as fault:  # others are not of this folder
                     yield _Unlisted(f"{prefix} can't be listed: {str(fault).partition(chr(10))[0]}")
                     return
@@ -156,11 +165,12 @@ class LandingZone:
                 within = [f for f in folders if seen <= f and (end is None or f < end)]
                 landed_here = self._landed(dataset, path, listing.objects, now)
                 named = ((o.key.removeprefix(f"{dataset.landing.prefix}/{path}"), o) for o in landed_here)
+                named = ((name, o) for name, o in named if seen <= name)  # what is told with others is told in full
                 for name, landed in merge(named, ((f, None) for f in within), key=itemgetter(0)):
                     if landed is not None:
                         yield landed
                     elif not _OTHER_FOLDER.search(path + name) and _may_hold(path + name, since, until):
-                        yield from visit(path + name)
+                        yield from visit(path + name, told)
                 if end is None:
                     return
                 seen, skip = end, [("", end)]

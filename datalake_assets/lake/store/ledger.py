@@ -103,6 +103,11 @@ class Ledger:
                     later.append(f"{landed.key}: {row['reason']}; next try {row['retry_at']:%Y-%m-%d %H:%M} UTC")
         return Waiting(due, known, later)
 
+    def known(self, dataset: Dataset, listed: Sequence[LandedObject], *, identify: Identify, now: datetime) -> set[str]:
+        """The keys of those of some objects that have a row, whatever became of them."""
+        found = match(self.table.open(), dataset, listed, identify=identify, now=now) if listed else []
+        return {f.landed.key for f in found if f.row is not None}
+
     def admit(self, dataset: Dataset, listed: Sequence[LandedObject], *, identify: Identify, now: datetime) -> int:
         """Enter the objects of a listing that the ledger does not know; returns how many those were.
 

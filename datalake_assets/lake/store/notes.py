@@ -58,9 +58,13 @@ class Commit:
         return self.touched[EVENT_DATE]
 
 
-def properties(notes: CommitNotes) -> CommitProperties:
-    """The properties of a commit with these notes, which delta-rs does not try again by itself."""
-    return CommitProperties(max_commit_retries=0, custom_metadata={"userMetadata": notes.as_text()})
+def properties(notes: CommitNotes, *, commit_id: str) -> CommitProperties:
+    """The properties of a commit with these notes, which delta-rs does not try again by itself.
+
+    By `commit_id`, of which there is no other, whoever made it recognises it in the log.
+    """
+    told = {"userMetadata": notes.as_text(), "txnId": commit_id}
+    return CommitProperties(max_commit_retries=0, custom_metadata=told)
 
 
 def notes_of(entry: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -70,6 +74,14 @@ def notes_of(entry: Mapping[str, Any]) -> dict[str, Any] | None:
     except ValueError:
         return None
     return notes if isinstance(notes, dict) else None
+
+
+def entry_of(version: int, commit: bytes) -> dict[str, Any]:
+    """The entry in which a commit, as its file has it, tells of itself; the version alone where it does not."""
+    for line in commit.splitlines():
+        if b'"commitInfo"' in line and isinstance(info := json.loads(line).get("commitInfo"), dict):
+            return {**info, "version": version}
+    return {"version": version}
 
 
 def commit_of(entry: Mapping[str, Any]) -> Commit:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BufferedReader
@@ -15,11 +16,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import obstore
-from obstore.store import ObjectStore, from_url
+from obstore.exceptions import InvalidPathError
+from obstore.store import ObjectStore
 
 from datalake_assets.lake.store.folder_names import SETTLED_NS, FolderNames, name_of
 from datalake_assets.lake.store.key_scan import PAGE, KeyScan
 from datalake_assets.lake.store.name_ranges import Ranges, folders_told, outside, range_end
+from datalake_assets.lake.store.object_store import answered, is_remote, open_object_store
+from datalake_assets.lake.store.subtrees import Subtrees
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta  # exists for type checkers alone
@@ -93,6 +97,17 @@ class Objects(Protocol):
         """
         ...
 
+    def below(self, path: str) -> Callable[[str], Listing] | None:
+        """What tells of a folder, and of all that lie below it, what `folder` would at a request for each.
+
+        As of now: what lands later is not in it. None where that is no gain.
+        """
+        ...
+
+    def look(self, key: str) -> Listed | None:
+        """The object under a key as a listing tells it; None where there is none."""
+        ...
+
     def etag(self, key: str) -> str:
         """What tells the bytes under a key from others. Raises `MissingObjectError`."""
         ...
@@ -108,7 +123,7 @@ class Objects(Protocol):
 
 def open_objects(place: str) -> Objects:
     """The objects of a zone: those of a local folder, which need not exist yet, or of `s3://bucket/prefix`."""
-    return RemoteObjects(from_url(place)) if "://" in place else LocalObjects(place)
+    return RemoteObjects(open_object_store(place)) if is_remote(place) else LocalObjects(place)
 
 
 def stamped(stamp: str) -> str:
@@ -149,6 +164,14 @@ class LocalObjects:
         facts = [(name, _facts(os.path.join(place, name_of(name)))) for name in names]  # noqa: PTH118 - as in `_place`
         objects = [_listed(f"{start}{name}", known, now=now) for name, known in facts if known is not None]
         return Listing(folders_told(found.folders, skip, more_after), objects, more_after)
+
+    def below(self, path: str) -> None:
+        """As `Objects.below`: a folder is listed fast enough."""
+
+    def look(self, key: str) -> Listed | None:
+        """As `Objects.look`."""
+        facts = _facts(self._place(key))
+        return facts and _listed(key, facts, now=time.time_ns())
 
     def etag(self, key: str) -> str:
         """As `Objects.etag`. Raises `OSError` for a file that can't be read."""
@@ -191,15 +214,32 @@ class RemoteObjects:
     store: ObjectStore
     page: int = PAGE
     _scan: KeyScan = field(init=False, repr=False, compare=False)
+    _trees: Subtrees = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_scan", KeyScan(self.store, self.page))
+        object.__setattr__(self, "_trees", Subtrees(self.store, self.page))
 
     def __reduce__(self) -> tuple[type["RemoteObjects"], tuple[ObjectStore, int]]:
         return RemoteObjects, (self.store, self.page)
 
     def folder(self, path: str, *, skip: Ranges = NOTHING, most: int | None = None) -> Listing:
         """As `Objects.folder`. Raises what obstore raises."""
+        return answered(lambda: self._folder(path, skip, most))
+
+    def below(self, path: str) -> Callable[[str], Listing] | None:
+        """As `Objects.below`. Raises what obstore raises."""
+        tree = answered(lambda: self._trees.below(path))
+        if tree is None:
+            return None
+
+        def listing(folder: str) -> Listing:
+            folders, objects = tree(folder)
+            return Listing(folders, [_listed_by(meta, folder) for meta in objects])
+
+        return listing
+
+    def _folder(self, path: str, skip: Ranges, most: int | None) -> Listing:
         scanned = self._scan.folder(path, skip=skip, most=most) if skip or most is not None else None
         if scanned is not None:
             return Listing(scanned.folders, [_listed_by(meta, path) for meta in scanned.objects], scanned.more_after)
@@ -210,6 +250,13 @@ class RemoteObjects:
         more_after = told[most - 1].key.rpartition("/")[2] if most is not None and len(told) > most else None
         return Listing(folders_told(inner, skip, more_after), told[:most], more_after)
 
+    def look(self, key: str) -> Listed | None:
+        """As `Objects.look`. Raises what obstore raises."""
+        try:
+            return _listed_by(obstore.head(self.store, key), "")
+        except (FileNotFoundError, InvalidPathError, ValueError):  # what has no name here is listed by nobody either
+            return None
+
     def etag(self, key: str) -> str:
         """As `Objects.etag`. Raises what obstore raises."""
         try:
@@ -219,6 +266,9 @@ class RemoteObjects:
 
     def read(self, key: str, *, etag: str, size: int, limit: int) -> bytes:
         """As `Objects.read`. Raises what obstore raises."""
+        return answered(lambda: self._read(key, etag, size, limit))
+
+    def _read(self, key: str, etag: str, size: int, limit: int) -> bytes:
         try:
             answer = obstore.get(self.store, key)
             found, found_size = _tag(answer.meta), answer.meta["size"]

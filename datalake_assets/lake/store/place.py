@@ -1,7 +1,6 @@
 """Where a table of the registry lies, and what can be told of it without opening it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -10,15 +9,20 @@ import polars as pl
 
 from datalake_assets.lake.spec.table_spec import TableSpec
 from datalake_assets.lake.store.dtypes import dtype_of_text
+from datalake_assets.lake.store.object_store import is_remote, store_and_key
+
+
+def commit_name(version: int) -> str:
+    """The path below a table's place of the commit that made a version."""
+    return f"_delta_log/{version:020}.json"
 
 
 @dataclass(frozen=True)
 class TablePlace:
-    """A table of the registry at a place; `storage_options` are delta-rs' and Polars' for an object store."""
+    """A table of the registry at a place: a local folder, or a URL of an object store."""
 
     spec: TableSpec
     uri: str
-    storage_options: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def dtypes(self) -> pl.Schema:
@@ -32,10 +36,11 @@ class TablePlace:
 
     def log_stamp(self, version: int) -> str | None:
         """What the log shows of the commit of a version without opening the table; None where there is none."""
-        name = f"_delta_log/{version:020}.json"
+        name = commit_name(version)
         try:
-            if "://" in self.uri:
-                return str(obstore.head(obstore.store.from_url(self.uri), name)["e_tag"])
+            if is_remote(self.uri):
+                store, key = store_and_key(self.uri, name)
+                return str(obstore.head(store, key)["e_tag"])
             state = Path(self.uri, name).stat()
         except FileNotFoundError:
             return None

@@ -7,6 +7,7 @@ is checked by nobody else, so it is checked here).
 
 import random
 import time
+import uuid
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -14,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import obstore
 import polars as pl
 from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from obstore.exceptions import BaseError
 
 from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.table_spec import TableSpec
@@ -26,14 +27,23 @@ from datalake_assets.lake.store.conflicts import ATTEMPTS, ConflictError
 from datalake_assets.lake.store.dead_files import delete_dead_files
 from datalake_assets.lake.store.files import partition_text, write_files
 from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
+from datalake_assets.lake.store.object_store import answered, delete, is_lost_answer, is_remote
 from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.table_files import TableFiles, Within
-from datalake_assets.lake.store.table_form import CHECKPOINT_EVERY, configuration, delta_schema, put_commit, replacement
+from datalake_assets.lake.store.table_form import (
+    CHECKPOINT_EVERY,
+    configuration,
+    delta_schema,
+    is_commit,
+    put_commit,
+    replacement,
+)
 
 READER_VERSION, WRITER_VERSION = 1, 2
 _SMALL_FILE, _SMALL_MEMORY_FILE = 50_000, 5_000  # rows; the lake's memory is looked up by key
 _MOST_SMALL_FILES = 16
 _MOST_SMALL_MEMORY_FILES = 1  # each look opens the memory, at a cost that follows its files: one for a month will do
+_LOST_ANSWERS = 4
 _SWEPT_EVERY, _SWEPT_AFTER = 100, timedelta(hours=1)  # commits: each replaces a file or two of the lake's memory
 
 
@@ -121,9 +131,9 @@ class Snapshot(TableFiles):
     def discard(self, actions: Iterable[AddAction]) -> None:
         """Delete files that no commit names after all."""
         for action in actions:
-            with suppress(FileNotFoundError):
-                if "://" in self.table.uri:
-                    obstore.delete(obstore.store.from_url(self.table.uri), action.path)
+            with suppress(FileNotFoundError, BaseError):  # what is left is deleted like a killed writer's
+                if is_remote(self.table.uri):
+                    delete(self.table.uri, action.path)
                 else:
                     Path(self.table.uri, action.path).unlink()
 
@@ -143,6 +153,7 @@ class Snapshot(TableFiles):
         self._guard()
         handle, version = self.handle, self.version
         removes = _removals(removed, self.table.spec, moved=moved)
+        commit_id = str(uuid.uuid4())
         for attempt in range(ATTEMPTS):
             try:
                 handle.create_write_transaction(
@@ -150,10 +161,17 @@ class Snapshot(TableFiles):
                     "append",
                     handle.schema(),
                     list(self.table.spec.partition_by),
-                    commit_properties=properties(notes),
+                    commit_properties=properties(notes, commit_id=commit_id),
                     post_commithook_properties=_after_commit(version + 1),
                 )
-            except CommitFailedError as error:
+            except (DeltaError, OSError) as error:
+                if is_commit(self.table.uri, version + 1, commit_id):  # its answer was lost, or its checkpoint failed
+                    return version + 1
+                if is_lost_answer(error) and attempt < _LOST_ANSWERS:
+                    time.sleep(random.uniform(0, 0.1 * 4**attempt))  # noqa: S311 (spreads retries, is no secret)
+                    continue
+                if not isinstance(error, CommitFailedError):
+                    raise  # with the files left where they are: the commit that names them may be under way
                 now = self.at(None)
                 if exactly_here or attempt == ATTEMPTS - 1 or not self._undisturbed(now, within, notes):
                     self.discard(actions)
@@ -170,10 +188,11 @@ class Snapshot(TableFiles):
         raise AssertionError  # the last try returns or raises
 
     def _create(self, actions: Sequence[AddAction], notes: CommitNotes) -> int:
-        spec = self.table.spec
-        if "://" not in self.table.uri:
+        spec, commit_id = self.table.spec, str(uuid.uuid4())
+        if not is_remote(self.table.uri):
             Path(self.table.uri).mkdir(parents=True, exist_ok=True)
-        try:
+
+        def create() -> None:
             create_table_with_add_actions(
                 self.table.uri,
                 delta_schema(self.table.stored_dtypes),
@@ -182,10 +201,16 @@ class Snapshot(TableFiles):
                 partition_by=list(spec.partition_by),
                 description=spec.description,
                 configuration=configuration(spec),
-                storage_options=dict(self.table.storage_options) or None,
-                commit_properties=properties(notes),
+                commit_properties=properties(notes, commit_id=commit_id),
             )
-        except (CommitFailedError, DeltaError) as error:
+
+        try:
+            answered(create)
+        except (DeltaError, OSError) as error:
+            if is_commit(self.table.uri, 0, commit_id):
+                return 0
+            if isinstance(error, OSError):
+                raise  # with the files left where they are: the commit that names them may be under way
             self.discard(actions)
             if self.at(None).exists:
                 raise ConflictError(f"{self.table.uri}: {error}") from None
@@ -252,9 +277,8 @@ class Snapshot(TableFiles):
 
 def open_snapshot(place: TablePlace, version: int | None = None) -> Snapshot:
     """The table at a place as it is now, or was at a version; one that does not exist has version -1 and no rows."""
-    options = dict(place.storage_options) or None
     try:
-        return Snapshot(place, DeltaTable(place.uri, version=version, storage_options=options))
+        return Snapshot(place, answered(lambda: DeltaTable(place.uri, version=version)))
     except TableNotFoundError:
         return Snapshot(place, None)
 

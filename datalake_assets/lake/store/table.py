@@ -52,7 +52,7 @@ class Table(TablePlace):
 
     def moved(self, folder: str) -> "Table":
         """The same table in another folder."""
-        return Table(self.spec, f"{folder}/{self.spec.name}", self.storage_options)
+        return Table(self.spec, f"{folder}/{self.spec.name}")
 
     def transact(self, decide: Callable[[Snapshot], Result]) -> Result:
         """Call `decide` with the table as it is until what it commits is on the version that it saw.

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cached_property
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,8 +18,9 @@ from deltalake.transaction import AddAction
 
 from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_MONTH
 from datalake_assets.lake.store.files import write_files
-from datalake_assets.lake.store.notes import Commit, commit_of, notes_of
-from datalake_assets.lake.store.place import TablePlace
+from datalake_assets.lake.store.notes import Commit, commit_of, entry_of, notes_of
+from datalake_assets.lake.store.object_store import get, polars_options
+from datalake_assets.lake.store.place import TablePlace, commit_name
 
 _FEW_FILES = 2
 _MOST_RUNS = 32  # of days: what lies between the later ones is read too
@@ -97,7 +99,7 @@ class TableFiles:
         dtypes = self.table.dtypes
         if self.handle is None or self.files.is_empty():
             return pl.LazyFrame(schema=dtypes)
-        frame = pl.scan_delta(self.handle, storage_options=dict(self.table.storage_options) or None)
+        frame = pl.scan_delta(self.handle, storage_options=polars_options(self.table.uri))
         for name, values in self._with_months(within or {}).items():
             frame = frame.filter(_picked(name, values))
         known = frame.collect_schema()
@@ -115,7 +117,7 @@ class TableFiles:
     def part(self, files: pl.DataFrame) -> "TableFiles":
         """Some of the live files as a table of their own, without its log: another process can be given it."""
         place = self.table
-        found = TableFiles(TablePlace(place.spec, place.uri, place.storage_options), None)
+        found = TableFiles(TablePlace(place.spec, place.uri), None)
         found.partition_by = self.partition_by
         found.files = files
         return found
@@ -138,7 +140,7 @@ class TableFiles:
             missing_columns="insert",
             extra_columns="ignore",
             schema={n: t for n, t in dtypes.items() if n not in self.partition_by},
-            storage_options=dict(self.table.storage_options) or None,
+            storage_options=polars_options(self.table.uri),
         )
         told = {name: files[f"partition.{name}"].cast(dtypes[name]) for name in self.partition_by if name in wanted}
         told["_file"] = files["path"]
@@ -204,10 +206,9 @@ class TableFiles:
         """
         if self.handle is None:
             return None
-        for wanted in (1, None):
-            for entry in self.handle.history(wanted):
-                if (notes := notes_of(entry)) and notes.get("shape"):
-                    return str(notes["shape"])
+        for entry in self._entries():
+            if (notes := notes_of(entry)) and notes.get("shape"):
+                return str(notes["shape"])
         return None
 
     def commits_since(self, version: int) -> list[Commit] | None:
@@ -217,9 +218,19 @@ class TableFiles:
         missing = self.version - version
         if missing <= 0:
             return [] if missing == 0 else None
-        history = self.handle.history(missing)
-        commits = [commit_of(entry) for entry in reversed(history)]
-        return commits if [c.version for c in commits] == list(range(version + 1, self.version + 1)) else None
+        commits = [commit_of(entry) for entry in islice(self._entries(), missing)]
+        return commits[::-1] if len(commits) == missing else None
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        """What each commit tells of itself, the newest first, as far back as the log reaches.
+
+        Read one by one: delta-rs lists the log before, and lets no other thread of Python run meanwhile.
+        """
+        for version in range(self.version, -1, -1):
+            try:
+                yield entry_of(version, get(self.table.uri, commit_name(version)))
+            except FileNotFoundError:
+                return
 
     def other_columns(self) -> list[str]:
         """What the table has otherwise than the registry, column by column, and by which it is cut."""

@@ -12,16 +12,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
-import obstore
 import polars as pl
 from deltalake import Schema
 from deltalake.transaction import AddAction
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import LocalStore, from_url
 
 from datalake_assets.lake.spec.table_spec import TableSpec
 from datalake_assets.lake.store.files import partition_text
 from datalake_assets.lake.store.notes import CommitNotes
+from datalake_assets.lake.store.object_store import get, put_new
+from datalake_assets.lake.store.place import commit_name
 from datalake_assets.lake.store.table_files import TableFiles
 
 CHECKPOINT_EVERY = 10
@@ -109,10 +108,12 @@ def _entries(seen: TableFiles, actions: Sequence[AddAction], notes: CommitNotes)
 
 def put_commit(uri: str, version: int, commit: bytes) -> bool:
     """Make a commit the one of a version; False where that has another one already, which is left as it is."""
-    log = from_url(uri) if "://" in uri else LocalStore(uri)
-    name = f"_delta_log/{version:020}.json"
+    return put_new(uri, commit_name(version), commit)
+
+
+def is_commit(uri: str, version: int, commit_id: str) -> bool:
+    """Whether the commit of a version is the one that bears an id, as `notes.properties` gave it one."""
     try:
-        obstore.put(log, name, commit, mode="create")
-    except AlreadyExistsError:  # be it by this very call, whose first answer was lost on the way
-        return bytes(obstore.get(log, name).bytes()) == commit
-    return True
+        return commit_id.encode() in get(uri, commit_name(version))
+    except FileNotFoundError:
+        return False
