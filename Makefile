@@ -5,6 +5,8 @@ VENV ?= .venv
 # Test processes side by side, and more arguments for what a target runs: make test ARGS="-k ledger"
 WORKERS ?= 2
 ARGS ?=
+# The Python of the platform that remote jobs run on: Glue 6.0 has 3.13.
+PLATFORM_PYTHON ?= 3.13
 
 # Where the lake is, and where Dagster keeps what it knows of its runs: beside the lake when that is a folder.
 DATALAKE_ROOT ?= .lake
@@ -21,10 +23,10 @@ export PYSPARK_PYTHON := $(abspath $(VENV))/bin/python
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Tests and benchmarks make their own lakes: they must not meet the one that the caller's shell points at.
-NO_LAKE := unset DATALAKE_ROOT DATALAKE_BRONZE DATALAKE_SILVER DATALAKE_GOLD DATALAKE_DATASETS DATALAKE_RUNNER DAGSTER_HOME;
+NO_LAKE := unset DATALAKE_ROOT DATALAKE_BRONZE DATALAKE_SILVER DATALAKE_GOLD DATALAKE_DATASETS DATALAKE_RUNNER DATALAKE_REMOTE_RUNNER DAGSTER_HOME;
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test soak bench lint clean dagster-home java
+.PHONY: help demo dev test soak bench lint wheel archive clean dagster-home java
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +51,12 @@ lint: $(VENV)/.stamp-dev ## ruff check, ruff format --check, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+wheel: $(VENV)/.stamp-dev ## what Glue jobs run, into dist/remote: the wheel, its pinned packages, the entry script
+	$(BIN)/python -m shipping --python $(PLATFORM_PYTHON) $(ARGS)
+
+archive: $(VENV)/.stamp-dev ## the same, and the archive that EMR and EMR Serverless unpack
+	$(BIN)/python -m shipping --python $(PLATFORM_PYTHON) --archive $(ARGS)
 
 clean: ## remove the demo lake (.lake), caches and builds; keeps the environment
 	rm -rf .lake .dagster .tmp_dagster_home_* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

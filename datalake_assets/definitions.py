@@ -12,7 +12,7 @@ from datalake_assets.assets.maintenance import build_maintenance
 from datalake_assets.assets.silver import build_silver
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.store.store_check import UnreachableStoreError, check_stores
-from datalake_assets.resources.runners import InProcessRunner
+from datalake_assets.resources.runners.choosing import ChoosingRunner, engines_of
 from datalake_assets.schedules import build_backfill_schedule, build_maintenance_schedule, build_replay_schedule
 from datalake_assets.sensors.gold import build_gold_sensor
 from datalake_assets.sensors.landing import build_landing_sensor
@@ -26,7 +26,8 @@ def build_definitions(
 ) -> dg.Definitions:
     """A fresh `Definitions` for some settings (of their `lake`, where that is built already).
 
-    Partitions begin where `begins` says, else with the first data. Raises `DatasetError` where a dataset file is wrong.
+    Partitions begin where `begins` says, else with the first data. Raises `DatasetError` where a dataset file is wrong,
+    and `UnusableRunnerError` where one names a runner that the settings do not describe.
     """
     lake = lake or settings.lake()
     begins = begins or first_partitions(lake, settings)
@@ -34,11 +35,22 @@ def build_definitions(
     datasets = lake.datasets.values()
     tables = lake.gold_tables.values()
     jobs = build_jobs(lake)
+    for dataset in datasets:
+        settings.require_runner(settings.runner_of(dataset)[0], by=f"`runner` of dataset {dataset.name}")
+    engines_of_gold = engines_of(settings, None)
     return dg.Definitions(
         assets=[
             *(build_bronze(lake, d, begins, partitions_per_run=most) for d in datasets),
-            *(build_silver(lake, d, begins, partitions_per_run=most, freshness=_FRESH) for d in datasets),
-            *(build_gold(lake, t, begins, partitions_per_run=most, freshness=_FRESH) for t in tables),
+            *(
+                build_silver(
+                    lake, d, begins, partitions_per_run=most, freshness=_FRESH, engines=engines_of(settings, d)
+                )
+                for d in datasets
+            ),
+            *(
+                build_gold(lake, t, begins, partitions_per_run=most, freshness=_FRESH, engines=engines_of_gold)
+                for t in tables
+            ),
             build_maintenance(lake, settings),
         ],
         sensors=[build_landing_sensor(lake, jobs, settings, begins), build_gold_sensor(lake, jobs, settings, begins)],
@@ -48,7 +60,7 @@ def build_definitions(
             build_maintenance_schedule(lake, jobs),
         ],
         jobs=list(jobs.values()),
-        resources={"runner": InProcessRunner()},
+        resources={"runner": ChoosingRunner(settings)},
         executor=dg.in_process_executor,
     )
 

@@ -5,19 +5,33 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, ValidationInfo, field_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.readers.readable import check_readable
+from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.spec.dataset_files import load_datasets
+from datalake_assets.lake.spec.parts import RunnerChoice
 from datalake_assets.lake.store.layout import Layout
 
 _ESCAPED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#<>?`{}%]""")
 _LEAST_MEMORY = 256 * 1024**2
 _FIRST_DAY = date(1900, 1, 1)
 _PACKAGED_DATASETS = Path(__file__).parent / "datasets"
+
+RemoteRunnerName = Literal["glue", "emr_serverless", "emr"]
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "glue": ("glue_job",),
+    "emr_serverless": ("emr_application", "emr_role", "code"),
+    "emr": ("emr_cluster", "code"),
+}
+"""What a remote runner can't do without."""
+
+
+class UnusableRunnerError(ValueError):
+    """A runner is chosen that the settings do not describe: says which variables to set."""
 
 
 class Settings(BaseSettings):
@@ -29,8 +43,16 @@ class Settings(BaseSettings):
     through besides. `sensor` is how ticks find what landed: by listing, or from the SQS queue `queue_url`, beside a
     listing that begins every `reconcile_minutes`. `object_bytes` is what one object may unpack to and `record_bytes`
     how long a record may be; more is quarantined by reference. `memory_limit` is how many bytes of memory a step may
-    take. `retention_hours` is how long the files of an older state of a table are kept for its readers. Building one
-    raises `pydantic.ValidationError`, which names the variable that is wrong.
+    take. `retention_hours` is how long the files of an older state of a table are kept for its readers.
+
+    `runner` is where steps run whose dataset names no runner of its own; `auto` runs those that read at most
+    `auto_bytes` in process and others on `remote_runner`, with `remote_engine`. `glue_job` is a Glue job's name,
+    `emr_application` an EMR Serverless application's id, with the ARN of its `emr_role`, `emr_cluster` a cluster's id;
+    `code` is where what `make wheel` builds lies, and `pipes` where runs and jobs talk to each other (default
+    `<root>/_pipes`). A job has `workers_min` to `workers_max` workers. It may wait `job_start_seconds` for its turn and
+    take `job_seconds`; it is looked at every `poll_seconds` at most.
+
+    Building one raises `pydantic.ValidationError`, which names the variable that is wrong.
     """
 
     model_config = SettingsConfigDict(env_prefix="DATALAKE_", env_ignore_empty=True, frozen=True, extra="ignore")
@@ -41,7 +63,21 @@ class Settings(BaseSettings):
     gold: str | None = None
     quarantine: str | None = None
     datasets: Path = _PACKAGED_DATASETS
-    runner: Literal["in_process"] = "in_process"
+    runner: RunnerChoice = "in_process"
+    remote_runner: RemoteRunnerName | None = None
+    remote_engine: Literal["spark", "polars"] = "spark"
+    auto_bytes: ByteSize = ByteSize(2 * 1024**3)
+    glue_job: str | None = None
+    emr_application: str | None = None
+    emr_role: str | None = None
+    emr_cluster: str | None = None
+    code: str | None = None
+    pipes: str | None = None
+    workers_min: Annotated[int, Field(ge=1)] = 2
+    workers_max: Annotated[int, Field(ge=1)] = 20
+    poll_seconds: Annotated[float, Field(gt=0)] = 20
+    job_start_seconds: Annotated[float, Field(gt=0)] = 1_800
+    job_seconds: Annotated[float, Field(ge=60)] = 21_600
     start: date | None = None
     first_event_date: date | None = None
     lookback_hours: Annotated[int, Field(ge=1)] = 24
@@ -113,6 +149,55 @@ class Settings(BaseSettings):
             gold=_place(self.gold) if self.gold else f"{root}/gold",
             quarantine=_place(self.quarantine) if self.quarantine else f"{root}/quarantine",
         )
+
+    @model_validator(mode="after")
+    def _usable_runners(self) -> "Settings":
+        """Refuse a runner that lacks what it needs, and bounds that cross."""
+        self.require_runner(self.runner, by="DATALAKE_RUNNER")
+        if self.remote_runner is not None:
+            self.require_runner(self.remote_runner, by="DATALAKE_REMOTE_RUNNER")
+        if self.workers_min > self.workers_max:
+            raise ValueError(
+                f"DATALAKE_WORKERS_MIN is {self.workers_min}, more than DATALAKE_WORKERS_MAX, {self.workers_max}"
+            )
+        return self
+
+    def require_runner(self, choice: RunnerChoice, *, by: str) -> None:
+        """Raise `UnusableRunnerError` where a runner that is chosen lacks a setting; `by` names who chose it."""
+        if choice == "auto" and self.remote_runner is None:
+            raise UnusableRunnerError(
+                f"{by} is auto, and DATALAKE_REMOTE_RUNNER does not say which runner takes what is large; set it to "
+                f"one of {', '.join(_NEEDED)}"
+            )
+        if choice not in _NEEDED:
+            return
+        missing = [f"DATALAKE_{name.upper()}" for name in _NEEDED[choice] if not getattr(self, name)]
+        if missing:
+            raise UnusableRunnerError(f"{by} is {choice}, which needs {' and '.join(missing)}; set what is missing")
+        layout = self.layout
+        zones = (layout.root, layout.bronze, layout.silver, layout.gold, layout.quarantine, self.pipes_place)
+        local = [place for place in zones if "://" not in place]
+        if local:
+            raise UnusableRunnerError(
+                f"{by} is {choice}, whose jobs can't see {local[0]}; put the lake on S3, such as "
+                "DATALAKE_ROOT=s3://BUCKET/PREFIX"
+            )
+
+    def runner_of(self, dataset: Dataset | None) -> tuple[RunnerChoice, str]:
+        """The runner that is chosen for a dataset's silver (None: for gold), and who chose it."""
+        if dataset is not None and dataset.runner is not None:
+            return dataset.runner, f"`runner` of {dataset.name} is {dataset.runner}"
+        return self.runner, f"DATALAKE_RUNNER is {self.runner}"
+
+    @property
+    def pipes_place(self) -> str:
+        """The place under which runs and remote jobs talk to each other."""
+        return _place(self.pipes) if self.pipes else f"{self.layout.root}/_pipes"
+
+    @property
+    def code_place(self) -> str | None:
+        """The place of what `make wheel` built, where it is told."""
+        return _place(self.code) if self.code else None
 
     def lake(self) -> Lake:
         """The lake; reads the dataset files. Raises `DatasetError` where one of them is wrong."""

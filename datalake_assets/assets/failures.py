@@ -10,10 +10,12 @@ from obstore.exceptions import GenericError
 
 from datalake_assets.lake.store.conflicts import ConflictError
 from datalake_assets.lake.store.object_store import is_lost_answer
+from datalake_assets.resources.runners.jobs import RemoteJobError
 
 _RETRIES = 3
 _WAIT_SECONDS = (1.0, 4.0)
 _TRANSIENT_ERRORS = (ConflictError, GenericError, ConnectionError, TimeoutError, InterruptedError, BlockingIOError)
+_TRANSIENT_NAMES = frozenset(error.__name__ for error in _TRANSIENT_ERRORS)
 _TRANSIENT_WORDS = ("timed out", "timeout", "connection", "slow down", "throttl", "503", "500 internal")
 
 
@@ -39,5 +41,7 @@ def is_transient(error: BaseException) -> bool:
     """Whether the same work may well succeed a little later."""
     if isinstance(error, _TRANSIENT_ERRORS) or (isinstance(error, Exception) and is_lost_answer(error)):
         return True
+    if isinstance(error, RemoteJobError):  # which knows the class of the step's error by its name
+        return error.kind in _TRANSIENT_NAMES
     words = str(error).lower()
     return isinstance(error, OSError | DeltaError) and any(word in words for word in _TRANSIENT_WORDS)

@@ -1,7 +1,7 @@
 """`gold/<table>`: the business's figures, event date by event date."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -15,7 +15,7 @@ from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.gold import partition_of
 from datalake_assets.lake.steps.messages import StepRequest
-from datalake_assets.resources.runners import Runner
+from datalake_assets.resources.runners.runner import Runner
 
 
 def gold_key(table: GoldTable) -> dg.AssetKey:
@@ -24,9 +24,15 @@ def gold_key(table: GoldTable) -> dg.AssetKey:
 
 
 def build_gold(
-    lake: Lake, table: GoldTable, begins: Beginnings, *, partitions_per_run: int, freshness: dg.FreshnessPolicy
+    lake: Lake,
+    table: GoldTable,
+    begins: Beginnings,
+    *,
+    partitions_per_run: int,
+    freshness: dg.FreshnessPolicy,
+    engines: Collection[str],
 ) -> dg.AssetsDefinition:
-    """The asset of one gold table."""
+    """The asset of one gold table; `engines` are those that it may be computed with."""
     written, partitions = lake.table(table.spec), gold_partitions(table, begins)
     sources = [s.table for s in table.sources if not s.table.startswith("quarantine/")]
     # Of a source in partitions Dagster would list all of them, ten years of hours, in each run of a table in none.
@@ -40,7 +46,7 @@ def build_gold(
         description=table.description,
         group_name="gold",
         owners=sorted({lake.datasets[name].owner for name in table.datasets if name in lake.datasets}),
-        kinds={"gold", "polars", "deltalake"},
+        kinds={"gold", "deltalake", *engines},
         partitions_def=partitions,
         metadata=table_metadata(written),
         freshness_policy=freshness,
@@ -64,7 +70,7 @@ def build_gold(
             earlier=bool(keys) and (EARLIER_TAG in context.run.tags or keys[0] == begins.first(table).isoformat()),
         )
         with only_transient_retries():
-            report = runner.run(request, lake=lake)
+            report = runner.run(request, lake=lake, context=context)
         rows = Counter[str]()
         today = datetime.now(UTC).date()
         for counts in report.partitions if table.daily else ():

@@ -54,10 +54,20 @@ def step_metadata(report: StepReport, *, table: Table) -> dict[str, Any]:
         "touched_dates": dg.MetadataValue.json(days),
         "engine": report.engine,
         "seconds": round(sum(report.seconds.values()), 3),
+        **_where(report),
         **({"failed": dg.MetadataValue.json(list(report.failed))} if report.failed else {}),
         **({"withheld": dg.MetadataValue.json(withheld)} if withheld else {}),
         **{f"seconds_{stage}": round(seconds, 3) for stage, seconds in report.seconds.items()},
     }
+
+
+def _where(report: StepReport) -> dict[str, Any]:
+    """Where a step ran and why there, and of a remote job its page and what it has cost."""
+    told: dict[str, Any] = {"runner": report.runner, "runner_reason": report.runner_reason}
+    if report.job:
+        told |= {"job": report.job, "job_link": dg.MetadataValue.url(report.job_link)}
+        told |= {f"cost_{unit}": round(amount, 6) for unit, amount in report.cost.items()}
+    return told
 
 
 def partition_metadata(counts: PartitionCounts) -> dict[str, Any]:

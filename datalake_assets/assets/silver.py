@@ -1,6 +1,6 @@
 """`silver/<dataset>` (and `silver/<dataset>_history`): admitted objects become cleaned rows."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import dagster as dg
 
@@ -15,7 +15,7 @@ from datalake_assets.lake.spec import tables
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset
 from datalake_assets.lake.steps.messages import PartitionCounts, StepRequest
 from datalake_assets.lake.store.table import Table
-from datalake_assets.resources.runners import Runner
+from datalake_assets.resources.runners.runner import Runner
 
 ONLY_WAITING_TAG = "datalake/only_waiting"
 """A run with this tag passes over objects that were processed before; sensors set it, people who replay do not."""
@@ -38,9 +38,15 @@ def silver_keys(dataset: Dataset) -> list[dg.AssetKey]:
 
 
 def build_silver(
-    lake: Lake, dataset: Dataset, begins: Beginnings, *, partitions_per_run: int, freshness: dg.FreshnessPolicy
+    lake: Lake,
+    dataset: Dataset,
+    begins: Beginnings,
+    *,
+    partitions_per_run: int,
+    freshness: dg.FreshnessPolicy,
+    engines: Collection[str],
 ) -> dg.AssetsDefinition:
-    """The silver assets of a dataset; one step writes them together."""
+    """The silver assets of a dataset; one step writes them together. `engines` are those that it may compute with."""
     written = {silver_key(dataset): lake.silver(dataset)}
     if isinstance(dataset, CdcTable) and dataset.history:
         written[history_key(dataset)] = lake.table(tables.history_table(dataset))
@@ -52,7 +58,7 @@ def build_silver(
             description=table.spec.description,
             group_name="silver",
             owners=[dataset.owner],
-            kinds={"silver", "polars", "deltalake"},
+            kinds={"silver", "deltalake", *engines},
             partitions_def=landing_partitions(dataset, begins),
             metadata=table_metadata(table),
             freshness_policy=freshness,
@@ -83,7 +89,7 @@ def build_silver(
             earlier=EARLIER_TAG in context.run.tags or context.partition_keys[0] == begins.first_landing(dataset),
         )
         with only_transient_retries():
-            report = runner.run(request, lake=lake)
+            report = runner.run(request, lake=lake, context=context)
         for failure in report.failed:
             context.log.warning("not read, tried again later: %s", failure)
         shown: dict[str, PartitionCounts] = {}

@@ -16,7 +16,10 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         faults = [
-            f"DATALAKE_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}, not {e['input']!r}" for e in error.errors()
+            f"DATALAKE_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}, not {e['input']!r}"
+            if e["loc"]
+            else e["msg"].removeprefix("Value error, ")  # of several variables together, which it names itself
+            for e in error.errors()
         ]
         fail("\n".join(faults))
 

@@ -16,11 +16,11 @@ from datalake_assets_tests.sources import CLICKS, land, write_datasets
 _PROGRAM = """
 import sys, time
 from pathlib import Path
-from datalake_assets.resources.runners import InProcessRunner
+from datalake_assets.resources.runners.in_process import InProcessRunner
 
 marker, deaf = Path(sys.argv.pop()), sys.argv.pop() == "deaf"
 
-def hang(self, request, *, lake):
+def hang(self, request, *, lake, context):
     marker.touch()
     while True:
         try:

@@ -105,11 +105,11 @@ def test_a_finished_run_does_not_keep_its_slot(instance: dg.DagsterInstance) -> 
 _HANG = """
 import sys, time
 from pathlib import Path
-from datalake_assets.resources.runners import InProcessRunner
+from datalake_assets.resources.runners.in_process import InProcessRunner
 
 marker = Path(sys.argv.pop())
 
-def hang(self, request, *, lake):
+def hang(self, request, *, lake, context):
     marker.touch()
     time.sleep(600)
 

@@ -19,7 +19,7 @@ from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.steps.checks import RULES
 from datalake_assets.lake.steps.messages import StepReport, StepRequest
 from datalake_assets.lake.steps.planning import LandingWork, landing_work
-from datalake_assets.resources.runners import InProcessRunner
+from datalake_assets.resources.runners.in_process import InProcessRunner
 from datalake_assets.settings import Settings
 from datalake_assets_tests.orchestration.conftest import Process
 from datalake_assets_tests.sources import CLICKS, land, write_datasets
@@ -215,10 +215,10 @@ def test_one_bad_partition_of_a_range_stops_no_neighbour(
         land(bronze, "firehose/clicks", f"2026/01/01/{hour:02}", "one", [_click(f"{hour}", 0)])
     healthy = InProcessRunner.run
 
-    def run(self: InProcessRunner, request: StepRequest, *, lake: Lake) -> StepReport:
+    def run(self: InProcessRunner, request: StepRequest, *, lake: Lake, context: Any) -> StepReport:
         if "2026-01-01-03:00" in request.partitions:
             raise MemoryError("too much for one process")
-        return healthy(self, request, lake=lake)
+        return healthy(self, request, lake=lake, context=context)
 
     monkeypatch.setattr(InProcessRunner, "run", run)
     outcome = process()

@@ -13,6 +13,9 @@ _LONGEST_PREFIX = 255
 Partitioning = Literal["none", "month", "day"]
 """How tables are cut on disk, by event date: not, by month, by day."""
 
+RunnerChoice = Literal["in_process", "spark_local", "glue", "emr_serverless", "emr", "auto"]
+"""Where steps run: in Dagster's own process on Polars or on Spark, in a job of AWS', or by the bytes that wait."""
+
 
 class Part(BaseModel):
     """A mapping of a dataset file; unknown keys are refused."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from datalake_assets.lake.spec.column_names import check_column_name
 from datalake_assets.lake.spec.columns import ADDED_COLUMNS
 from datalake_assets.lake.spec.fault import FaultError
-from datalake_assets.lake.spec.parts import Column, EventTime, Landing, Part
+from datalake_assets.lake.spec.parts import Column, EventTime, Landing, Part, RunnerChoice
 from datalake_assets.lake.spec.shape import canonical, fingerprint
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
@@ -30,12 +30,13 @@ class Source(Part):
     _columns_at: ClassVar[tuple[str, ...]] = ()
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
     min_records: Annotated[int, Field(ge=1)] = 20
+    runner: RunnerChoice | None = None
 
     @property
     def contract(self) -> str:
         """A short hash of all that decides how a record is read.
 
-        What only describes, owners and thresholds have no part in it, nor has the order of keys in the file.
+        What only describes, owners, thresholds and the runner have no part in it, nor has the order of keys.
         """
         return fingerprint(canonical(self._reading))
 

@@ -56,7 +56,9 @@ class StepReport(_Message):
     `rows_written` counts rows that the table gained, changed or lost; `touched_dates` are the event dates whose rows
     changed. `table_version` is the table's version after the step, -1 where there is none. `seconds` are by stage.
     `rejects` counts rejected records by rule. `failed` tells what could not be done, one line each: objects that are
-    tried again later, dates that could not be computed; `withheld` the dates that wait for a blocking check.
+    tried again later, dates that could not be computed; `withheld` the dates that wait for a blocking check. `runner`
+    is where the step ran and `runner_reason` why there; `job` and `job_link` are the remote job's id and page, and
+    `cost` is what the service counts of it, by unit: empty where it ran in process.
     """
 
     zone: Literal["silver", "gold"]
@@ -73,6 +75,11 @@ class StepReport(_Message):
     seconds: dict[str, float] = Field(default_factory=dict)
     failed: tuple[str, ...] = ()
     withheld: dict[date, str] = Field(default_factory=dict)
+    runner: str = ""
+    runner_reason: str = ""
+    job: str = ""
+    job_link: str = ""
+    cost: dict[str, float] = Field(default_factory=dict)
 
     @property
     def rows_in(self) -> int:

@@ -1,6 +1,6 @@
-"""Where a step runs. Every runner takes a request and gives a report; who asked can't tell where it ran."""
+"""Steps in the process of the Dagster run, on Polars."""
 
-from typing import Protocol
+import dagster as dg
 
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
@@ -8,16 +8,9 @@ from datalake_assets.lake.steps.execute import execute
 from datalake_assets.lake.steps.messages import StepReport, StepRequest
 
 
-class Runner(Protocol):
-    """Runs steps."""
-
-    def run(self, request: StepRequest, *, lake: Lake) -> StepReport:
-        """Run one step to its end and give its report."""
-
-
 class InProcessRunner:
     """Runs steps on Polars in the process of the Dagster run."""
 
-    def run(self, request: StepRequest, *, lake: Lake) -> StepReport:
+    def run(self, request: StepRequest, *, lake: Lake, context: dg.AssetExecutionContext | None) -> StepReport:  # noqa: ARG002 (a step here needs none)
         """Run one step here."""
         return execute(request, lake=lake, engine=PolarsEngine())
