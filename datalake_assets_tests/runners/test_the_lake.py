@@ -20,6 +20,10 @@ from datalake_assets_tests.sources import CLICKS, write_datasets
 _DATASETS = Path(__file__).parents[2] / "datalake_assets" / "datasets"
 
 
+_SERVICES = ["glue", *(pytest.param(name, marks=pytest.mark.soak) for name in ("emr_serverless", "emr"))]
+"""All three run the same code by the same parameters: how they differ is tried in the other modules, fast."""
+
+
 def land_the_demo(settings: Settings) -> None:
     simulation = Simulation(hours=3, rate=40, seed=11, start=datetime(2026, 1, 1, tzinfo=UTC))
     simulate(open_store(settings.layout.bronze), simulation)
@@ -31,7 +35,7 @@ def beside(there: Settings) -> Settings:
     return there.model_copy(update=changes)
 
 
-@pytest.mark.parametrize("runner", ["glue", "emr_serverless", "emr"])
+@pytest.mark.parametrize("runner", _SERVICES)
 def test_remote_jobs_make_the_tables_that_this_process_makes(
     runner: str, lake_of: LakeOf, jobs: FakeAws, instance: dg.DagsterInstance
 ) -> None:
@@ -69,7 +73,7 @@ def test_two_datasets_of_one_process_both_get_their_reports(
 
 @pytest.mark.spark
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("runner", ["glue", "emr_serverless", "emr"])
+@pytest.mark.parametrize("runner", _SERVICES)
 def test_jobs_on_spark_make_the_tables_that_this_process_makes(
     runner: str, lake_of: LakeOf, jobs: FakeAws, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
