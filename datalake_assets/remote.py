@@ -37,6 +37,7 @@ from datalake_assets.lake.steps.execute import execute
 from datalake_assets.lake.steps.messages import StepReport, StepRequest
 from datalake_assets.lake.store.landing import open_store
 from datalake_assets.lake.store.layout import Layout
+from datalake_assets.lake.store.store_check import check_stores
 
 PLACE, SECONDS = "place", "seconds"
 """Keys of what a job's arguments tell: where context and messages lie, and how often messages are sent."""
@@ -166,6 +167,7 @@ def main() -> None:
         _forwarded(pipes.log),
     ):
         payload = Payload.from_extras(dict(pipes.extras))
+        check_stores(payload.layout, writes=True)
         with _engine(payload) as engine:
             pipes.log.info("%s/%s on %s", payload.request.zone, payload.request.name, engine.name)
             report = execute(payload.request, lake=payload.lake, engine=engine)

@@ -1,6 +1,8 @@
 """A moto server: S3 and control planes over HTTP, for whatever process asks, with a bucket for each lake."""
 
 import logging
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,14 +67,31 @@ class Aws:
 
 @contextmanager
 def moto_server() -> Iterator[Aws]:
-    """A server of this process, at a free port, until the block ends."""
+    """A server at a free port, until the block ends, in a process of its own.
+
+    delta-rs holds Python's lock while it waits for some answers: a server in the same process can't give them before
+    the call has run into its timeout.
+    """
+    command, environment = [sys.executable, "-m", __name__], {"PYTHONPATH": ":".join(sys.path)}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdin is not None
+        yield Aws(server.stdout.readline().decode().strip())
+        server.stdin.close()
+
+
+def _serve() -> None:
+    """Serve until nobody holds the other end of stdin; the endpoint is told on stdout."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    try:
-        _, port = server.get_host_and_port()
-        yield Aws(f"http://127.0.0.1:{port}")
-    finally:
-        server.stop()
+    _, port = server.get_host_and_port()
+    print(f"http://127.0.0.1:{port}", flush=True)  # noqa: T201
+    sys.stdin.read()
+    server.stop()
+
+
+if __name__ == "__main__":
+    _serve()

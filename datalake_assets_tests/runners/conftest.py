@@ -14,17 +14,9 @@ from datalake_assets_tests.aws import Aws
 from datalake_assets_tests.runners import shipped
 from datalake_assets_tests.runners.fake_aws import APPLICATION, CLUSTER, GLUE_JOB, ROLE, FakeAws
 from datalake_assets_tests.runners.fake_http import serving
-from datalake_assets_tests.runners.moto_process import moto_process
 from datalake_assets_tests.sources import CLICKS, write_datasets
 
 LakeOf = Callable[..., Settings]
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[Aws]:
-    """A moto server that jobs, runs and tests reach alike."""
-    with moto_process() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
