@@ -260,7 +260,7 @@ def test_a_value_that_its_column_can_not_hold_is_refused(
     frame = engine.take(pl.DataFrame({"v": values, "w": [7]}))
     columns = {"w": Column(type="int32", description=""), "v": Column(type=to, description="")}
     with pytest.raises(Exception, match=r"v: values of type|overflow|conversion|out of range"):
-        engine.compute(engine.conform(frame, columns))
+        engine.rows(engine.compute(engine.conform(frame, columns)))
     fine = engine.conform(frame, {"w": columns["w"]})
     assert engine.rows(fine) == [{"w": 7}]
 
