@@ -170,6 +170,28 @@ def test_changes_that_are_taken_back_and_a_table_made_anew(spark: SparkEngine, t
     wider.assert_as_fresh()
 
 
+def test_days_and_sums_at_the_limits_are_the_same(
+    spark: SparkEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spark's literals know no year below 1000 and no 10 October 1582; int64 sums wrap around in Polars, and raise."""
+    monkeypatch.setattr(spark_engine, "_FEW_KEYS", 1)
+    columns = {"path": {"type": "string", "required": True}, "price": {"type": "int64"}}
+    lake = MemoryLake(tmp_path / "lake", stream(), orders(key=["id", "path"], columns=columns))
+    lake.engine = spark
+    days = [datetime(*day, tzinfo=UTC) for day in ((1, 1, 1), (999, 2, 3), (1582, 10, 10), (9999, 12, 31))]
+    lake.land("old", [{"id": f"{day}", "at": int(day.timestamp())} for day in days])
+    rows = [order("I", n, n, path=f"p{n}", price=2**63 - 1) for n in range(3)]
+    late = order("I", 8, 8, path="late", price=1) | {"committed": "9999-12-31 23:59:59.999999"}
+    lake.land_changes("2026/03/01/10/a.parquet", [*rows, late])
+    lake.run()
+    lake.land_changes("2026/03/01/11/b.parquet", [order("U", n, 10 + n, path=f"p{n}", price=7) for n in range(2)])
+    lake.run()
+    lake.assert_as_fresh()
+    sales = lake.rows("gold.daily_sales", "revenue")
+    assert (Decimal(2**63 - 1 + 15),) in sales
+    assert {day for (day,) in lake.rows("gold.daily_summary", "event_date")} >= {day.date() for day in days}
+
+
 def test_a_bad_object_stops_no_other(spark: SparkEngine, tmp_path: Path) -> None:
     """Damaged, missing, and away while it was asked for: each by itself, whichever task it was in."""
     lake = MemoryLake(tmp_path / "lake", stream(), orders())

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from datalake_assets.lake.transforms.quality import score
+from datalake_assets.lake.transforms.quality import millionths, score
 from datalake_assets_tests.frames import Constructor, Rows, assert_equal_rows
 
 TYPES = {"id": "int64", "name": "string", "born": "date", "_unknown": "string"}
@@ -26,3 +26,10 @@ def test_the_score_of_a_row_does_not_depend_on_the_rows_beside_it(frame: Constru
         types = dict.fromkeys(columns, "int64")
         assert_equal_rows(score(frame(rows, types), columns=columns).select("quality_score"), expected)
         assert_equal_rows(score(frame(rows[3:4], types), columns=columns).select("quality_score"), expected[3:4])
+
+
+def test_halves_of_a_millionth_go_up_on_every_engine(frame: Constructor) -> None:
+    """One engine took them to the even number, and gold had other figures by it."""
+    rows: Rows = [{"quality_score": n / 2_000_000} for n in range(7)]
+    counted = frame(rows, {"quality_score": "double"}).select(millionths().alias("n"))
+    assert_equal_rows(counted, [{"n": n} for n in (0, 1, 1, 2, 2, 3, 3)])

@@ -232,7 +232,7 @@ class SparkEngine:
         if few is not None:
             candidates = _may_hold_all(files, few) if few.height else files.clear()
             held = self._parts(
-                seen, candidates, lambda part: part.files_holding(few).lazy().select("path"), _PATH
+                seen, candidates, lambda part: part.files_holding(few).lazy().select(_file="path"), _FILE
             ).toArrow()
         else:
             candidates = files.join(self._near(seen, rows), on="path", how="semi")
@@ -240,11 +240,11 @@ class SparkEngine:
             places = self._parts(
                 seen,
                 candidates,
-                lambda part: part.scan_files(part.files, on).rename({"_file": "path"}),
-                pl.Schema({**_picked(dtypes, on), **_PATH}),
+                lambda part: part.scan_files(part.files, on),
+                pl.Schema({**_picked(dtypes, on), **_FILE}),
             )
-            held = _join(places, rows, "semi").select("path").distinct().toArrow()
-        return candidates.join(as_polars(held), on="path", how="semi")
+            held = _join(places, rows, "semi").select("_file").distinct().toArrow()
+        return candidates.join(as_polars(held), left_on="path", right_on="_file", how="semi")
 
     def _near(self, seen: Snapshot, keys: "DataFrame") -> pl.DataFrame:
         """The files whose bounds meet those of many keys, column by column."""
@@ -320,7 +320,7 @@ class SparkEngine:
         return as_polars(found).unique() if found.num_rows <= _FEW_KEYS else None
 
 
-_PATH = pl.Schema({"path": pl.String})
+_FILE = pl.Schema({"_file": pl.String()})  # no column of a dataset begins so
 
 
 def _frame(native: "DataFrame") -> Frame:

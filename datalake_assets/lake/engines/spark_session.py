@@ -4,7 +4,9 @@ No jars are needed, neither Delta's nor Hadoop's for S3: tasks read and write wi
 """
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ SPARK_LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.shuffle.partitions": "8",
+    "spark.log.level": "ERROR",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
@@ -52,10 +55,14 @@ def spark_session(settings: Mapping[str, str] | None = None) -> "SparkSession":
     wanted = spark_settings(settings)
     if wanted.get("spark.master", "").startswith("local"):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
     builder = SparkSession.builder
     for name, value in wanted.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
+    if main:
+        signal.signal(signal.SIGINT, handler)  # Spark puts its own in the place of whoever's process this is
     for name, value in wanted.items():
         if name.startswith("spark.sql."):  # a session that was there already may be set otherwise
             session.conf.set(name, value)

@@ -96,7 +96,7 @@ def source_statistics(datasets: Mapping[str, Dataset]) -> GoldTable:
     def compute(frames: Mapping[str, Frame]) -> Frame:
         parts = []
         if (daily := frames.get(_DAILY)) is not None:
-            weighed = (nw.col("mean_quality") * SCALE).round(0).cast(nw.Int64).fill_null(0) * nw.col("records")
+            weighed = millionths(nw.col("mean_quality")).fill_null(0) * nw.col("records")
             days = daily.with_columns(weighed.alias(_QUALITY_SUM), nw.lit(1).cast(nw.Int64).alias("days"))
             live = nw.col("source").is_in(sorted(replicated))
             parts += [days.filter(~live).select(*_FIGURES), _without_records(days.filter(live)).select(*_FIGURES)]

@@ -8,14 +8,15 @@ from datalake_assets.lake.gold.table import Frame, GoldTable, Lookup, column, ro
 from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset
 from datalake_assets.lake.spec.parts import Column
+from datalake_assets.lake.transforms.quality import SCALE, millionths
 
 _ORDERS, _CUSTOMERS = "silver/orders", "silver/customers"
-_MILLION = 1_000_000
 _EXACT_IN_DOUBLES = 2.0**53
 _ORDERS_COUNTED = nw.len().cast(nw.Int64).alias("orders")
 _SUMMED = {
     "decimal": "decimal(38,{scale})",
-    **dict.fromkeys(("int8", "int16", "int32", "int64"), "int64"),
+    **dict.fromkeys(("int8", "int16", "int32"), "int64"),
+    "int64": "decimal(38,0)",
     **dict.fromkeys(("float", "double"), "double"),
 }
 """The types of prices that can be summed, with the type of the sum."""
@@ -35,7 +36,8 @@ def daily_sales(datasets: Mapping[str, Dataset]) -> GoldTable | None:
         if revenue == "double":
             sold = _sum_of_doubles(placed)
         else:
-            exact = nw.col("price") if price.name == "decimal" else nw.col("price").cast(nw.Int64)
+            summed = nw.Decimal(38, 0) if price.name == "int64" else nw.Int64()
+            exact = nw.col("price") if price.name == "decimal" else nw.col("price").cast(summed)
             sold = placed.group_by(EVENT_DATE, "product_name").agg(_ORDERS_COUNTED, exact.sum().alias("revenue"))
         average = nw.col("revenue").cast(nw.Float64) / nw.col("orders").cast(nw.Float64)
         return sold.with_columns(average.alias("average_order"))
@@ -98,13 +100,11 @@ def _sum_of_doubles(placed: Frame) -> Frame:
     price = nw.col("price")
     finite = nw.when(price.abs() < _EXACT_IN_DOUBLES).then(price)
     whole = finite.floor()
-    parts = placed.with_columns(
-        whole.cast(nw.Int64).alias("_whole"), ((finite - whole) * _MILLION).round(0).cast(nw.Int64).alias("_rest")
-    )
+    parts = placed.with_columns(whole.cast(nw.Int64).alias("_whole"), millionths(finite - whole).alias("_rest"))
     summed = parts.group_by(EVENT_DATE, "product_name").agg(
         _ORDERS_COUNTED, nw.col("_whole").sum(), nw.col("_rest").sum()
     )
-    total = nw.col("_whole").cast(nw.Float64) + nw.col("_rest").cast(nw.Float64) / _MILLION
+    total = nw.col("_whole").cast(nw.Float64) + nw.col("_rest").cast(nw.Float64) / SCALE
     return summed.with_columns(total.alias("revenue")).drop("_whole", "_rest")
 
 

@@ -18,7 +18,7 @@ import narwhals as nw
 import polars as pl
 from deltalake.exceptions import DeltaError
 
-from datalake_assets.lake.engines.base import Frame
+from datalake_assets.lake.engines.base import Engine, Frame
 from datalake_assets.lake.gold.table import GoldTable, Lookup
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.columns import ETL_TIMESTAMP, EVENT_DATE
@@ -177,8 +177,8 @@ def _compute(
         if frames.keys() & dated.keys():
             rows = engine.conform(gold.compute(frames), gold.columns)
             if dates is not None:
-                rows = rows.filter(nw.col(EVENT_DATE).is_in(sorted(dates)))
-            rows = _without(rows, gold, without)
+                rows = rows.join(engine.take(_days(dates)), on=[EVENT_DATE], how="semi")
+            rows = _without(rows, gold, without, engine)
             rows = rows.with_columns(nw.lit(step.started_at).cast(nw.Datetime("us", "UTC")).alias(ETL_TIMESTAMP))
         elif seen.exists:  # nothing is left of what its rows came from
             rows = engine.scan(seen, dates=dates).head(0)
@@ -201,12 +201,19 @@ def _compute(
     return {source: Version(snapshot.table_id, snapshot.version) for source, snapshot in opened.items()}
 
 
-def _without(rows: Frame, gold: GoldTable, held: Mapping[str, Collection[date]]) -> Frame:
+def _without(rows: Frame, gold: GoldTable, held: Mapping[str, Collection[date]], engine: Engine) -> Frame:
     """Rows without those that depend on some dates of some datasets."""
     for name, days in held.items():
-        of_them = nw.col(EVENT_DATE).is_in(sorted(days))
-        rows = rows.filter(~(of_them & (nw.col("source") == name)) if gold.by_source else ~of_them)
+        of_them = _days(days)
+        if gold.by_source:
+            of_them = of_them.with_columns(source=pl.lit(name))
+        rows = rows.join(engine.take(of_them), on=of_them.columns, how="anti")
     return rows
+
+
+def _days(dates: Collection[date]) -> pl.DataFrame:
+    """Dates to join with: Spark's literals know no years before 1000, nor the days that 1582 skipped."""
+    return pl.DataFrame({EVENT_DATE: sorted(dates)}, schema={EVENT_DATE: pl.Date})
 
 
 def _frame(step: Step, seen: Snapshot, dates: Collection[date] | None, *, by: str) -> Frame:

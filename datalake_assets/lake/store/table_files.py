@@ -6,7 +6,7 @@ cut otherwise than the registry asks for, until it is rebuilt, and was before: i
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -259,9 +259,8 @@ def within_days(column: str, days: Sequence[date]) -> pl.Expr:
             runs.append((day, day))
     if not runs:
         return pl.lit(value=False)
-    value, moment = pl.col(column), pl.Datetime("us", "UTC")
     return pl.any_horizontal(
-        (value >= pl.lit(first).cast(moment)) & (value < pl.lit(last + timedelta(days=1)).cast(moment))
+        pl.col(column).is_between(datetime.combine(first, time.min, UTC), datetime.combine(last, time.max, UTC))
         for first, last in runs
     )
 

@@ -21,6 +21,10 @@ def score(frame: nw.LazyFrame[Any], *, columns: Sequence[str]) -> nw.LazyFrame[A
     return frame.with_columns(share.alias(QUALITY_SCORE))
 
 
-def millionths() -> nw.Expr:
-    """The score as a whole number of millionths, to be summed exactly."""
-    return (nw.col(QUALITY_SCORE) * SCALE).round(0).cast(nw.Int64)
+def millionths(share: nw.Expr | None = None) -> nw.Expr:
+    """A share from 0 to 1 (None: the score) as a whole number of millionths, to be summed exactly.
+
+    Halves go up: of two engines that round by themselves one takes them to the even number.
+    """
+    value = nw.col(QUALITY_SCORE) if share is None else share
+    return (value * SCALE + 0.5).floor().cast(nw.Int64)
