@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _ANYWHERE = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(64 * 1024**2),
     # Spark takes what a task makes for as small as what the task was told, a few numbers, and would send gigabytes to
     # every worker: which side of a join is small is seen when it is there.
     "spark.sql.autoBroadcastJoinThreshold": "-1",

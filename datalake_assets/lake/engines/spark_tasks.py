@@ -25,7 +25,7 @@ from datalake_assets.lake.store.outcome import ObjectOutcome
 from datalake_assets.lake.store.place import TablePlace
 
 TOLD, REJECTS = "_told", "_rejects"
-_ROWS = 65_536  # of a record batch
+_BATCH_ROWS, _BATCH_BYTES = 65_536, 64 * 1024**2  # of Arrow, as in the session's settings: a text may be long
 ACTION = pa.schema([("action", pa.string())])
 
 
@@ -52,7 +52,8 @@ def as_polars(rows: pa.Table, columns: pl.Schema | None = None) -> pl.DataFrame:
 
 def as_batches(rows: pl.DataFrame) -> Iterator[pa.RecordBatch]:
     """Rows as Arrow batches."""
-    yield from as_arrow(rows).to_batches(max_chunksize=_ROWS)
+    share = _BATCH_BYTES * rows.height // max(int(rows.estimated_size()), 1)
+    yield from as_arrow(rows).to_batches(max_chunksize=max(1, min(share, _BATCH_ROWS)))
 
 
 @dataclass(frozen=True, slots=True)
