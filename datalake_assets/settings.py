@@ -31,7 +31,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 
 
 class UnusableRunnerError(ValueError):
-    """A runner is chosen that the settings do not describe: says which variables to set."""
+    """A runner is chosen that can't run any step: says what to set, to install, or to put where."""
 
 
 class Settings(BaseSettings):

@@ -7,7 +7,7 @@ from datalake_assets.cli.places import UnusablePlaceError, check_places
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset_files import DatasetError
 from datalake_assets.lake.store.store_check import UnusableStoreError, check_stores
-from datalake_assets.settings import Settings
+from datalake_assets.settings import Settings, UnusableRunnerError
 
 
 def read_settings() -> Settings:
@@ -31,6 +31,16 @@ def open_lake(settings: Settings, *, writes: bool = True) -> Lake:
         return settings.lake()
     except DatasetError as error:
         fail(str(error))
+
+
+def require_runners(settings: Settings, lake: Lake) -> None:
+    """End the command where a runner of the settings, or of a dataset's own, can't run any step."""
+    from datalake_assets.resources.runners.choosing import check_runners
+
+    try:
+        check_runners(settings, lake)
+    except UnusableRunnerError as error:
+        fail(" ".join(str(error).split()))
 
 
 def require_places(settings: Settings, *, writes: bool) -> None:

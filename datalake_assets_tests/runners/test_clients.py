@@ -67,7 +67,7 @@ def test_what_is_set_up_wrong_does_not_pass(error: Exception) -> None:
         exceptions.ConnectionClosedError(**ENDPOINT),
         exceptions.ProxyConnectionError(proxy_url="http://proxy"),
         exceptions.ClientError({"Error": {"Code": "ThrottlingException"}}, "StartJobRun"),
-        exceptions.ClientError({"ResponseMetadata": {"HTTPStatusCode": 503}}, "StartJobRun"),  # type: ignore[typeddict-item]
+        exceptions.ClientError({"ResponseMetadata": {"HTTPStatusCode": 503}}, "StartJobRun"),
         ConnectionResetError(),
     ],
 )
