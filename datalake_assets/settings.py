@@ -17,6 +17,7 @@ from datalake_assets.lake.spec.parts import RunnerChoice
 from datalake_assets.lake.store.layout import Layout
 
 _ESCAPED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#<>?`{}%]""")
+_QUEUE_URL = re.compile(r"https?://[^/\s]+/\S+")
 _LEAST_MEMORY = 256 * 1024**2
 _FIRST_DAY = date(1900, 1, 1)
 _PACKAGED_DATASETS = Path(__file__).parent / "datasets"
@@ -108,6 +109,10 @@ class Settings(BaseSettings):
             return url
         if not url:
             raise ValueError("DATALAKE_SENSOR=sqs needs the URL of the queue to which S3 tells what lands")
+        if not _QUEUE_URL.fullmatch(url):
+            raise ValueError(
+                f"{url!r} is no queue's URL; write one such as https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE"
+            )
         if "://" not in (info.data.get("bronze") or info.data.get("root") or ""):
             raise ValueError("DATALAKE_SENSOR=sqs needs a bronze zone in S3; a folder tells no queue of its files")
         return url

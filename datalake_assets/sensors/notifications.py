@@ -60,7 +60,7 @@ class Queue:
         self._client = boto3.client(
             "sqs",
             region_name=(region[1] or region[2]) if region else clients.region(),
-            config=Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "max_attempts": 3}),
+            config=Config(connect_timeout=5, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}),
         )
 
     def receive(self, *, seconds: float, most: int) -> list[Message]:

@@ -103,8 +103,8 @@ def test_a_java_that_does_not_start_is_told_of_by_its_name(lake: Lake, tmp_path:
         (
             "auto",
             (
-                "`runner` of dataset clicks is auto, and DATALAKE_REMOTE_RUNNER does not say which runner takes what is "
-                "large; set it to one of glue, emr_serverless, emr\n"
+                "`runner` of dataset clicks is auto, and DATALAKE_REMOTE_RUNNER does not say which runner takes what "
+                "is large; set it to one of glue, emr_serverless, emr\n"
             ),
         ),
     ],
