@@ -104,6 +104,14 @@ def test_workers_grow_with_the_bytes_within_their_bounds() -> None:
         ),
         ({"runner": "auto"}, "DATALAKE_RUNNER is auto, and DATALAKE_REMOTE_RUNNER does not say"),
         ({"runner": "glue", "glue_job": "steps"}, "whose jobs can't see .*; put the lake on S3"),
+        (
+            {"runner": "glue", "glue_job": "steps", "root": "s3://b/lake", "code": "/tmp/x"},  # noqa: S108
+            r"whose jobs can't see /tmp/x \(DATALAKE_CODE\); put .* such as DATALAKE_CODE=s3://BUCKET/PREFIX",
+        ),
+        (
+            {"runner": "glue", "glue_job": "steps", "root": "s3://b/lake", "pipes": "/tmp/x"},  # noqa: S108
+            r"whose jobs can't see /tmp/x \(DATALAKE_PIPES\); put .* such as DATALAKE_PIPES=s3://BUCKET/PREFIX",
+        ),
         ({"workers_min": 9, "workers_max": 3}, "DATALAKE_WORKERS_MIN is 9, more than DATALAKE_WORKERS_MAX, 3"),
     ],
 )
