@@ -49,9 +49,10 @@ def test_auto_goes_by_the_bytes_that_wait_and_says_so(tmp_path: Path) -> None:
     assert size > 5_000
     auto = {"runner": "auto", **REMOTE}
     name, reason = ChoosingRunner(Settings(**auto, auto_bytes=size)).choose(SILVER, lake)  # type: ignore[arg-type]
+    told = f"{size / 1024:.1f}KiB"  # it was "0.00 GiB"
     assert (name, reason) == (
         "in_process",
-        "DATALAKE_RUNNER is auto: 0.00 GiB to read, at most 0.00 GiB (DATALAKE_AUTO_BYTES)",
+        f"DATALAKE_RUNNER is auto: {told} to read, at most {told} (DATALAKE_AUTO_BYTES)",
     )
     name, reason = ChoosingRunner(Settings(**auto, auto_bytes=size - 1)).choose(SILVER, lake)  # type: ignore[arg-type]
     assert name == "glue"

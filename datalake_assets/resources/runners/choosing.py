@@ -10,6 +10,7 @@ from functools import cache
 import dagster as dg
 import obstore
 from obstore.exceptions import BaseError
+from pydantic import ByteSize
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
@@ -28,8 +29,6 @@ from datalake_assets.resources.runners.runner import Runner
 from datalake_assets.resources.runners.spark_local import SparkLocalRunner, check_spark
 from datalake_assets.resources.runners.workers import Workers
 from datalake_assets.settings import Settings, UnusableRunnerError
-
-_GIB = 1024**3
 
 
 class ChoosingRunner:
@@ -54,10 +53,10 @@ class ChoosingRunner:
         if choice != "auto":
             return choice, why
         waiting, threshold = step_bytes(request, lake, now=datetime.now(UTC)), self._settings.auto_bytes
-        size = f"{waiting / _GIB:,.2f} GiB to read"
+        size, most = f"{ByteSize(waiting).human_readable()} to read", threshold.human_readable()
         if waiting <= threshold or self._settings.remote_runner is None:
-            return "in_process", f"{why}: {size}, at most {threshold / _GIB:,.2f} GiB (DATALAKE_AUTO_BYTES)"
-        return self._settings.remote_runner, f"{why}: {size}, above {threshold / _GIB:,.2f} GiB (DATALAKE_AUTO_BYTES)"
+            return "in_process", f"{why}: {size}, at most {most} (DATALAKE_AUTO_BYTES)"
+        return self._settings.remote_runner, f"{why}: {size}, above {most} (DATALAKE_AUTO_BYTES)"
 
 
 def check_runners(settings: Settings, lake: Lake) -> None:
