@@ -7,8 +7,10 @@ store: the context with the step, the messages, a large report; a job's argument
 
 import json
 import logging
+import sys
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from threading import Event, Thread
 from typing import Annotated, Any, Literal
@@ -45,6 +47,10 @@ PLACE, SECONDS = "place", "seconds"
 CONTEXT_KEY, PAYLOAD_KEY, REPORT_KEY = "context.json", "datalake", "report.json"
 _LARGE_REPORT = 256 * 1024  # bytes; a larger one lies beside the messages
 _DEFAULT_SECONDS = 2.0
+_NOT_BY_HAND = (
+    "datalake_assets.remote executes one step of a Dagster run in a job of Glue, EMR Serverless or EMR; Dagster starts "
+    "it there, with arguments (--dagster-pipes-context, --dagster-pipes-messages) that are missing or unreadable here\n"
+)
 
 
 class Payload(BaseModel):
@@ -157,9 +163,13 @@ def message_key(number: int) -> str:
 def main() -> None:
     """Execute the step that the job's arguments lead to, and report it.
 
-    Raises what the step raises, after Dagster was told: the platform then sees a failed job.
+    Raises what the step raises, after Dagster was told: the platform then sees a failed job. Without Dagster's
+    arguments it exits with 2 and one line on stderr.
     """
     params = PipesCliArgsParamsLoader()  # type: ignore[no-untyped-call]
+    if not _leads_somewhere(params):
+        sys.stderr.write(_NOT_BY_HAND)
+        sys.exit(2)
     with (
         open_dagster_pipes(
             context_loader=StoreContextLoader(), message_writer=StoreMessageWriter(), params_loader=params
@@ -172,6 +182,17 @@ def main() -> None:
             pipes.log.info("%s/%s on %s", payload.request.zone, payload.request.name, engine.name)
             report = execute(payload.request, lake=payload.lake, engine=engine)
         _send(pipes, report, open_store(params.load_messages_params()[PLACE]))
+
+
+def _leads_somewhere(params: PipesCliArgsParamsLoader) -> bool:
+    """Whether the arguments are those that Dagster gives a job."""
+    try:
+        with redirect_stderr(StringIO()):  # the parser tells there of what it misses, in several lines
+            return params.is_dagster_pipes_process() and all(
+                PLACE in told for told in (params.load_context_params(), params.load_messages_params())
+            )
+    except (ValueError, TypeError, zlib.error, SystemExit):
+        return False
 
 
 def _send(pipes: PipesContext, report: StepReport, store: ObjectStore) -> None:

@@ -1,6 +1,7 @@
 """The one place that reads the environment."""
 
 import re
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,9 @@ from datalake_assets.lake.spec.parts import RunnerChoice
 from datalake_assets.lake.store.layout import Layout
 
 _ESCAPED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#<>?`{}%]""")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:/)|s3(?=:)")
+_BUCKET = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?")
+_QUEUE_URL = re.compile(r"https?://[^/\s]+/\S+")
 _LEAST_MEMORY = 256 * 1024**2
 _FIRST_DAY = date(1900, 1, 1)
 _PACKAGED_DATASETS = Path(__file__).parent / "datasets"
@@ -31,7 +35,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 
 
 class UnusableRunnerError(ValueError):
-    """A runner is chosen that the settings do not describe: says which variables to set."""
+    """A runner is chosen that can't run any step: says what to set, to install, or to put where."""
 
 
 class Settings(BaseSettings):
@@ -92,6 +96,17 @@ class Settings(BaseSettings):
     memory_limit: ByteSize = ByteSize(Limits().memory_bytes)
     retention_hours: Annotated[int, Field(ge=0, le=87_600)] = 24
 
+    @field_validator("root", "bronze", "silver", "gold", "quarantine", "code", "pipes")
+    @classmethod
+    def _a_folder_or_on_s3(cls, place: str | None) -> str | None:
+        """Refuse other URLs, and what was meant as one: it would be taken for a folder's name."""
+        scheme = _SCHEME.match(place or "")
+        if scheme and scheme[0] != "s3":
+            raise ValueError(f"{place!r} is neither a folder nor s3://BUCKET/PREFIX, and only these are supported")
+        if scheme and not _BUCKET.fullmatch(place or ""):
+            raise ValueError(f"{place!r} names no bucket; write s3://BUCKET/PREFIX")
+        return place
+
     @field_validator("root", "bronze", "silver", "gold", "quarantine")
     @classmethod
     def _readable_by_polars(cls, place: str | None) -> str | None:
@@ -108,6 +123,10 @@ class Settings(BaseSettings):
             return url
         if not url:
             raise ValueError("DATALAKE_SENSOR=sqs needs the URL of the queue to which S3 tells what lands")
+        if not _QUEUE_URL.fullmatch(url):
+            raise ValueError(
+                f"{url!r} is no queue's URL; write one such as https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE"
+            )
         if "://" not in (info.data.get("bronze") or info.data.get("root") or ""):
             raise ValueError("DATALAKE_SENSOR=sqs needs a bronze zone in S3; a folder tells no queue of its files")
         return url
@@ -174,13 +193,17 @@ class Settings(BaseSettings):
         missing = [f"DATALAKE_{name.upper()}" for name in _NEEDED[choice] if not getattr(self, name)]
         if missing:
             raise UnusableRunnerError(f"{by} is {choice}, which needs {' and '.join(missing)}; set what is missing")
-        layout = self.layout
-        zones = (layout.root, layout.bronze, layout.silver, layout.gold, layout.quarantine, self.pipes_place)
-        local = [place for place in zones if "://" not in place]
+        by_name = {
+            **{f"DATALAKE_{zone.upper()}": place for zone, place in asdict(self.layout).items()},
+            "DATALAKE_PIPES": self.pipes_place,
+            "DATALAKE_CODE": self.code_place,
+        }
+        local = [(name, place) for name, place in by_name.items() if place and "://" not in place]
         if local:
+            name, place = local[0]
             raise UnusableRunnerError(
-                f"{by} is {choice}, whose jobs can't see {local[0]}; put the lake on S3, such as "
-                "DATALAKE_ROOT=s3://BUCKET/PREFIX"
+                f"{by} is {choice}, whose jobs can't see {place} ({name}); put the lake on S3, and its code, such as "
+                f"{name}=s3://BUCKET/PREFIX"
             )
 
     def runner_of(self, dataset: Dataset | None) -> tuple[RunnerChoice, str]:

@@ -39,6 +39,8 @@ def only_transient_retries() -> Iterator[None]:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may well succeed a little later."""
+    if isinstance(error, FileNotFoundError | PermissionError):  # whose texts, of obstore, tell of its `retry_timeout`
+        return False
     if isinstance(error, _TRANSIENT_ERRORS) or (isinstance(error, Exception) and is_lost_answer(error)):
         return True
     if isinstance(error, RemoteJobError):  # which knows the class of the step's error by its name

@@ -1,5 +1,7 @@
 """What every command begins with: the settings and the lake that they name, or one line that says what is wrong."""
 
+from typing import TYPE_CHECKING
+
 from pydantic import ValidationError
 
 from datalake_assets.cli.console import fail
@@ -7,7 +9,10 @@ from datalake_assets.cli.places import UnusablePlaceError, check_places
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset_files import DatasetError
 from datalake_assets.lake.store.store_check import UnusableStoreError, check_stores
-from datalake_assets.settings import Settings
+from datalake_assets.settings import Settings, UnusableRunnerError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def read_settings() -> Settings:
@@ -15,13 +20,16 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = [
-            f"DATALAKE_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}, not {e['input']!r}"
-            if e["loc"]
-            else e["msg"].removeprefix("Value error, ")  # of several variables together, which it names itself
-            for e in error.errors()
-        ]
-        fail("\n".join(faults))
+        fail("\n".join(map(_told, error.errors())))
+
+
+def _told(error: "ErrorDetails") -> str:
+    """A fault of the settings in words; one that they found themselves says what was given, where that helps."""
+    told = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:  # of several variables together, which it names itself
+        return told
+    given = "" if error["type"] == "value_error" else f", not {error['input']!r}"
+    return f"DATALAKE_{'.'.join(map(str, error['loc'])).upper()}: {told}{given}"
 
 
 def open_lake(settings: Settings, *, writes: bool = True) -> Lake:
@@ -31,6 +39,16 @@ def open_lake(settings: Settings, *, writes: bool = True) -> Lake:
         return settings.lake()
     except DatasetError as error:
         fail(str(error))
+
+
+def require_runners(settings: Settings, lake: Lake) -> None:
+    """End the command where a runner of the settings, or of a dataset's own, can't run any step."""
+    from datalake_assets.resources.runners.choosing import check_runners
+
+    try:
+        check_runners(settings, lake)
+    except UnusableRunnerError as error:
+        fail(" ".join(str(error).split()))
 
 
 def require_places(settings: Settings, *, writes: bool) -> None:

@@ -8,7 +8,7 @@ import typer
 from datalake_assets.cli.console import Column, count, err, fail, print_table, say, tell, visible
 from datalake_assets.cli.console import progress as progress_bar
 from datalake_assets.cli.looking import print_tables
-from datalake_assets.cli.opening import open_lake, read_settings, require_places
+from datalake_assets.cli.opening import open_lake, read_settings, require_places, require_runners
 from datalake_assets.cli.places import has_lake
 from datalake_assets.lake.lake import Lake
 from datalake_assets.settings import Settings
@@ -78,6 +78,7 @@ def run() -> None:
     lake = open_lake(settings)
     with stoppable() as stop:
         try:
+            require_runners(settings, lake)
             outcome = _run(settings, lake, stop)
         except StoppedError:
             err.print(f"{stop.reason}; the next `datalake run` goes on from here", markup=False, soft_wrap=True)

@@ -111,11 +111,15 @@ def build_landing_sensor(lake: Lake, jobs: Jobs, settings: Settings, begins: Beg
     def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         cursor = SweepCursor.parse(context.cursor)
         now = datetime.now(UTC)
-        queued, reconciles = Queued(), True
+        queued, reconciles, faults = Queued(), True, list[str]()
         if settings.sensor == "sqs":
-            queued = look_at_queue(lake, Queue(settings.queue_url or ""), now=now, seconds=_SECONDS)
-            context.log.info(queued.told)
-            reconciles = cursor.is_due(now, every=timedelta(minutes=settings.reconcile_minutes))
+            try:
+                queued = look_at_queue(lake, Queue(settings.queue_url or ""), now=now, seconds=_SECONDS)
+            except Exception as error:  # noqa: BLE001 (whatever it is, a listing finds what the queue would have told)
+                faults.append(_queue_fault(settings, error))
+            else:
+                context.log.info(queued.told)
+                reconciles = cursor.is_due(now, every=timedelta(minutes=settings.reconcile_minutes))
         found = Landed()
         if reconciles:
             names = [n for n in sorted(lake.datasets) if cursor.begin is None or n >= cursor.begin]
@@ -128,7 +132,8 @@ def build_landing_sensor(lake: Lake, jobs: Jobs, settings: Settings, begins: Beg
                 now=now,
                 seconds=_SECONDS,
             )
-        for fault in found.faults.values():
+        faults += found.faults.values()
+        for fault in faults:
             context.log.error(fault)
         work = {n: merged(found.work.get(n), queued.work.get(n)) for n in found.work.keys() | queued.work.keys()}
         known = under_way(context.instance, now=now, most=settings.partitions_per_run)
@@ -144,8 +149,16 @@ def build_landing_sensor(lake: Lake, jobs: Jobs, settings: Settings, begins: Beg
         held = [line for waiting in work.values() for line in waiting.later]
         return dg.SensorResult(
             run_requests=ask,
-            skip_reason=None if ask else "; ".join([idle, *found.faults.values(), *held[:_HELD_SHOWN]]),
+            skip_reason=None if ask else "; ".join([idle, *faults, *held[:_HELD_SHOWN]]),
             cursor=after.model_dump_json(),
         )
 
     return landing
+
+
+def _queue_fault(settings: Settings, error: Exception) -> str:
+    told = " ".join(str(error).split())
+    return (
+        f"the queue of DATALAKE_QUEUE_URL, {settings.queue_url}, can't be used, and bronze is listed in its place: "
+        f"{type(error).__name__}: {told}"
+    )

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
+from datalake_assets.resources.runners import clients
+
 _MOST_AT_ONCE = 10  # messages that SQS gives or takes at once
 _HOST = re.compile(r"(?:sqs|queue)\.([a-z0-9-]+)\.amazonaws\.com|([a-z0-9-]+)\.queue\.amazonaws\.com")
 
@@ -57,8 +59,8 @@ class Queue:
         self._url = url
         self._client = boto3.client(
             "sqs",
-            region_name=(region[1] or region[2]) if region else None,
-            config=Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "max_attempts": 3}),
+            region_name=(region[1] or region[2]) if region else clients.region(),
+            config=Config(connect_timeout=5, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}),
         )
 
     def receive(self, *, seconds: float, most: int) -> list[Message]:

@@ -49,6 +49,28 @@ def test_an_unusable_zone_is_named_by_its_own_variable(tmp_path: Path) -> None:
     assert result.stderr.startswith("DATALAKE_SILVER: /dev/null/silver can't be used")
 
 
+@pytest.mark.parametrize("variable", ["ROOT", "BRONZE", "SILVER", "GOLD", "QUARANTINE", "CODE", "PIPES"])
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("s3://", "names no bucket; write s3://BUCKET/PREFIX"),
+        ("s3:///lake", "names no bucket; write s3://BUCKET/PREFIX"),
+        ("s3:/lake", "names no bucket; write s3://BUCKET/PREFIX"),
+        ("s3:lake", "names no bucket; write s3://BUCKET/PREFIX"),
+        ("https://lake.s3.amazonaws.com/x", "is neither a folder nor s3://BUCKET/PREFIX, and only these are supported"),
+        ("gs://lake/x", "is neither a folder nor s3://BUCKET/PREFIX, and only these are supported"),
+        ("S3://lake/x", "is neither a folder nor s3://BUCKET/PREFIX, and only these are supported"),
+    ],
+)
+def test_a_place_that_is_neither_a_folder_nor_on_s3_is_refused(
+    variable: str, place: str, told: str, tmp_path: Path
+) -> None:
+    """It became a folder of that name in the working directory."""
+    result = CliRunner().invoke(app, ["status"], env={f"DATALAKE_{variable}": place})
+    assert (result.exit_code, result.stderr) == (2, f"DATALAKE_{variable}: {place!r} {told}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["datasets"]
+
+
 @pytest.mark.parametrize("command", COMMANDS[:2], ids=lambda command: command[0])
 def test_a_lake_that_cannot_be_written_is_one_line(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -260,6 +260,7 @@ def test_only_transient_faults_are_tried_again() -> None:
     assert is_transient(ConnectionResetError())
     assert is_transient(OSError("Generic S3 error: request timed out"))
     assert not is_transient(PermissionError("denied"))
+    assert not is_transient(FileNotFoundError("no such key; max_retries: 10, retry_timeout: 120s"))
     assert not is_transient(ValueError("wrong"))
     with pytest.raises(ValueError, match="wrong"), only_transient_retries():
         raise ValueError("wrong")

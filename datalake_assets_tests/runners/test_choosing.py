@@ -49,9 +49,10 @@ def test_auto_goes_by_the_bytes_that_wait_and_says_so(tmp_path: Path) -> None:
     assert size > 5_000
     auto = {"runner": "auto", **REMOTE}
     name, reason = ChoosingRunner(Settings(**auto, auto_bytes=size)).choose(SILVER, lake)  # type: ignore[arg-type]
+    told = f"{size / 1024:.1f}KiB"  # it was "0.00 GiB"
     assert (name, reason) == (
         "in_process",
-        "DATALAKE_RUNNER is auto: 0.00 GiB to read, at most 0.00 GiB (DATALAKE_AUTO_BYTES)",
+        f"DATALAKE_RUNNER is auto: {told} to read, at most {told} (DATALAKE_AUTO_BYTES)",
     )
     name, reason = ChoosingRunner(Settings(**auto, auto_bytes=size - 1)).choose(SILVER, lake)  # type: ignore[arg-type]
     assert name == "glue"
@@ -104,6 +105,14 @@ def test_workers_grow_with_the_bytes_within_their_bounds() -> None:
         ),
         ({"runner": "auto"}, "DATALAKE_RUNNER is auto, and DATALAKE_REMOTE_RUNNER does not say"),
         ({"runner": "glue", "glue_job": "steps"}, "whose jobs can't see .*; put the lake on S3"),
+        (
+            {"runner": "glue", "glue_job": "steps", "root": "s3://b/lake", "code": "/tmp/x"},  # noqa: S108
+            r"whose jobs can't see /tmp/x \(DATALAKE_CODE\); put .* such as DATALAKE_CODE=s3://BUCKET/PREFIX",
+        ),
+        (
+            {"runner": "glue", "glue_job": "steps", "root": "s3://b/lake", "pipes": "/tmp/x"},  # noqa: S108
+            r"whose jobs can't see /tmp/x \(DATALAKE_PIPES\); put .* such as DATALAKE_PIPES=s3://BUCKET/PREFIX",
+        ),
         ({"workers_min": 9, "workers_max": 3}, "DATALAKE_WORKERS_MIN is 9, more than DATALAKE_WORKERS_MAX, 3"),
     ],
 )

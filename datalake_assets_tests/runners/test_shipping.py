@@ -8,10 +8,11 @@ from threading import Event
 from typing import Any
 
 import pytest
+from dagster_pipes import encode_param
 
 from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
 from datalake_assets.lake.store.landing import open_store
-from datalake_assets.remote import Payload, StoreMessageChannel, message_key
+from datalake_assets.remote import Payload, StoreMessageChannel, main, message_key
 from datalake_assets.resources.runners.pipes_place import report_in
 from datalake_assets.settings import Settings
 from datalake_assets_tests.runners import shipped
@@ -54,6 +55,30 @@ def test_what_is_shipped_runs_a_step_with_nothing_else_installed(built: tuple[Pa
         timeout=120,
     )
     assert (done.returncode, done.stdout.strip()) == (0, "10"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["--help"],
+        ["--dagster-pipes-context"],
+        ["--dagster-pipes-context", "xx", "--dagster-pipes-messages", "yy"],
+        ["--dagster-pipes-context", encode_param({"place": "s3://b"})],
+        ["--dagster-pipes-context", encode_param({}), "--dagster-pipes-messages", encode_param(7)],
+    ],
+)
+def test_whoever_starts_a_step_by_hand_is_told_what_it_is(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was a warning of Dagster's and a KeyError, or whatever could not be decoded."""
+    monkeypatch.setattr("sys.argv", ["remote.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out, told.err.count("\n")) == (2, "", 1)
+    assert told.err.startswith("datalake_assets.remote executes one step of a Dagster run in a job of ")
 
 
 def test_the_lake_arrives_as_it_is_declared() -> None:

@@ -10,8 +10,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from datalake_assets.cli.app import app
 from datalake_assets.definitions import build_definitions
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.steps.execute import execute
@@ -40,6 +43,7 @@ class Landing:
     settings: Settings
     instance: dg.DagsterInstance
     cursor: str | None = None
+    skipped: str | None = None
 
     def land(self, key: str, *records: dict[str, Any]) -> None:
         body = "\n".join(map(json.dumps, records)).encode()
@@ -56,7 +60,7 @@ class Landing:
             instance=self.instance, cursor=self.cursor, definitions=definitions, sensor_name="landing"
         ) as context:
             tick = definitions.resolve_sensor_def("landing").evaluate_tick(context)
-        self.cursor = tick.cursor
+        self.cursor, self.skipped = tick.cursor, tick.skip_message
         return [partition for request in tick.run_requests or [] for partition in _partitions(request)]
 
     def process(self) -> None:
@@ -231,6 +235,62 @@ def test_objects_for_which_time_does_not_suffice_are_named_again(landing: Landin
     assert (late.received, late.deleted, late.work["clicks"].waiting) == (1, 0, {})
 
 
+def test_a_queue_that_is_not_named_is_told_without_what_was_not_given() -> None:
+    """The message ended with ", not None"."""
+    result = CliRunner().invoke(app, ["status"], env={"DATALAKE_ROOT": "s3://b/lake", "DATALAKE_SENSOR": "sqs"})
+    told = "DATALAKE_QUEUE_URL: DATALAKE_SENSOR=sqs needs the URL of the queue to which S3 tells what lands\n"
+    assert (result.exit_code, result.stderr) == (2, told)
+
+
+def _no_such_queue(landing: Landing, _: pytest.MonkeyPatch) -> str:
+    landing.settings = landing.settings.model_copy(update={"queue_url": f"{landing.url}-of-another"})
+    return "QueueDoesNotExist"
+
+
+def _no_region(_: Landing, patch: pytest.MonkeyPatch) -> str:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        patch.delenv(name)
+    patch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    return "NoRegionError"
+
+
+def _no_network(_: Landing, patch: pytest.MonkeyPatch) -> str:
+    patch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1")
+    return "EndpointConnectionError"
+
+
+def _no_rights(_: Landing, patch: pytest.MonkeyPatch) -> str:
+    def refuse(*_: object, **__: object) -> list[Message]:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no\n sqs:ReceiveMessage"}}, "ReceiveMessage")
+
+    patch.setattr(Queue, "receive", refuse)
+    return "ClientError: An error occurred (AccessDenied) when calling the ReceiveMessage operation: no sqs:Receive"
+
+
+@pytest.mark.parametrize("fault", [_no_such_queue, _no_region, _no_network, _no_rights])
+def test_a_queue_that_fails_does_not_stop_landing(
+    fault: Callable[[Landing, pytest.MonkeyPatch], str], landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tick failed, and nothing was processed until somebody looked at the sensor."""
+    told = fault(landing, monkeypatch)
+    landing.land(f"firehose/clicks/{HOUR}/a.json", {"id": "1", "at": 1_767_600_000})
+    assert landing.tick() == ["2026-01-05-09:00"]
+    landing.process()
+    assert landing.tick() == []
+    assert landing.skipped is not None
+    assert (
+        f"the queue of DATALAKE_QUEUE_URL, {landing.settings.queue_url}, can't be used, and bronze is"
+        in landing.skipped
+    )
+    assert told in landing.skipped
+
+
+def test_the_region_of_the_stores_is_that_of_the_queue_too(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    assert Queue(landing.url).receive(seconds=1, most=10)
+
+
 class _Full(Queue):
     """A queue with some messages that all say the same, at whatever time it is asked."""
 
@@ -251,6 +311,9 @@ class _Full(Queue):
     ("settings", "fault"),
     [
         ({"root": "s3://b/lake", "sensor": "sqs"}, "needs the URL of the queue"),
+        ({"root": "s3://b/lake", "sensor": "sqs", "queue_url": "my-queue"}, "'my-queue' is no queue's URL; write one"),
+        ({"root": "s3://b/lake", "sensor": "sqs", "queue_url": "arn:aws:sqs:eu-west-1:1:q"}, "is no queue's URL"),
+        ({"root": "s3://b/lake", "sensor": "sqs", "queue_url": "sqs://1/q"}, "is no queue's URL"),
         ({"root": ".lake", "sensor": "sqs", "queue_url": "https://sqs/1/q"}, "needs a bronze zone in S3"),
     ],
 )

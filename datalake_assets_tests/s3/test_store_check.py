@@ -93,6 +93,35 @@ def test_a_network_that_is_down_is_one_line_and_exit_2(
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9000", "which is no URL; write one such as http://127.0.0.1:9000, or unset it"),
+        ("AWS_ENDPOINT_URL", "", "which is no URL; write one such as http://127.0.0.1:9000, or unset it"),
+        ("AWS_ENDPOINT_URL", "localhost", "which is no URL; write one such as http://127.0.0.1:9000, or unset it"),
+        ("AWS_ALLOW_HTTP", "", None),
+        ("AWS_ALLOW_HTTP", "maybe", None),
+        ("AWS_SKIP_SIGNATURE", "", None),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["run"], ["status"]])
+def test_a_variable_that_can_not_be_read_is_named_in_one_line_and_exit_2(
+    arguments: list[str], variable: str, value: str, told: str | None, command: CliRunner
+) -> None:
+    """An endpoint without its scheme was a panic of obstore's, an empty switch a store that could not be reached."""
+    result = command.invoke(app, arguments, env={variable: value})
+    reason = f", {told}" if told else "; set it to true or false, or unset it"
+    assert (result.exit_code, result.stderr) == (2, f"{variable} is {value!r}{reason}\n")
+
+
+@pytest.mark.parametrize("switch", ["true", "TRUE", "1", "Yes", "on"])
+def test_a_switch_may_be_written_in_every_way_that_the_store_reads(
+    switch: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ALLOW_HTTP", switch)
+    check_stores(layout(place), writes=True)
+
+
 @pytest.mark.parametrize("arguments", [*WORKING, *LOOKING])
 def test_denied_access_is_one_line_and_exit_2(
     arguments: list[str], command: CliRunner, place: str, proxy: Proxy

@@ -4,6 +4,7 @@ Belongs here: what a store has to be able to do, and what is told where it can't
 command line.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import cache
@@ -21,6 +22,9 @@ _CONTENT = b"By this object the lake finds out whether its store honours If-None
 _SECONDS = 2
 _METADATA_SERVICE = "169.254.169.254"
 _UNKNOWN_HEADER = ("NotImplemented", "501 ")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_SWITCHES = ("AWS_ALLOW_HTTP", "AWS_SKIP_SIGNATURE", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "AWS_UNSIGNED_PAYLOAD")
+_YES_OR_NO = frozenset({"1", "true", "on", "yes", "y", "0", "false", "off", "no", "n"})
 
 
 class UnusableStoreError(RuntimeError):
@@ -37,11 +41,27 @@ def check_stores(layout: Layout, *, writes: bool) -> None:
     Costs one request for each place that lies in no other, and nothing the second time in a process; the first time in
     the life of a lake one more. Without `writes` nothing is put. It takes at most some 30 seconds, be there no network.
     """
+    if any(map(is_remote, (layout.root, layout.bronze, layout.silver, layout.gold, layout.quarantine))):
+        _require_readable_variables()
     tables = (layout.root, layout.silver, layout.gold, layout.quarantine)
     for place in _outermost(tables if writes else (*tables, layout.bronze)):
         (_require_conditional_puts if writes else _require_reachable)(place)
     if writes and is_remote(layout.bronze) and not _lies_in(layout.bronze, tables):
         _require_reachable(layout.bronze)
+
+
+def _require_readable_variables() -> None:
+    """Refuse variables that obstore can't read: it panics, or names none."""
+    for name in _ENDPOINTS:
+        url = os.environ.get(name, "http://")
+        if not url.startswith(("http://", "https://")):
+            raise UnusableStoreError(
+                f"{name} is {url!r}, which is no URL; write one such as http://127.0.0.1:9000, or unset it"
+            )
+    for name in _SWITCHES:
+        switch = os.environ.get(name, "true")
+        if switch.lower() not in _YES_OR_NO:
+            raise UnusableStoreError(f"{name} is {switch!r}; set it to true or false, or unset it")
 
 
 def _outermost(places: Iterable[str]) -> list[str]:

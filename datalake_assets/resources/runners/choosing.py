@@ -1,6 +1,7 @@
 """Which runner a step gets: its dataset's own, else that of the settings; `auto` goes by the bytes that wait.
 
-Belongs here: the choice, and making the runners that the settings describe.
+Belongs here: the choice, making the runners that the settings describe, and finding out before any run whether they
+can work.
 """
 
 from datetime import UTC, datetime
@@ -8,12 +9,15 @@ from functools import cache
 
 import dagster as dg
 import obstore
+from obstore.exceptions import BaseError
+from pydantic import ByteSize
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.steps.messages import StepReport, StepRequest
 from datalake_assets.lake.steps.sizes import step_bytes
 from datalake_assets.lake.store.landing import open_store
+from datalake_assets.resources.runners.clients import client
 from datalake_assets.resources.runners.emr_serverless import EmrServerlessService
 from datalake_assets.resources.runners.emr_step import EmrStepService
 from datalake_assets.resources.runners.glue import GlueService
@@ -22,11 +26,9 @@ from datalake_assets.resources.runners.jobs import JobService
 from datalake_assets.resources.runners.patience import Patience
 from datalake_assets.resources.runners.remote_runner import RemoteRunner
 from datalake_assets.resources.runners.runner import Runner
-from datalake_assets.resources.runners.spark_local import SparkLocalRunner
+from datalake_assets.resources.runners.spark_local import SparkLocalRunner, check_spark
 from datalake_assets.resources.runners.workers import Workers
-from datalake_assets.settings import Settings
-
-_GIB = 1024**3
+from datalake_assets.settings import Settings, UnusableRunnerError
 
 
 class ChoosingRunner:
@@ -51,14 +53,44 @@ class ChoosingRunner:
         if choice != "auto":
             return choice, why
         waiting, threshold = step_bytes(request, lake, now=datetime.now(UTC)), self._settings.auto_bytes
-        size = f"{waiting / _GIB:,.2f} GiB to read"
+        size, most = f"{ByteSize(waiting).human_readable()} to read", threshold.human_readable()
         if waiting <= threshold or self._settings.remote_runner is None:
-            return "in_process", f"{why}: {size}, at most {threshold / _GIB:,.2f} GiB (DATALAKE_AUTO_BYTES)"
-        return self._settings.remote_runner, f"{why}: {size}, above {threshold / _GIB:,.2f} GiB (DATALAKE_AUTO_BYTES)"
+            return "in_process", f"{why}: {size}, at most {most} (DATALAKE_AUTO_BYTES)"
+        return self._settings.remote_runner, f"{why}: {size}, above {most} (DATALAKE_AUTO_BYTES)"
+
+
+def check_runners(settings: Settings, lake: Lake) -> None:
+    """Raise `UnusableRunnerError` for a runner, of the settings or of a dataset's own, that can't run any step.
+
+    No service is asked; of the shipped code its list is read.
+    """
+    for dataset in (None, *(dataset for dataset in lake.datasets.values() if dataset.runner)):
+        choice, why = settings.runner_of(dataset)
+        settings.require_runner(choice, by=f"`runner` of dataset {dataset.name}" if dataset else "DATALAKE_RUNNER")
+        name = settings.remote_runner if choice == "auto" else choice
+        try:
+            if name == "spark_local":
+                check_spark()
+            elif name not in {None, "in_process"}:
+                _check_service(str(name), settings)
+        except UnusableRunnerError as error:
+            raise UnusableRunnerError(f"{why}: {error}") from None
+
+
+def _check_service(name: str, settings: Settings) -> None:
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        client(_service(name, settings).name.replace("_", "-"))
+    except BotoCoreError as error:
+        raise UnusableRunnerError(f"boto3 can't ask for {name}: {error} (AWS_REGION and AWS_PROFILE tell it)") from None
+    except (BaseError, OSError) as error:
+        told = str(error).partition("\n\n")[0]
+        raise UnusableRunnerError(f"DATALAKE_CODE: {settings.code_place} can't be read: {told}") from None
 
 
 def make_runner(name: str, settings: Settings) -> Runner:
-    """The runner of a name, as the settings describe it."""
+    """The runner of a name, as the settings describe it. Raises `UnusableRunnerError` where its code is not shipped."""
     if name == "in_process":
         return InProcessRunner()
     if name == "spark_local":
@@ -95,5 +127,11 @@ def _modules(code: str | None) -> str | None:
     """What a Glue run installs, as `make wheel` wrote it down; None: what the job's definition says."""
     if code is None:
         return None
-    listed = bytes(obstore.get(open_store(code), "requirements.txt").bytes()).decode().split()
+    try:
+        listed = bytes(obstore.get(open_store(code), "requirements.txt").bytes()).decode().split()
+    except FileNotFoundError:
+        raise UnusableRunnerError(
+            f"DATALAKE_CODE: there is no {code}/requirements.txt; run `make wheel` and copy what it makes: "
+            f"aws s3 sync dist/remote {code}"
+        ) from None
     return ",".join(f"{code}/{line}" if line.endswith(".whl") else line for line in listed)

@@ -1,5 +1,6 @@
-"""boto3's clients for the services that run jobs, and the tail of a log in CloudWatch."""
+"""boto3's clients for the services that run jobs, their region, and the tail of a log in CloudWatch."""
 
+import os
 from typing import Any
 
 _TAIL_LINES = 40
@@ -10,7 +11,18 @@ def client(service: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    return boto3.client(service, config=Config(retries={"total_max_attempts": 1, "mode": "standard"}))
+    config = Config(retries={"total_max_attempts": 1, "mode": "standard"})
+    return boto3.client(service, region_name=region(), config=config)
+
+
+def region() -> str | None:
+    """The region of boto3's own chain, else that of `AWS_REGION`, by which obstore and delta-rs go; None without one.
+
+    Raises `botocore.exceptions.ProfileNotFound`.
+    """
+    import boto3
+
+    return boto3.Session().region_name or os.environ.get("AWS_REGION") or None
 
 
 def log_tail(group: str, stream: str) -> list[str]:
@@ -25,6 +37,6 @@ def log_tail(group: str, stream: str) -> list[str]:
 
 def console(service_client: Any, path: str) -> str:
     """A page of the AWS console in the client's region."""
-    region = service_client.meta.region_name
-    domain = "console.amazonaws.cn" if region.startswith("cn-") else "console.aws.amazon.com"
-    return f"https://{region}.{domain}/{path.format(region=region)}"
+    name = service_client.meta.region_name
+    domain = "console.amazonaws.cn" if name.startswith("cn-") else "console.aws.amazon.com"
+    return f"https://{name}.{domain}/{path.format(region=name)}"

@@ -71,13 +71,17 @@ def is_busy(error: Exception) -> bool:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether AWS may well answer the same call a little later: throttled, a fault of its own, no connection."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    """Whether AWS may well answer the same call a little later: throttled, a fault of its own, no connection.
 
-    if isinstance(error, ClientError):
+    What botocore finds wrong before it asks (no region, no credentials, a parameter) is the same a little later.
+    """
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= _SERVER_FAULT or code_of(error).lower().startswith(_TRANSIENT)
-    return isinstance(error, BotoCoreError | OSError)
+    of_the_network = (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
+    return isinstance(error, (*of_the_network, ConnectionError, TimeoutError))
 
 
 def code_of(error: Exception) -> str:
