@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from obstore.exceptions import InvalidPathError
 from obstore.store import LocalStore, MemoryStore
 
-from datalake_assets.lake.store import key_scan
+from datalake_assets.lake.store import key_scan, subtrees
 from datalake_assets.lake.store.key_times import folder_dates, named_time, names_before
 from datalake_assets.lake.store.landing import LandingZone
 from datalake_assets.lake.store.name_ranges import Ranges
@@ -167,8 +167,10 @@ def test_a_tick_over_20000_flat_objects_in_a_bucket_costs_a_handful_of_requests(
         assert {o.key for o in recent} >= {f"{PREFIX}/LOAD00000001.parquet"}
         flat_requests = [r for r in held.requests if r["prefix"] == f"{PREFIX}/"]
         assert len(flat_requests) <= 3 + days // 365 + 2
+        after: str | None = zone.sweep(
+            table(), after="20260101-", limit=250, now=NOW
+        ).position  # learns how large it is
         held.requests.clear()
-        after: str | None = "20260101-"
         for _ in range(3):
             page = zone.sweep(table(), after=after, limit=250, now=NOW)
             after = page.position
@@ -180,7 +182,8 @@ def test_a_tick_over_20000_flat_objects_in_a_bucket_costs_a_handful_of_requests(
 def test_a_folder_of_many_large_folders_in_a_bucket_is_listed_by_delimiter(
     monkeypatch: pytest.MonkeyPatch, room: bool
 ) -> None:
-    monkeypatch.setattr(key_scan, "_MOST_REMEMBERED", 10 if room else 0)
+    for module in (key_scan, subtrees):
+        monkeypatch.setattr(module, "_MOST_REMEMBERED", 10 if room else 0)
     hours = [f"{PREFIX}/2026/06/01/{hour:02}" for hour in range(24)]
     with bucket(*(f"{hour}/{n:04}.parquet" for hour in hours for n in range(1_100))) as held:
         zone = LandingZone(held.objects())
@@ -190,7 +193,7 @@ def test_a_folder_of_many_large_folders_in_a_bucket_is_listed_by_delimiter(
             assert len(zone.sweep(table(), after="2026/06/01/03/0001.parquet", limit=250, now=NOW).objects) == 250
             requests.append([r["prefix"] for r in held.requests])
         first, then = (asked.count(f"{PREFIX}/2026/06/01/") for asked in requests)
-        assert 1 < first <= 5
+        assert 1 < first <= 6  # one of them finds that more lies below than a page
         assert then == (1 if room else first)
         assert len(requests[1]) <= 8 if room else len(requests[1]) == len(requests[0])
 
