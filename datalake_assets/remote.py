@@ -54,10 +54,7 @@ _NOT_BY_HAND = (
 
 
 class Payload(BaseModel):
-    """All that a step needs to know: what to do, of which lake, within which limits, on which engine.
-
-    `spark` are settings of the Spark session, beside those that the lake sets itself.
-    """
+    """All that a step needs to know: what to do, of which lake, within which limits, on which engine."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,7 +63,6 @@ class Payload(BaseModel):
     datasets: tuple[SerializeAsAny[Annotated[EventStream | CdcTable, Field(discriminator="kind")]], ...]
     limits: Limits
     engine: Literal["spark", "polars"] = "spark"
-    spark: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, request: StepRequest, lake: Lake, *, engine: Literal["spark", "polars"]) -> "Payload":
@@ -212,7 +208,7 @@ def _engine(payload: Payload) -> Iterator[Engine]:
     from datalake_assets.lake.engines.spark import SparkEngine
     from datalake_assets.lake.engines.spark_session import spark_session
 
-    session = spark_session(payload.spark)
+    session = spark_session()
     try:
         yield SparkEngine(session)
     finally:

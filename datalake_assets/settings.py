@@ -1,4 +1,4 @@
-"""The one place that reads the environment."""
+"""The one place that reads the lake's own variables; AWS' are read by whoever asks AWS."""
 
 import re
 from dataclasses import asdict

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
-from datalake_assets.resources.runners import clients
+from datalake_assets.resources import clients
 
 _MOST_AT_ONCE = 10  # messages that SQS gives or takes at once
 _HOST = re.compile(r"(?:sqs|queue)\.([a-z0-9-]+)\.amazonaws\.com|([a-z0-9-]+)\.queue\.amazonaws\.com")

@@ -11,6 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from datalake_assets.lake.engines import spark as spark_engine
+from datalake_assets.lake.engines import spark_tables
 from datalake_assets.lake.engines.base import Engine
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.engines.spark import SparkEngine
@@ -109,8 +110,8 @@ def test_many_keys_files_and_batches_give_the_same(
     spark: SparkEngine, bronze: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where keys are too many to be told to each task they are joined, each file is a task, each object a batch."""
-    monkeypatch.setattr(spark_engine, "_FEW_KEYS", 1)
-    monkeypatch.setattr(spark_engine, "_TASK_BYTES", 1)
+    monkeypatch.setattr(spark_tables, "_FEW_KEYS", 1)
+    monkeypatch.setattr(spark_tables, "TASK_BYTES", 1)
     monkeypatch.setattr(spark_engine, "_BATCH_OBJECTS", 9)
     ours, theirs = shop(tmp_path / "spark", bronze), shop(tmp_path / "polars", bronze)
     for lake, engine in ((ours, spark), (theirs, PolarsEngine())):
@@ -174,7 +175,7 @@ def test_days_and_sums_at_the_limits_are_the_same(
     spark: SparkEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Spark's literals know no year below 1000 and no 10 October 1582; int64 sums wrap around in Polars, and raise."""
-    monkeypatch.setattr(spark_engine, "_FEW_KEYS", 1)
+    monkeypatch.setattr(spark_tables, "_FEW_KEYS", 1)
     columns = {"path": {"type": "string", "required": True}, "price": {"type": "int64"}}
     lake = MemoryLake(tmp_path / "lake", stream(), orders(key=["id", "path"], columns=columns))
     lake.engine = spark

@@ -71,7 +71,7 @@ def test_what_the_lake_imports_is_what_installing_it_brings() -> None:
     needed = {distributions[package][0].lower().replace("_", "-") for package in packages - OF_THE_PLATFORM}
     assert needed == brought
     using_spark = {file.stem for file in files if imported(file) & OF_THE_PLATFORM}
-    assert using_spark == {"spark", "spark_session"}
+    assert using_spark == {"spark", "spark_session", "spark_tables"}
 
 
 @pytest.mark.parametrize("absent", ["typer,rich,dagster,pydantic_settings", "dagster,pydantic_settings", "pyarrow"])

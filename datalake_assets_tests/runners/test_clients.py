@@ -3,7 +3,7 @@
 import pytest
 from botocore import exceptions
 
-from datalake_assets.resources.runners.clients import client
+from datalake_assets.resources.clients import client
 from datalake_assets.resources.runners.patience import is_passing
 from datalake_assets_tests.runners.conftest import LakeOf
 from datalake_assets_tests.runners.fake_aws import FakeAws

@@ -54,7 +54,7 @@ class Engine(Protocol):
     ) -> Frame:
         """A table's rows (of some dates) in the registry's columns; none where there is no such table.
 
-        `dated_by` is the column that tells a row's date: a date, or a time.
+        `dated_by` is the column that tells a row's date: a date, a time, or a text that begins with a date.
         """
 
     def scan_keys(self, seen: Snapshot, keys: Frame, *, columns: Sequence[str] | None = None) -> Frame:

@@ -23,6 +23,8 @@ _ANYWHERE = {
     "spark.sql.adaptive.autoBroadcastJoinThreshold": "10MB",
     # Files as large as they should be, not as many as there are cores.
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+    # What a step kept goes when nobody asks for it any more, which Spark sees when the JVM collects: every half hour.
+    "spark.cleaner.periodicGC.interval": "2min",
     # Rejects come to the driver whole, however many they are.
     "spark.driver.maxResultSize": "0",
 }
@@ -40,11 +42,6 @@ SPARK_LOCAL = {
 """Settings of a session that has this machine alone."""
 
 
-def spark_settings(settings: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a session of the lake is set to, `settings` of the caller's included."""
-    return {**_ANYWHERE, **(settings or {})}
-
-
 def spark_session(settings: Mapping[str, str] | None = None) -> "SparkSession":
     """The process's Spark session, made when there is none; raises what Spark raises where it can't be started.
 
@@ -53,7 +50,7 @@ def spark_session(settings: Mapping[str, str] | None = None) -> "SparkSession":
     """
     from pyspark.sql import SparkSession
 
-    wanted = spark_settings(settings)
+    wanted = {**_ANYWHERE, **(settings or {})}
     if wanted.get("spark.master", "").startswith("local"):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     main = threading.current_thread() is threading.main_thread()

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 from deltalake.transaction import AddAction
 
-from datalake_assets.lake.engines.base import Prepare
+from datalake_assets.lake.engines.base import Frame, Prepare
 from datalake_assets.lake.readers.batch import Limits, Load
 from datalake_assets.lake.readers.reader import Reader, reader_of
 from datalake_assets.lake.spec.dataset import Dataset
@@ -100,8 +100,7 @@ class ReadObjects:
     @property
     def columns(self) -> pl.Schema:
         """The columns of the records, and the two of what is told."""
-        told = {TOLD: pl.String(), REJECTS: pl.Binary()}
-        return pl.Schema(dict(self._prepared(self._reader.schema.to_frame()).schema) | told)
+        return self._columns(self._reader)
 
     @property
     def _reader(self) -> Reader:
@@ -109,15 +108,20 @@ class ReadObjects:
 
     def __call__(self, objects: Sequence[LandedObject]) -> Iterator[pa.RecordBatch]:
         """The objects' records, and what became of them."""
-        columns = self.columns
-        for batch in self._reader.batches(self.load, objects):
-            accepted = batch.accepted.to_native().pipe(lambda frame: self._prepared(frame.collect()))
-            yield from as_batches(pl.concat([accepted, columns.to_frame()], how="diagonal").select(columns.names()))
+        reader = self._reader
+        columns = self._columns(reader)
+        for batch in reader.batches(self.load, objects):
+            records = self._prepared(batch.accepted)
+            yield from as_batches(pl.concat([records, columns.to_frame()], how="diagonal").select(columns.names()))
             told = ObjectsRead(batch.outcomes, batch.unfinished, batch.bytes_in, batch.rejected).row()
             yield from as_batches(pl.DataFrame([told], schema=columns))
 
-    def _prepared(self, records: pl.DataFrame) -> pl.DataFrame:
-        prepared: pl.LazyFrame = self.prepare(nw.from_native(records.lazy())).to_native()
+    def _columns(self, reader: Reader) -> pl.Schema:
+        told = {TOLD: pl.String(), REJECTS: pl.Binary()}
+        return pl.Schema(dict(self._prepared(nw.from_native(reader.schema.to_frame().lazy())).schema) | told)
+
+    def _prepared(self, records: Frame) -> pl.DataFrame:
+        prepared: pl.LazyFrame = self.prepare(records).to_native()
         return prepared.collect()
 
 

@@ -219,13 +219,9 @@ def _days(dates: Collection[date]) -> pl.DataFrame:
 def _frame(step: Step, seen: Snapshot, dates: Collection[date] | None, *, by: str) -> Frame:
     if dates is None:
         return step.engine.scan(seen)
-    if seen.table.spec.zone != "quarantine":
-        return step.engine.scan(seen, dates=dates, dated_by=by)
-    # Rejects have no event date: they count on the day they landed, with which the partition's text begins.
-    after_last = f"{max(dates).isoformat()}~"
-    return step.engine.scan(seen).filter(
-        nw.col("partition") >= min(dates).isoformat(), nw.col("partition") <= after_last
-    )
+    if seen.table.spec.zone == "quarantine":  # rejects have no event date: they count on the day they landed
+        by = "partition"
+    return step.engine.scan(seen, dates=dates, dated_by=by)
 
 
 def _find_dates_of_lookups(step: Step, gold: GoldTable, debt: Debt) -> None:

@@ -68,14 +68,14 @@ class TableFiles:
         return files
 
     def files_of_days(self, days: Sequence[date], *, by: str) -> pl.DataFrame:
-        """The live files that can hold rows of some days, told by a column with a date or a time."""
+        """The live files that can hold rows of some days, told by a column as `within_days` knows them."""
         low, high = f"min.{by}", f"max.{by}"
         if by == EVENT_DATE:
             return self.files_within({by: days})
         if low not in self.files.columns or not days:
             return self.files if days else self.files.clear()
-        outside = (pl.col(high).dt.date() < days[0]) | (pl.col(low).dt.date() > days[-1])
-        return self.files.filter(~outside.fill_null(value=False))
+        first, last = _bounds(days[0], days[-1], self.table.dtypes[by])
+        return self.files.filter(~((pl.col(high) < first) | (pl.col(low) > last)).fill_null(value=False))
 
     def _with_months(self, within: Mapping[str, Collection[Any]]) -> Mapping[str, Collection[Any]]:
         """Event dates with their months, where these cut the table."""
@@ -108,11 +108,13 @@ class TableFiles:
         )
 
     def scan_dates(self, dates: Collection[date | None] | None, *, by: str) -> pl.LazyFrame:
-        """The rows of some dates (None: all), told by a column with a date or a time."""
+        """The rows of some dates (None: all), told by a column as `within_days` knows them."""
         if dates is None:
             return self.scan()
         days = sorted(day for day in dates if day)
-        return self.scan({by: days}) if by == EVENT_DATE else self.scan().filter(within_days(by, days))
+        if by == EVENT_DATE:
+            return self.scan({by: days})
+        return self.scan().filter(within_days(by, days, self.table.dtypes[by]))
 
     def part(self, files: pl.DataFrame) -> "TableFiles":
         """Some of the live files as a table of their own, without its log: another process can be given it."""
@@ -177,13 +179,17 @@ class TableFiles:
         holding = met.select(pl.col("_file").unique()).collect()
         return candidates.join(holding, left_on="path", right_on="_file", how="semi")
 
+    def files_beside(self, older: "TableFiles") -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The live files that came since an older state of the table, and those of it that went."""
+        came = self.files.join(older.files, on="path", how="anti")
+        return came, older.files.join(self.files, on="path", how="anti")
+
     def changed_since(self, older: "TableFiles", columns: Sequence[str]) -> pl.DataFrame:
         """The values of some columns in the rows that came or went since an older state of the table.
 
         Reads the files that came or went, and no others.
         """
-        came = self.files.join(older.files, on="path", how="anti")
-        went = older.files.join(self.files, on="path", how="anti")
+        came, went = self.files_beside(older)
         after = self.scan_files(came, columns).drop("_file")
         before = older.scan_files(went, columns).drop("_file")
         on = list(columns)
@@ -249,20 +255,31 @@ class TableFiles:
         return changed
 
 
-def within_days(column: str, days: Sequence[date]) -> pl.Expr:
-    """Whether a time lies on one of some days (in order), told by runs of them: so files and row groups are skipped."""
+def within_days(column: str, days: Sequence[date], dtype: pl.DataType) -> pl.Expr:
+    """Whether a date, a time, or a text that begins with a date is on one of some days (in order).
+
+    Times and texts are told by runs of days: so files and row groups are skipped.
+    """
+    value = pl.col(column)
+    if dtype == pl.Date() or not days:
+        return value.is_in(days) if days else pl.lit(value=False)
     runs: list[tuple[date, date]] = []
     for day in days:
         if runs and (day - runs[-1][1] == timedelta(days=1) or len(runs) == _MOST_RUNS):
             runs[-1] = (runs[-1][0], day)
         else:
             runs.append((day, day))
-    if not runs:
-        return pl.lit(value=False)
-    return pl.any_horizontal(
-        pl.col(column).is_between(datetime.combine(first, time.min, UTC), datetime.combine(last, time.max, UTC))
-        for first, last in runs
-    )
+    bounds = (map(pl.lit, _bounds(first, last, dtype)) for first, last in runs)
+    return pl.any_horizontal(value.is_between(low, high) for low, high in bounds)
+
+
+def _bounds(first: date, last: date, dtype: pl.DataType) -> tuple[Any, Any]:
+    """The least and the greatest value of some days."""
+    if dtype == pl.Date():
+        return first, last
+    if dtype == pl.String():
+        return first.isoformat(), f"{last.isoformat()}~"
+    return datetime.combine(first, time.min, UTC), datetime.combine(last, time.max, UTC)
 
 
 def _grouped(files: pl.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:

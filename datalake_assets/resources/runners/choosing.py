@@ -17,7 +17,7 @@ from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.steps.messages import StepReport, StepRequest
 from datalake_assets.lake.steps.sizes import step_bytes
 from datalake_assets.lake.store.landing import open_store
-from datalake_assets.resources.runners.clients import client
+from datalake_assets.resources.clients import client
 from datalake_assets.resources.runners.emr_serverless import EmrServerlessService
 from datalake_assets.resources.runners.emr_step import EmrStepService
 from datalake_assets.resources.runners.glue import GlueService

@@ -10,7 +10,7 @@ from typing import Any
 import obstore
 
 from datalake_assets.lake.store.landing import open_store
-from datalake_assets.resources.runners.clients import client, console
+from datalake_assets.resources.clients import client, console
 from datalake_assets.resources.runners.jobs import JobCall, JobState
 
 _ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"})

@@ -8,7 +8,7 @@ from functools import cached_property
 from math import ceil
 from typing import Any
 
-from datalake_assets.resources.runners.clients import client, console, log_tail
+from datalake_assets.resources.clients import client, console, log_tail
 from datalake_assets.resources.runners.jobs import JobCall, JobState
 
 _TOKEN = "--datalake-token"  # noqa: S105 (tells runs apart, opens nothing)
