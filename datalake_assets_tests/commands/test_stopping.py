@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from datalake_assets.sensors.under_way import UNFINISHED
+from datalake_assets_tests.frames import require_spark
 from datalake_assets_tests.sources import CLICKS, land, write_datasets
 
 _PROGRAM = """
@@ -18,15 +19,18 @@ import sys, time
 from pathlib import Path
 from datalake_assets.resources.runners.in_process import InProcessRunner
 
-marker, deaf = Path(sys.argv.pop()), sys.argv.pop() == "deaf"
+marker, how = Path(sys.argv.pop()), sys.argv.pop()
 
 def hang(self, request, *, lake, context):
+    if how == "spark":
+        from datalake_assets.lake.engines.spark_session import SPARK_LOCAL, spark_session
+        spark_session(SPARK_LOCAL)
     marker.touch()
     while True:
         try:
             time.sleep(600)
         except BaseException:
-            if not deaf:
+            if how != "deaf":
                 raise
 
 InProcessRunner.run = hang
@@ -60,17 +64,26 @@ def _hanging(folder: Path, how: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize(
-    ("how", "number"), [("listens", signal.SIGINT), ("listens", signal.SIGTERM), ("deaf", signal.SIGTERM)]
+    ("how", "number"),
+    [
+        ("listens", signal.SIGINT),
+        ("listens", signal.SIGTERM),
+        ("deaf", signal.SIGTERM),
+        # Spark listens to SIGINT itself, in the place of whoever did.
+        pytest.param("spark", signal.SIGINT, marks=pytest.mark.spark),
+    ],
 )
 def test_a_signal_stops_a_run_inside_a_step(tmp_path: Path, how: str, number: signal.Signals) -> None:
     """It went on at 100 % CPU for minutes; started by a script it never saw the signal."""
+    if how == "spark":
+        require_spark()
     process = _hanging(tmp_path, how)
     began = time.monotonic()
     process.send_signal(number)
     _, told = process.communicate(timeout=30)
     assert time.monotonic() - began < _SECONDS
     assert process.returncode == 128 + number, told
-    if how == "listens":
+    if how != "deaf":
         assert told.strip().splitlines()[-1] == f"stopped by {number.name}; the next `datalake run` goes on from here"
     with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
         assert instance.get_runs_count() == 1
