@@ -55,6 +55,15 @@ columns:
 """
 
 
+IN_ORDER = ("_is_change", "_sequence_1", "_committed_at", "_file_time", "source_filename", "_row_number")
+"""The columns that order the changes of these tables."""
+
+
+def in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a history, or changes, in their total order as far as they tell it."""
+    return sorted(rows, key=lambda row: [row[name] for name in IN_ORDER if name in row])
+
+
 class ReplicatedLake:
     """A lake in a folder whose datasets are replicated tables."""
 

@@ -1,7 +1,7 @@
 """Reading DMS files: operations, times, the order of columns, and values in their exact types."""
 
 import math
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ TIME = "2026-01-05 09:10:11.123456"
 COMMITTED = datetime(2026, 1, 5, 9, 10, 11, 123456, tzinfo=UTC)
 SECOND = COMMITTED.replace(microsecond=0)
 LOAD = "LOAD00000001.parquet"
+NO_PLACE = "is no place in an order; what tells it are digits, or an LSN like 16/B374D848"
 
 
 def article(id_: int | None = 1, **values: Any) -> dict[str, Any]:
@@ -23,14 +24,14 @@ def article(id_: int | None = 1, **values: Any) -> dict[str, Any]:
 def test_a_full_load_is_a_load_with_or_without_the_operation(read: Reader) -> None:
     without = {k: v for k, v in article(1).items() if k != "Op"}
     found = read({LOAD: [without], "LOAD0000000A.parquet": [article(2)], "SEGMENT1_LOAD00000001.parquet": [article(3)]})
-    assert found.values("id", "operation", "_is_load") == [(1, "L", True), (2, "L", True), (3, "L", True)]
+    assert found.values("id", "operation", "_is_change") == [(1, "L", False), (2, "L", False), (3, "L", False)]
     assert not found.rejected
 
 
 def test_changes_say_what_was_done_and_one_that_does_not_say_is_a_row_as_it_is(read: Reader) -> None:
     rows = [article(n, Op=op) for n, op in enumerate(["I", "U", "D", None])]
     found = read({HOUR: rows})
-    assert found.values("operation", "_is_load") == [("I", False), ("U", False), ("D", False), ("L", False)]
+    assert found.values("operation", "_is_change") == [("I", True), ("U", True), ("D", True), ("L", True)]
     assert found.values("_row_number") == [1, 2, 3, 4]
     assert found.values("source_filename") == [f"dms/public/articles/{HOUR}"] * 4
 
@@ -86,17 +87,15 @@ def test_a_file_has_the_time_in_its_name_whatever_folder_it_lies_in(read: Reader
     assert found.values("_committed_at") == [COMMITTED, COMMITTED]
     untimed = read({f"2026/01/05/{name}": [article()]}, timestamp_column=None, order_by=[])
     assert untimed.values("_committed_at") == [moment]
-    earlier, later = sorted(found.values("_path"))
-    assert ("230000000" in later) == (moment.day == 5)
-    assert earlier < later
+    assert found.values("_file_time") == [moment, datetime(2026, 1, 5, 23, tzinfo=UTC)]
 
 
 def test_files_are_ordered_by_the_time_in_their_names_before_their_folders(read: Reader) -> None:
     late = "2026/01/05/20260106-000030123.parquet"
     early = "2026/01/06/20260106-000010000.parquet"
-    paths = read({late: [article()], early: [article()]}).values("_path")
-    assert paths == sorted(paths, reverse=True)
-    assert all(path.endswith(name) for path, name in zip(paths, (late, early), strict=True))
+    times = read({late: [article()], early: [article()]}).values("_file_time")
+    assert times == sorted(times, reverse=True)
+    assert times[0] - times[1] == timedelta(seconds=20, milliseconds=123)
 
 
 def test_the_timestamp_column_may_be_a_column_of_the_table_too(read: Reader) -> None:
@@ -105,24 +104,68 @@ def test_the_timestamp_column_may_be_a_column_of_the_table_too(read: Reader) -> 
     assert found.values("_committed_at", "dms_timestamp") == [(COMMITTED, TIME)]
 
 
-def test_a_missing_sequence_is_null_and_one_of_another_type_is_text(read: Reader) -> None:
-    bare = {k: v for k, v in article(1).items() if k != "ar_h_change_seq"}
-    assert read({HOUR: [bare, article(2)]}).values("ar_h_change_seq") == [None, "1"]
-    assert read({HOUR: [bare]}).values("ar_h_change_seq") == [None]
-    assert read({HOUR: [article(ar_h_change_seq=12)]}, types={"ar_h_change_seq": "int64"}).values(
-        "ar_h_change_seq"
-    ) == ["12"]
+@pytest.mark.parametrize(
+    ("value", "type_", "number"),
+    [
+        ("20260105091500120000000000000000012", "string", 20260105091500120000000000000000012),
+        ("0000000000000000000000000000000000017", "string", 17),
+        ("-3", "string", -3),
+        ("1/152B1B8", "string", 2**32 + 0x152B1B8),
+        ("2/1b8", "string", 2 * 2**32 + 0x1B8),
+        ("FFFFFFFF/FFFFFFFF", "string", 2**64 - 1),
+        (12, "int64", 12),
+        (Decimal("9" * 35), "decimal(35,0)", int("9" * 35)),
+        (datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), "timestamp", 1_000_000),
+        (date(1970, 1, 3), "date", 2),
+    ],
+)
+def test_what_orders_changes_is_a_number(read: Reader, value: Any, type_: str, number: int) -> None:
+    """As text 1/152B1B8 came after 2/1B8."""
+    found = read({HOUR: [article(ar_h_change_seq=value)]}, types={"ar_h_change_seq": type_})
+    assert found.values("_sequence_1") == [Decimal(number)]
+
+
+def test_a_declared_column_orders_changes_too(read: Reader) -> None:
     declared = {"id": {"type": "int64"}, "version": {"type": "int64"}}
     rows = {HOUR: [{"id": 1, "version": 4}, {"id": 2, "version": None}]}
     found = read(rows, columns=declared, order_by=["version"], event_time=None)
-    assert found.values("id", "version") == [(1, 4), (2, None)]
+    assert found.values("id", "version", "_sequence_1") == [(1, 4, 4)]
+    assert list(found.reasons) == [2]
+
+
+@pytest.mark.parametrize(
+    ("value", "type_", "shown"),
+    [
+        (None, "string", "NULL"),
+        ("", "string", ""),
+        ("12a", "string", "12a"),
+        ("1/2/3", "string", "1/2/3"),
+        ("9" * 39, "string", "9" * 39),
+        (1.5, "double", "1.5"),
+    ],
+)
+def test_a_change_without_its_place_in_the_order_is_rejected(read: Reader, value: Any, type_: str, shown: str) -> None:
+    """It lost to every other change, and counted as processed."""
+    rows = [article(1), article(2) | {"ar_h_change_seq": value}]
+    found = read({HOUR: rows if type_ == "string" else rows[1:]}, types={"ar_h_change_seq": type_})
+    (reasons,) = found.reasons.values()
+    assert reasons == [f"/ar_h_change_seq order_by: {shown} {NO_PLACE}"]
+
+
+def test_a_load_needs_no_place_in_the_order_and_a_file_of_changes_does(read: Reader) -> None:
+    bare = {k: v for k, v in article(1).items() if k != "ar_h_change_seq"}
+    found = read({LOAD: [bare], HOUR: [bare | {"id": 2}]})
+    assert found.values("id", "_sequence_1") == [(1, Decimal(0))]
+    assert found.reasons == {
+        1: ["/ar_h_change_seq order_by: the file lacks the column that orders changes; have DMS add it to all files"]
+    }
 
 
 def test_columns_are_read_by_their_names_in_whatever_order_they_stand(read: Reader) -> None:
     row = article(stock=3, listed=True)
     moved = dict(reversed(row.items()))
     found = read({HOUR: [row], "2026/01/05/09/20260105-091600000.parquet": [moved]})
-    first, second = ({k: v for k, v in r.items() if k not in {"_path", "source_filename"}} for r in found.accepted)
+    first, second = ({k: v for k, v in r.items() if k not in {"_file_time", "source_filename"}} for r in found.accepted)
     assert first | {"etl_timestamp": None} == second | {"etl_timestamp": None}
     assert first["stock"] == 3
 
@@ -143,7 +186,7 @@ def test_a_number_that_is_not_finite_is_not_the_same_content_as_a_missing_one(
     columns = {"id": {"type": "int64"}} | ({"ratio": {"type": type_}} if declared else {})
     numbers = [None, math.nan, math.inf, -math.inf, 0.0, -0.0, 1.5]
     rows = [{"id": 1, "ratio": number} for number in numbers]
-    found = read({HOUR: rows}, types={"ratio": type_}, columns=columns, event_time=None)
+    found = read({HOUR: rows}, types={"ratio": type_}, columns=columns, event_time=None, order_by=[])
     assert len(set(found.values("_content_hash"))) == len(numbers)
     if not declared:
         assert found.values("_unknown")[1:4] == ['{"ratio":"NaN"}', '{"ratio":"inf"}', '{"ratio":"-inf"}']
@@ -239,7 +282,8 @@ def test_a_value_of_another_type_is_taken_where_it_is_the_same_value(
 @pytest.mark.parametrize(("unit", "value"), [("s", 1767605400), ("ms", 1767605400000), ("us", 1767605400000000)])
 def test_the_event_time_may_be_a_number(read: Reader, unit: str, value: int) -> None:
     columns = {"id": {"type": "int64"}, "made": {"type": "int64"}}
-    found = read({HOUR: [{"id": 1, "made": value}]}, columns=columns, event_time={"column": "made", "unit": unit})
+    time = {"column": "made", "unit": unit}
+    found = read({HOUR: [{"id": 1, "made": value}]}, columns=columns, event_time=time, order_by=[])
     moment = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
     assert found.values("_event_time", "event_date") == [(moment, moment.date())]
 
@@ -247,6 +291,8 @@ def test_the_event_time_may_be_a_number(read: Reader, unit: str, value: int) -> 
 def test_the_event_time_may_be_a_date_or_be_missing(read: Reader) -> None:
     columns = {"id": {"type": "int64"}, "made": {"type": "date"}}
     day = datetime(2026, 1, 5, tzinfo=UTC)
-    found = read({HOUR: [{"id": 1, "made": day.date()}, {"id": 2}]}, columns=columns, event_time={"column": "made"})
+    rows = {HOUR: [{"id": 1, "made": day.date()}, {"id": 2}]}
+    found = read(rows, columns=columns, event_time={"column": "made"}, order_by=[])
     assert found.values("_event_time", "event_date") == [(day, day.date()), (None, None)]
-    assert read({HOUR: [{"id": 1}]}, columns=columns, event_time=None).values("event_date") == [None]
+    untimed = read({HOUR: [{"id": 1}]}, columns=columns, event_time=None, order_by=[])
+    assert untimed.values("event_date") == [None]

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from datalake_assets_tests.replicated import ReplicatedLake
+from datalake_assets_tests.replicated import IN_ORDER, ReplicatedLake, in_order
 
 HERE = Path(__file__).parent
 ORDERS = (HERE / "orders.yaml").read_text()
@@ -67,9 +67,9 @@ def outcome(lake: ReplicatedLake) -> dict[str, str]:
     """What a lake's tables hold, as the control output has it."""
     found = {}
     for name, (table, columns) in _CONTROLLED.items():
-        rows = lake.rows(table, *columns, *(["_change_order"] if name == "history" else []))
+        rows = lake.rows(table, *columns, *(IN_ORDER if name == "history" else []))
         if name == "history":
-            rows = sorted(rows, key=lambda row: (row["id"], row["_change_order"]))
+            rows = sorted(in_order(rows), key=lambda row: row["id"])
         found[name] = _written(rows, columns)
     return found
 

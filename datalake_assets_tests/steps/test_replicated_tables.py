@@ -13,7 +13,7 @@ import pytest
 from datalake_assets.lake.steps.shape import ShapeChangedError
 from datalake_assets.lake.store.snapshot import SchemaChangeError
 from datalake_assets_tests import lakes
-from datalake_assets_tests.replicated import ORDERS, ReplicatedLake, change
+from datalake_assets_tests.replicated import ORDERS, ReplicatedLake, change, in_order
 
 LOAD = "LOAD00000001.parquet"
 NINE = "2026/01/05/09/20260105-091500000.parquet"
@@ -37,7 +37,7 @@ def operations(lake: ReplicatedLake) -> dict[int, list[tuple[str, str | None]]]:
     rows = lake.rows("silver/orders_history")
     assert_history_is_whole(lake, rows)
     found: defaultdict[int, list[tuple[str, str | None]]] = defaultdict(list)
-    for row in sorted(rows, key=lambda r: r["_change_order"]):
+    for row in in_order(rows):
         found[row["id"]].append((row["operation"], row["product_name"]))
     return dict(found)
 
@@ -45,13 +45,13 @@ def operations(lake: ReplicatedLake) -> dict[int, list[tuple[str, str | None]]]:
 def assert_history_is_whole(lake: ReplicatedLake, rows: list[dict[str, Any]]) -> None:
     """Each change is valid until the next, the last one without end; the current ones are the live rows."""
     by_key = defaultdict(list)
-    for row in sorted(rows, key=lambda r: r["_change_order"]):
+    for row in in_order(rows):
         by_key[row["id"]].append(row)
     for changes in by_key.values():
         ends = [row["valid_to"] for row in changes]
         assert ends == [row["valid_from"] for row in changes[1:]] + [None]
         assert all(row["valid_to"] is None or row["valid_from"] <= row["valid_to"] for row in changes)
-    shown = ("id", "_change_order", "product_name", "price", "created_at", "_unknown", "quality_score")
+    shown = ("id", "_sequence_1", "_committed_at", "product_name", "price", "created_at", "_unknown", "quality_score")
     current = [{name: row[name] for name in sorted(shown)} for row in rows if row["is_current"]]
     assert sorted(current, key=lambda r: r["id"]) == sorted(lake.rows("silver/orders", *shown), key=lambda r: r["id"])
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import combinations
 from typing import Any
 
 import narwhals as nw
@@ -9,15 +11,18 @@ import pytest
 
 from datalake_assets.lake.transforms import cdc
 from datalake_assets_tests.frames import Constructor, assert_equal_rows, rows_of
+from datalake_assets_tests.streams import table
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 LANDED = {
+    "pair": "int64",
     "name": "string",
-    "ar_h_change_seq": "string",
+    "_is_change": "boolean",
+    "_sequence_1": "decimal(38,0)",
     "_committed_at": "timestamp",
-    "_path": "string",
+    "_file_time": "timestamp",
+    "source_filename": "string",
     "_row_number": "int64",
-    "_is_load": "boolean",
 }
 CHANGE = {
     "id": "int64",
@@ -30,20 +35,21 @@ CHANGE = {
     "_content_hash": "string",
 }
 KEY = ["id", "shop"]
+ORDER = ["_change_order", "_committed_at"]
 HISTORY = [c for c in CHANGE if c != "_event_time"]
 
 
 def landed(
-    name: str, *, seq: str | None = "", second: float = 0, path: str = "a", row: int = 1, load: bool = False
+    name: str, *, seq: int = 0, second: float = 0, hour: int = 0, path: str = "a", row: int = 1, load: bool = False
 ) -> dict[str, Any]:
-    at = NOON + timedelta(seconds=second)
     return {
         "name": name,
-        "ar_h_change_seq": seq,
-        "_committed_at": at,
-        "_path": path,
+        "_is_change": not load,
+        "_sequence_1": Decimal(seq),
+        "_committed_at": NOON + timedelta(seconds=second),
+        "_file_time": NOON + timedelta(hours=hour),
+        "source_filename": path,
         "_row_number": row,
-        "_is_load": load,
     }
 
 
@@ -70,41 +76,40 @@ def at(second: int) -> datetime:
 IN_ORDER = [
     landed("the load comes first, though it was transferred later", second=9, load=True),
     landed("and so does its next file", second=9, load=True, path="b"),
-    landed("a change without a sequence", seq=None, second=8),
-    landed("sequence 9", seq="9", second=7),
-    landed("sequence 10 is more than 9", seq="10", second=6),
-    landed("one sequence, another commit", seq="11", second=4.000001),
-    landed("a microsecond later", seq="11", second=4.000002),
-    landed("a second later", seq="11", second=5),
-    landed("the next file", seq="11", second=5, path="b", row=9),
-    landed("row 10 is after row 9", seq="11", second=5, path="b", row=10),
+    landed("a change without a sequence", second=8),
+    landed("sequence 9", seq=9, second=7),
+    landed("sequence 10 is more than 9", seq=10, second=6),
+    landed("one sequence, another commit", seq=11, second=4.000001),
+    landed("a microsecond later", seq=11, second=4.000002),
+    landed("a second later", seq=11, second=5, path="z"),
+    landed("a later file", seq=11, second=5, hour=1, path="a"),
+    landed("the next file of this time", seq=11, second=5, hour=1, path="b", row=9),
+    landed("row 10 is after row 9", seq=11, second=5, hour=1, path="b", row=10),
+]
+WITHOUT_SEQUENCE = [
+    landed("load", second=99, load=True),
+    landed("first", seq=9),
+    landed("same commit, next row", seq=1, row=2),
+    landed("same commit, next file", hour=1),
+    landed("later, in the first file", second=1, row=3),
 ]
 
 
-def test_changes_sort_in_their_total_order(frame: Constructor) -> None:
-    rows = rows_of(cdc.with_change_order(frame(IN_ORDER[::-1], LANDED), order_by=["ar_h_change_seq"]))
-    assert len({row["_change_order"] for row in rows}) == len(rows)
-    assert [row["name"] for row in sorted(rows, key=lambda row: row["_change_order"])] == [c["name"] for c in IN_ORDER]
-    assert max(row["_change_order"] for row in rows) == f"1|{'11':0>40}|20260105120005|000000|b|0000000010"
-
-
-def test_without_a_sequence_the_commit_decides_then_file_and_row(frame: Constructor) -> None:
-    names = ["load", "first", "same commit, next row", "same commit, next file", "later, in the first file"]
-    rows = [
-        landed(names[0], second=99, load=True),
-        landed(names[1], seq="9"),
-        landed(names[2], seq="1", row=2),
-        landed(names[3], seq="0", path="b"),
-        landed(names[4], seq=None, second=1, row=3),
-    ]
-    ordered = rows_of(cdc.with_change_order(frame(rows[::-1], LANDED), order_by=[]))
-    assert [row["name"] for row in sorted(ordered, key=lambda row: row["_change_order"])] == names
+@pytest.mark.parametrize(("in_order", "sequences"), [(IN_ORDER, ("seq",)), (WITHOUT_SEQUENCE, ())])
+def test_changes_have_a_total_order(
+    frame: Constructor, in_order: Sequence[dict[str, Any]], sequences: tuple[str, ...]
+) -> None:
+    order = table(order_by=sequences).order_columns
+    pairs = list(combinations(in_order, 2))
+    rows = [change | {"pair": n} for n, pair in enumerate(pairs) for change in pair[::-1]]
+    newest = rows_of(cdc.newest(frame(rows, LANDED), key=["pair"], order=order))
+    assert {row["pair"]: row["name"] for row in newest} == {n: later["name"] for n, (_, later) in enumerate(pairs)}
 
 
 def test_the_newest_change_of_each_key_stays(frame: Constructor) -> None:
     other_shop = change(1, "1") | {"shop": "t"}
     rows = [change(1, "1"), change(1, "3", "D"), change(1, "2"), other_shop, change(2, "1")]
-    assert_equal_rows(cdc.newest(frame(rows, CHANGE), key=KEY), [rows[1], other_shop, rows[4]])
+    assert_equal_rows(cdc.newest(frame(rows, CHANGE), key=KEY, order=ORDER), [rows[1], other_shop, rows[4]])
 
 
 DECISIONS: dict[str, tuple[dict[str, Any], str | None, str | None, dict[str, Any] | None]] = {
@@ -135,7 +140,7 @@ def test_what_the_newest_change_does_to_the_live_row(frame: Constructor) -> None
     live = [change(c["id"], order, day=20, content=order) for c, order, *_ in DECISIONS.values() if order]
     tombstones = [change(c["id"], order) for c, _, order, _ in DECISIONS.values() if order]
     decided = cdc.decide(
-        frame(changes, CHANGE), key=KEY, live=frame(live, CHANGE), tombstones=frame(tombstones, CHANGE)
+        frame(changes, CHANGE), key=KEY, order=ORDER, live=frame(live, CHANGE), tombstones=frame(tombstones, CHANGE)
     )
     assert_equal_rows(
         decided,
@@ -150,7 +155,7 @@ def test_what_the_newest_change_does_to_the_live_row(frame: Constructor) -> None
 def test_a_first_batch_finds_no_tables(frame: Constructor) -> None:
     changes = frame([change(1, "1", "I"), change(2, "1", "D", day=None)], CHANGE)
     none = frame([], CHANGE)
-    decided = cdc.decide(changes, key=KEY, live=none, tombstones=none)
+    decided = cdc.decide(changes, key=KEY, order=ORDER, live=none, tombstones=none)
     assert_equal_rows(decided, [change(1, "1", "I") | {"_deleted": False, "_replaces": False} | NONE])
 
 
@@ -158,19 +163,19 @@ def test_a_first_batch_finds_no_tables(frame: Constructor) -> None:
 def test_a_delete_that_is_newer_than_the_known_leaves_a_tombstone(frame: Constructor, known: dict[int, str]) -> None:
     changes = [change(1, "2", "D"), change(2, "2", "D"), change(3, "2", "D"), change(4, "2", "D"), change(5, "2", "I")]
     tombstones = frame([change(i, o) for i, o in known.items()], CHANGE)
-    found = cdc.new_tombstones(frame(changes, CHANGE), key=KEY, tombstones=tombstones)
+    found = cdc.new_tombstones(frame(changes, CHANGE), key=KEY, order=ORDER, tombstones=tombstones)
     expected = [1, 4] if known else [1, 2, 3, 4]
-    assert_equal_rows(found, [{"id": i, "shop": "s", "_change_order": "2"} for i in expected])
+    assert_equal_rows(found, [{"id": i, "shop": "s", "_change_order": "2", "_committed_at": NOON} for i in expected])
 
 
 def test_a_delete_that_an_insert_undid_leaves_its_tombstone_too(frame: Constructor) -> None:
     changes = [change(1, "2", "D"), change(1, "3", "I"), change(1, "1", "D")]
-    found = cdc.new_tombstones(frame(changes, CHANGE), key=KEY, tombstones=frame([], CHANGE))
-    assert_equal_rows(found, [{"id": 1, "shop": "s", "_change_order": "2"}])
+    found = cdc.new_tombstones(frame(changes, CHANGE), key=KEY, order=ORDER, tombstones=frame([], CHANGE))
+    assert_equal_rows(found, [{"id": 1, "shop": "s", "_change_order": "2", "_committed_at": NOON}])
 
 
 def validity(changes: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-    return cdc.with_validity(changes, key=KEY, columns=HISTORY)
+    return cdc.with_validity(changes, key=KEY, order=ORDER, columns=HISTORY)
 
 
 def spans(rows: Sequence[dict[str, Any]], id_: int) -> list[tuple[Any, ...]]:
@@ -235,16 +240,18 @@ def test_only_what_differs_from_the_table_is_written_to_the_history(frame: Const
     same, ended, moved = row(1, "1"), row(2, "1"), row(3, "1", day=2)
     history = [same, row(2, "1", to=5), row(3, "1", day=3), row(4, "1"), row(5, "2", to=7)]
     existing = [same, ended, moved, row(5, "1", to=7)]
-    changed = cdc.changed_history(frame(history, types), frame(existing, types), key=KEY)
+    changed = cdc.changed_history(frame(history, types), frame(existing, types), key=KEY, order=ORDER)
     assert_equal_rows(changed, [h | {"_replaces": n != 3} for n, h in enumerate(history) if n])
-    first = cdc.changed_history(frame(history, types), frame([], types), key=KEY)
+    first = cdc.changed_history(frame(history, types), frame([], types), key=KEY, order=ORDER)
     assert_equal_rows(first, [h | {"_replaces": False} for h in history])
 
 
 def test_a_landed_record_that_is_read_again_stands_once(frame: Constructor) -> None:
-    table = [change(1, "1"), change(1, "2"), change(2, "1")]
+    existing = [change(1, "1"), change(1, "2"), change(2, "1")]
     read = [change(1, "1"), change(1, "3")]
-    known = cdc.known_changes(frame(read, CHANGE), frame(table, CHANGE), key=KEY, columns=list(CHANGE))
-    assert_equal_rows(known, [*read, *table[1:]])
-    alone = cdc.known_changes(frame(read, CHANGE), frame([], CHANGE), key=KEY, columns=["id", "_change_order"])
+    known = cdc.known_changes(frame(read, CHANGE), frame(existing, CHANGE), key=KEY, order=ORDER, columns=list(CHANGE))
+    assert_equal_rows(known, [*read, *existing[1:]])
+    alone = cdc.known_changes(
+        frame(read, CHANGE), frame([], CHANGE), key=KEY, order=ORDER, columns=["id", "_change_order"]
+    )
     assert_equal_rows(alone, [{"id": 1, "_change_order": "1"}, {"id": 1, "_change_order": "3"}])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from datalake_assets.lake.readers.columns import exactly, has_text
+from datalake_assets.lake.readers.sequence import SEQUENCE_DTYPE, sequence
 from datalake_assets.lake.spec.columns import DELETE, INSERT, LOAD, OPERATION, UPDATE
 from datalake_assets.lake.spec.dataset import OPERATION_COLUMN, CdcTable
 from datalake_assets.lake.spec.types import LakeType
@@ -63,7 +64,9 @@ def _faults_of_dms(dataset: CdcTable, schema: pl.Schema, *, full_load: bool) -> 
     """The rules of the columns that DMS adds: the operation, the sequence, and the commit time."""
     operation = pl.col(OPERATION)
     rules = [Fault(~operation.is_in(_OPERATIONS), pl.format("/Op enum: {} is not one of I, U, D", operation))]
-    no_text = [n for n in dataset.order_by if n not in dataset.columns and n in schema and not has_text(schema[n])]
+    if not full_load:
+        rules += [_sequence_fault(name, schema) for name in dataset.order_by]
+    no_text = []
     if not full_load and OPERATION_COLUMN in schema and not is_text(schema[OPERATION_COLUMN]):
         no_text.append(OPERATION_COLUMN)
     rules += [_type_fault(name, schema[name], "string", broken=pl.lit(value=True)) for name in no_text]
@@ -75,6 +78,11 @@ def _faults_of_dms(dataset: CdcTable, schema: pl.Schema, *, full_load: bool) -> 
         reason = pl.format(f"/{_braced(time)} timestamp_column: {{}} is no time of the years 1 to 9999", shown)
         rules.append(Fault(~in_calendar(moment.to_physical()), reason))
     return rules
+
+
+def order_number(name: str, schema: pl.Schema) -> pl.Expr:
+    """What a column of the file says of the order of changes; null where it is absent or says nothing."""
+    return sequence(raw(name), schema[name]) if name in schema else pl.lit(None, SEQUENCE_DTYPE)
 
 
 def event_time(dataset: CdcTable, value: pl.Expr | None = None) -> pl.Expr:
@@ -132,6 +140,22 @@ def _type_fault(name: str, found: pl.DataType, wanted: str, *, broken: pl.Expr) 
     text = raw(name).cast(pl.String, strict=False) if has_text(found) else pl.lit(None, pl.String)
     message = f"/{_braced(name)} type: {{}} ({_braced(str(found))}) is no {wanted}"
     return Fault(broken & raw(name).is_not_null(), pl.format(message, text.fill_null("a value").str.slice(0, _SHOWN)))
+
+
+def _sequence_fault(name: str, schema: pl.Schema) -> Fault:
+    """A change whose place among the others can't be told."""
+    rule = f"/{_braced(name)} order_by:"
+    if name not in schema:
+        return Fault(
+            pl.lit(value=True),
+            pl.lit(f"{rule} the file lacks the column that orders changes; have DMS add it to all files"),
+        )
+    text = raw(name).cast(pl.String, strict=False) if has_text(schema[name]) else pl.lit(None, pl.String)
+    shown = pl.when(raw(name).is_null()).then(pl.lit("NULL")).otherwise(text.fill_null("a value").str.slice(0, _SHOWN))
+    return Fault(
+        order_number(name, schema).is_null(),
+        pl.format(f"{rule} {{}} is no place in an order; what tells it are digits, or an LSN like 16/B374D848", shown),
+    )
 
 
 def _bound_fault(name: str, typed: pl.Expr, rule: str, broken: pl.Expr) -> Fault:

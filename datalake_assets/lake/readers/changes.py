@@ -17,26 +17,28 @@ from datalake_assets.lake.readers.change_rules import (
     event_time,
     faults,
     is_text,
+    order_number,
     raw,
     raw_name,
     typed_name,
 )
-from datalake_assets.lake.readers.columns import content_hash, exactly, has_text
-from datalake_assets.lake.readers.dms_files import ParquetPieces, commit_time, order_path
+from datalake_assets.lake.readers.columns import content_hash, exactly
+from datalake_assets.lake.readers.dms_files import ParquetPieces, commit_time, file_time
 from datalake_assets.lake.readers.failures import UnreadableObjectError, failure_of
 from datalake_assets.lake.readers.json_columns import json_object
 from datalake_assets.lake.readers.read_ahead import read_ahead
 from datalake_assets.lake.readers.rejects import SCHEMA, Reject, as_frame
+from datalake_assets.lake.readers.sequence import SEQUENCE_DTYPE
 from datalake_assets.lake.spec.columns import (
     COMMITTED_AT,
     CONTENT_HASH,
     ETL_TIMESTAMP,
     EVENT_DATE,
     EVENT_TIME,
-    IS_LOAD,
+    FILE_TIME,
+    IS_CHANGE,
     LOAD,
     OPERATION,
-    PATH,
     ROW_NUMBER,
     SOURCE_FILENAME,
     UNKNOWN,
@@ -73,7 +75,6 @@ class ChangeReader:
         self._dataset = dataset
         self._limits = limits
         self._types = {name: column.lake_type for name, column in dataset.columns.items()}
-        self._sequence_columns = [name for name in dataset.order_by if name not in self._types]
         self._no_rows = self._no_changes()
 
     @property
@@ -178,10 +179,10 @@ class ChangeReader:
             self._operation(schema, full_load=full_load).alias(OPERATION),
             self._committed_at(landed, path, schema).alias(COMMITTED_AT),
             self._unknown(schema).alias(UNKNOWN),
-            *(self._sequence(name, schema).alias(name) for name in self._sequence_columns),
+            *self._sequences(schema, full_load=full_load),
             pl.int_range(first, pl.len() + first, dtype=pl.Int64).alias(ROW_NUMBER),
-            pl.lit(full_load).alias(IS_LOAD),
-            pl.lit(order_path(path)).alias(PATH),
+            pl.lit(not full_load).alias(IS_CHANGE),
+            pl.lit(file_time(path), _TIMESTAMP).alias(FILE_TIME),
             pl.lit(landed.key).alias(SOURCE_FILENAME),
         )
         rules = faults(self._dataset, schema, full_load=full_load)
@@ -212,9 +213,10 @@ class ChangeReader:
             return pl.lit(None, dtype_of(self._types[name]))
         return exactly(raw(name), schema[name], self._types[name])
 
-    def _sequence(self, name: str, schema: pl.Schema) -> pl.Expr:
-        known = name in schema and has_text(schema[name])
-        return raw(name).cast(pl.String) if known else pl.lit(None, pl.String)
+    def _sequences(self, schema: pl.Schema, *, full_load: bool) -> Iterator[pl.Expr]:
+        """The numbers that order changes; a load has none (AWS DMS: AR_H_CHANGE_SEQ is empty there)."""
+        for name, column in self._dataset.sequence_columns.items():
+            yield (pl.lit(0, SEQUENCE_DTYPE) if full_load else order_number(name, schema)).alias(column)
 
     def _operation(self, schema: pl.Schema, *, full_load: bool) -> pl.Expr:
         """`Op`; a missing or NULL one is a load (AWS DMS: IncludeOpForFullLoad=false), as is all of a load file."""
@@ -246,11 +248,11 @@ class ChangeReader:
         lake: dict[str, pl.DataType] = {
             OPERATION: pl.String(),
             COMMITTED_AT: _TIMESTAMP,
-            IS_LOAD: pl.Boolean(),
-            PATH: pl.String(),
+            IS_CHANGE: pl.Boolean(),
+            FILE_TIME: _TIMESTAMP,
             ROW_NUMBER: pl.Int64(),
             UNKNOWN: pl.String(),
-            **{name: pl.String() for name in self._sequence_columns},
+            **dict.fromkeys(self._dataset.sequence_columns.values(), SEQUENCE_DTYPE),
             SOURCE_FILENAME: pl.String(),
             CONTENT_HASH: pl.String(),
             EVENT_TIME: _TIMESTAMP,

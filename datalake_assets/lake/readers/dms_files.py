@@ -89,10 +89,9 @@ def commit_time(path: str, last_modified: datetime) -> datetime:
     return named_time(path) or landing_time(path, last_modified)
 
 
-def order_path(path: str) -> str:
-    """A file's place among the files of its table, as text that sorts: its time first, then its path."""
-    moment = named_time(path) or landing_time(path, FIRST)
-    return f"{moment:%Y%m%d%H%M%S%f}/{path}"
+def file_time(path: str) -> datetime:
+    """By what a file sorts among those of its table: the time in its name, whatever folder it lies in, or its hour."""
+    return named_time(path) or landing_time(path, FIRST)
 
 
 def _decoded_size(data: bytes) -> int:

@@ -9,7 +9,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from datalake_assets.lake.spec.column_names import check_column_name
-from datalake_assets.lake.spec.columns import EVENT_MONTH, HISTORY_COLUMNS
+from datalake_assets.lake.spec.columns import (
+    COMMITTED_AT,
+    EVENT_MONTH,
+    FILE_TIME,
+    HISTORY_COLUMNS,
+    IS_CHANGE,
+    ROW_NUMBER,
+    SOURCE_FILENAME,
+)
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.json_schema import LAKE_TYPE, checked, without_annotations
 from datalake_assets.lake.spec.parts import Column, EventTime, OnDrift, Partitioning
@@ -134,7 +142,21 @@ class CdcTable(Source):
 
     @property
     def _taken_columns(self) -> frozenset[str]:
-        return super()._taken_columns | HISTORY_COLUMNS | _month_column(self.partition_by)
+        return super()._taken_columns | HISTORY_COLUMNS | {*self.order_columns} | _month_column(self.partition_by)
+
+    @property
+    def sequence_columns(self) -> dict[str, str]:
+        """Where the numbers stand that `order_by` gives, by the names of its columns."""
+        return {name: f"_sequence_{n}" for n, name in enumerate(self.order_by, start=1)}
+
+    @property
+    def order_columns(self) -> tuple[str, ...]:
+        """What orders the changes of a key, the most significant first; none is ever null.
+
+        A load comes before any change, as its stamp is the time of transfer (facts of AWS DMS: TimestampColumnName);
+        then the declared sequence decides, the commit time, the file by the time in its name, and the row in the file.
+        """
+        return (IS_CHANGE, *self.sequence_columns.values(), COMMITTED_AT, FILE_TIME, SOURCE_FILENAME, ROW_NUMBER)
 
     @model_validator(mode="after")
     def _consistent(self) -> "CdcTable":

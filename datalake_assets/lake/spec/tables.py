@@ -7,13 +7,14 @@ here, and so will catalogues and templates. Where a table lies is told by the st
 from collections.abc import Iterator, Mapping
 
 from datalake_assets.lake.spec.columns import (
-    CHANGE_ORDER,
     COMMITTED_AT,
     CONTENT_HASH,
     ETL_TIMESTAMP,
     EVENT_DATE,
     EVENT_MONTH,
     EVENT_TIME,
+    FILE_TIME,
+    IS_CHANGE,
     IS_CURRENT,
     OPERATION,
     QUALITY_SCORE,
@@ -42,9 +43,12 @@ _RECORD = {
     RECORD_HASH: TableColumn("string", "SHA-256 (hex) of the record's bytes as landed", required=True),
     ROW_NUMBER: TableColumn("int64", "The record's line in its object, from 1", required=True),
 }
-_ORDER = {CHANGE_ORDER: TableColumn("string", "The place of the row's newest change in the total order of changes")}
-_COMMITTED = {
-    COMMITTED_AT: TableColumn("timestamp", "When its newest change was committed at the source, UTC", required=True)
+_ORDER = {
+    IS_CHANGE: TableColumn("boolean", "Whether its newest change is one, or a row of a full load", required=True),
+    COMMITTED_AT: TableColumn("timestamp", "When its newest change was committed at the source, UTC", required=True),
+    FILE_TIME: TableColumn("timestamp", "The time that its file's name tells, UTC; 0001-01-01 for none", required=True),
+    SOURCE_FILENAME: _LINEAGE[SOURCE_FILENAME],
+    ROW_NUMBER: TableColumn("int64", "Its row in its file, from 1", required=True),
 }
 _VALIDITY = {
     OPERATION: TableColumn("string", "L (load), I, U or D", required=True),
@@ -58,7 +62,7 @@ _VALIDITY = {
 def silver_table(dataset: Dataset) -> TableSpec:
     """A dataset's cleaned rows: each event once, or a replicated table's live rows."""
     stream = isinstance(dataset, EventStream)
-    own = _RECORD if stream else _ORDER | _COMMITTED
+    own = _RECORD if isinstance(dataset, EventStream) else _order(dataset)
     return TableSpec(
         zone="silver",
         name=dataset.name,
@@ -111,7 +115,7 @@ def tombstones_table(dataset: CdcTable) -> TableSpec:
         zone="silver",
         name=f"{dataset.name}_tombstones",
         description=f"The newest delete of each key of {dataset.name}.",
-        columns={name: declared[name] for name in dataset.key} | _ORDER,
+        columns={name: declared[name] for name in dataset.key} | _order(dataset),
         key=dataset.key,
     )
 
@@ -231,6 +235,15 @@ def dataset_tables(dataset: Dataset) -> Iterator[TableSpec]:
 def of_columns(columns: Mapping[str, Column], key: tuple[str, ...]) -> dict[str, TableColumn]:
     """Declared columns as a table's."""
     return {n: TableColumn(c.type, c.description, required=c.required or n in key) for n, c in columns.items()}
+
+
+def _order(dataset: CdcTable) -> dict[str, TableColumn]:
+    """What orders changes (see `CdcTable.order_columns`)."""
+    sequence = {
+        column: TableColumn("decimal(38,0)", f"{name} of its newest change as a number; 0 for a load", required=True)
+        for name, column in dataset.sequence_columns.items()
+    }
+    return {name: (sequence | _ORDER)[name] for name in dataset.order_columns}
 
 
 def _declared(dataset: Dataset) -> dict[str, TableColumn]:

@@ -14,7 +14,7 @@ import narwhals as nw
 from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.lake import ReplicaTables
 from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.spec.columns import CHANGE_ORDER, COMMITTED_AT, EVENT_DATE, IS_CURRENT, VALID_FROM, VALID_TO
+from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE, IS_CURRENT, VALID_FROM, VALID_TO
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import history_table, silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
@@ -35,6 +35,7 @@ class ChangeWriter:
         self._dataset = dataset
         self._tables = tables
         self._key = list(dataset.key)
+        self._order = list(dataset.order_columns)
 
     def write(self, batch: Batch) -> None:
         """Bring a batch of changes to history, tombstones and live rows."""
@@ -43,7 +44,7 @@ class ChangeWriter:
         engine = self._step.engine
         with self._step.stage("transform"):
             changes = batch.accepted
-            newest = engine.compute(cdc.newest(changes, key=self._key))
+            newest = engine.compute(cdc.newest(changes, key=self._key, order=self._order))
         if self._tables.history is not None:
             self._tables.history.transact(lambda seen: self._write_history(seen, changes))
         until_undisturbed(lambda: self._write_live(changes, newest), what=self._tables.silver.uri)
@@ -55,9 +56,9 @@ class ChangeWriter:
         columns = [name for name in history_table(self._dataset).columns if name not in _VALIDITY]
         with self._step.stage("transform"):
             existing = engine.compute(self._of_keys(seen, changes))
-            known = cdc.known_changes(changes, existing, key=self._key, columns=columns)
-            history = cdc.with_validity(known, key=self._key, columns=columns)
-            changed = engine.compute(cdc.changed_history(history, existing, key=self._key))
+            known = cdc.known_changes(changes, existing, key=self._key, order=self._order, columns=columns)
+            history = cdc.with_validity(known, key=self._key, order=self._order, columns=columns)
+            changed = engine.compute(cdc.changed_history(history, existing, key=self._key, order=self._order))
         commits = changed.select(cdc.REPLACES, nw.col(COMMITTED_AT).dt.date()).unique()
         known_by_commit = engine.rows(commits)
         if not known_by_commit:
@@ -82,10 +83,13 @@ class ChangeWriter:
         buried = self._tables.tombstones.open()
         with self._step.stage("transform"):
             tombstones = engine.compute(self._of_keys(buried, newest))
-            new = engine.compute(cdc.new_tombstones(changes, key=self._key, tombstones=tombstones))
-            rows = engine.compute(self._of_keys(live, newest, columns=(CHANGE_ORDER, EVENT_DATE, COMMITTED_AT)))
+            new = cdc.new_tombstones(changes, key=self._key, order=self._order, tombstones=tombstones)
+            new = engine.compute(new)
+            rows = engine.compute(self._of_keys(live, newest, columns=(*self._order, EVENT_DATE)))
             note_repeated_keys(self._step, self._dataset, rows)
-            decided = engine.compute(cdc.decide(newest, key=self._key, live=rows, tombstones=tombstones))
+            decided = engine.compute(
+                cdc.decide(newest, key=self._key, order=self._order, live=rows, tombstones=tombstones)
+            )
         buries = self._count(new) > 0
         if buries:
             self._bury(buried, new)

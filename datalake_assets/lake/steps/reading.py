@@ -13,7 +13,7 @@ from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.objects import Objects
 from datalake_assets.lake.store.outcome import ObjectOutcome
-from datalake_assets.lake.transforms import cdc, quality
+from datalake_assets.lake.transforms import quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Load:
 
 @dataclass(frozen=True, slots=True)
 class _Prepare:
-    """Scores records; brings events into silver's columns, and tells the order of changes."""
+    """Scores records, and brings events into silver's columns."""
 
     dataset: Dataset
 
@@ -37,7 +37,7 @@ class _Prepare:
         columns = list(self.dataset.columns)
         if isinstance(self.dataset, EventStream):
             return quality.score(accepted, columns=columns).select(*silver_table(self.dataset).columns)
-        return quality.score(cdc.with_change_order(accepted, order_by=self.dataset.order_by), columns=columns)
+        return quality.score(accepted, columns=columns)
 
 
 def read(step: Step, dataset: Dataset, objects: Sequence[LandedObject]) -> Iterator[Batch]:

@@ -10,55 +10,44 @@ from typing import Any
 import narwhals as nw
 
 from datalake_assets.lake.spec.columns import (
-    CHANGE_ORDER,
     COMMITTED_AT,
     CONTENT_HASH,
     DELETE,
     EVENT_DATE,
     EVENT_TIME,
     IS_CURRENT,
-    IS_LOAD,
     OPERATION,
-    PATH,
-    ROW_NUMBER,
     VALID_FROM,
     VALID_TO,
 )
 
 DELETED = "_deleted"
-
-_SEQUENCE_WIDTH = 40
-_MICROSECOND_WIDTH = 6
-_ROW_WIDTH = 10
 OLD_DATE, OLD_COMMIT, REPLACES = "_old_date", "_old_commit", "_replaces"
-_OLD_ORDER, _BURIED_ORDER = "_old_order", "_buried_order"
+_OLD, _BURIED = "_old.", "_buried."
+Columns = Sequence[str]
 
 
-def with_change_order(changes: nw.LazyFrame[Any], *, order_by: Sequence[str]) -> nw.LazyFrame[Any]:
-    """Add `_change_order`, a text by which changes sort in their total order.
-
-    A load comes before any change, as its stamp is the time of transfer (facts of AWS DMS: TimestampColumnName); then
-    the declared sequence columns decide, the commit time, the file (its name is its time), and the row in the file.
-    The commit time is written as digits, because Narwhals has no epoch on Spark.
-    """
-    sequence = [nw.col(name).cast(nw.String).fill_null("").str.zfill(_SEQUENCE_WIDTH) for name in order_by]
-    second = nw.col(COMMITTED_AT).dt.to_string("%Y%m%d%H%M%S").fill_null("")
-    microsecond = nw.col(COMMITTED_AT).dt.microsecond().cast(nw.String).fill_null("").str.zfill(_MICROSECOND_WIDTH)
-    phase = nw.when(nw.col(IS_LOAD)).then(nw.lit("0")).otherwise(nw.lit("1"))
-    row = nw.col(ROW_NUMBER).cast(nw.String).str.zfill(_ROW_WIDTH)
-    parts = [phase, *sequence, second, microsecond, nw.col(PATH), row]
-    return changes.with_columns(nw.concat_str(parts, separator="|").alias(CHANGE_ORDER))
+def newest(changes: nw.LazyFrame[Any], *, key: Columns, order: Columns) -> nw.LazyFrame[Any]:
+    """The newest change of each key; `order` are the columns that tell it, the most significant first."""
+    for name in order:
+        changes = changes.filter(nw.col(name) == nw.col(name).max().over(*key))
+    return changes
 
 
-def newest(changes: nw.LazyFrame[Any], *, key: Sequence[str]) -> nw.LazyFrame[Any]:
-    """The newest change of each key."""
-    return changes.filter(nw.col(CHANGE_ORDER) == nw.col(CHANGE_ORDER).max().over(*key))
+def _is_later(order: Columns, *, than: str) -> nw.Expr:
+    """Whether a change comes after the one whose order stands under a prefix; true where there is none."""
+    later = nw.lit(value=False)
+    for name in reversed(order):
+        own, other = nw.col(name), nw.col(f"{than}{name}")
+        later = (own > other) | ((own == other) & later)
+    return nw.col(f"{than}{order[0]}").is_null() | later
 
 
 def decide(
     changes: nw.LazyFrame[Any],
     *,
-    key: Sequence[str],
+    key: Columns,
+    order: Columns,
     live: nw.LazyFrame[Any],
     tombstones: nw.LazyFrame[Any],
 ) -> nw.LazyFrame[Any]:
@@ -69,49 +58,50 @@ def decide(
     or goes), `_old_date` (the event date of that row) and `_old_commit` (when its change was committed). A delete asks
     the live row alone, not its own tombstone, so that a run that died between writing the two is made good by the next.
     """
-    was = {CHANGE_ORDER: _OLD_ORDER, EVENT_DATE: OLD_DATE, COMMITTED_AT: OLD_COMMIT}
-    frame = _beside(changes, live, key=key, columns=was)
-    frame = _beside(frame, tombstones, key=key, columns={CHANGE_ORDER: _BURIED_ORDER})
-    order, old, buried = nw.col(CHANGE_ORDER), nw.col(_OLD_ORDER), nw.col(_BURIED_ORDER)
-    deletes = nw.col(OPERATION) == DELETE
-    removes = deletes & ~old.is_null() & (order > old)
-    writes = ~deletes & (old.is_null() | (order > old)) & (buried.is_null() | (order > buried))
-    marked = frame.filter(removes | writes).with_columns(deletes.alias(DELETED), (~old.is_null()).alias(REPLACES))
-    return marked.drop(_OLD_ORDER, _BURIED_ORDER)
+    was, buried = ({name: f"{prefix}{name}" for name in order} for prefix in (_OLD, _BURIED))
+    frame = _beside(changes, live, key=key, columns=was | {EVENT_DATE: OLD_DATE})
+    frame = _beside(frame, tombstones, key=key, columns=buried)
+    deletes, lives = nw.col(OPERATION) == DELETE, ~nw.col(was[order[0]]).is_null()
+    done = nw.when(deletes).then(lives).otherwise(_is_later(order, than=_BURIED))
+    marked = frame.filter(_is_later(order, than=_OLD), done)
+    marked = marked.with_columns(
+        deletes.alias(DELETED), lives.alias(REPLACES), nw.col(was[COMMITTED_AT]).alias(OLD_COMMIT)
+    )
+    return marked.drop(*was.values(), *buried.values())
 
 
 def new_tombstones(
-    changes: nw.LazyFrame[Any], *, key: Sequence[str], tombstones: nw.LazyFrame[Any]
+    changes: nw.LazyFrame[Any], *, key: Columns, order: Columns, tombstones: nw.LazyFrame[Any]
 ) -> nw.LazyFrame[Any]:
     """The tombstones to write: key and order of the newest delete of each key, where it is newer than the known one.
 
     A delete that a later insert undid counts too: so a tombstone is the greatest of all deletes that ever landed, and
     does not depend on which changes were processed together.
     """
-    deletes = newest(changes.filter(nw.col(OPERATION) == DELETE).select(*key, CHANGE_ORDER), key=key)
-    frame = _beside(deletes, tombstones, key=key, columns={CHANGE_ORDER: _BURIED_ORDER})
-    buried = nw.col(_BURIED_ORDER)
-    return frame.filter(buried.is_null() | (nw.col(CHANGE_ORDER) > buried)).select(*key, CHANGE_ORDER)
+    deletes = newest(changes.filter(nw.col(OPERATION) == DELETE).select(*key, *order), key=key, order=order)
+    buried = {name: f"{_BURIED}{name}" for name in order}
+    frame = _beside(deletes, tombstones, key=key, columns=buried)
+    return frame.filter(_is_later(order, than=_BURIED)).select(*key, *order)
 
 
-def history_identity(key: Sequence[str]) -> list[str]:
+def history_identity(key: Columns) -> list[str]:
     """What makes two landed changes the same change: file and sequence are left out, as DMS may send it again."""
     return [*key, OPERATION, COMMITTED_AT, CONTENT_HASH]
 
 
 def known_changes(
-    changes: nw.LazyFrame[Any], existing: nw.LazyFrame[Any], *, key: Sequence[str], columns: Sequence[str]
+    changes: nw.LazyFrame[Any], existing: nw.LazyFrame[Any], *, key: Columns, order: Columns, columns: Columns
 ) -> nw.LazyFrame[Any]:
     """All that is known of the keys of some changes: what the history has of them, and what was read now.
 
     A change that is read again stands once.
     """
-    place = [*key, CHANGE_ORDER]
+    place = [*key, *order]
     others = existing.join(changes.select(*place), on=place, how="anti")
     return nw.concat([others.select(*columns), changes.select(*columns)], how="vertical")
 
 
-def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Sequence[str]) -> nw.LazyFrame[Any]:
+def with_validity(changes: nw.LazyFrame[Any], *, key: Columns, order: Columns, columns: Columns) -> nw.LazyFrame[Any]:
     """The history (type 2) of all changes of some keys.
 
     `changes` are all that is known of these keys, `columns` the columns to return beside the validity. Of copies of
@@ -119,8 +109,7 @@ def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Se
     predecessor) to the next one; `is_current` is true for the newest change unless it is a delete. A delete without an
     event time belongs to the date of the row it deletes, as that is known by now.
     """
-    order = CHANGE_ORDER
-    known = newest(changes, key=history_identity(key))
+    known = newest(changes, key=history_identity(key), order=order)
     from_ = nw.col(COMMITTED_AT).cum_max().over(*key, order_by=order)
     known = known.with_columns(from_.alias(VALID_FROM))
     own_date = nw.when((nw.col(OPERATION) != DELETE) | ~nw.col(EVENT_TIME).is_null()).then(nw.col(EVENT_DATE))
@@ -128,7 +117,7 @@ def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Se
     last_date = nw.col("_own_date").fill_null(strategy="forward").over(*key, order_by=order)
     date_ = nw.when(nw.col(OPERATION) == DELETE).then(nw.col("_last_date")).otherwise(nw.col(EVENT_DATE))
     to = nw.col(VALID_FROM).shift(-1).over(*key, order_by=order)
-    is_newest = nw.col(order) == nw.col(order).max().over(*key)
+    is_newest = nw.col(VALID_FROM).shift(-1).over(*key, order_by=order).is_null()
     known = known.with_columns(
         last_date.alias("_last_date"), to.alias(VALID_TO), (is_newest & (nw.col(OPERATION) != DELETE)).alias(IS_CURRENT)
     )
@@ -136,14 +125,15 @@ def with_validity(changes: nw.LazyFrame[Any], *, key: Sequence[str], columns: Se
 
 
 def changed_history(
-    history: nw.LazyFrame[Any], existing: nw.LazyFrame[Any], *, key: Sequence[str]
+    history: nw.LazyFrame[Any], existing: nw.LazyFrame[Any], *, key: Columns, order: Columns
 ) -> nw.LazyFrame[Any]:
     """The rows of a recomputed history that the table lacks or has otherwise; `_replaces` tells which it has."""
-    compared = {c: f"_was_{c}" for c in (VALID_FROM, VALID_TO, IS_CURRENT, CHANGE_ORDER, EVENT_DATE)}
     identity = history_identity(key)
+    told = [c for c in (VALID_FROM, VALID_TO, IS_CURRENT, EVENT_DATE, *order) if c not in identity]
+    compared = {c: f"{_OLD}{c}" for c in told}
     was = existing.select(*identity, *(nw.col(c).alias(old) for c, old in compared.items()))
     beside = history.join(was, on=identity, how="left")
-    known = ~nw.col(compared[CHANGE_ORDER]).is_null()
+    known = ~nw.col(compared[VALID_FROM]).is_null()
     same = [
         (nw.col(c) == nw.col(old)).fill_null(value=False) | (nw.col(c).is_null() & nw.col(old).is_null())
         for c, old in compared.items()
@@ -153,7 +143,7 @@ def changed_history(
 
 
 def _beside(
-    frame: nw.LazyFrame[Any], table: nw.LazyFrame[Any], *, key: Sequence[str], columns: dict[str, str]
+    frame: nw.LazyFrame[Any], table: nw.LazyFrame[Any], *, key: Columns, columns: dict[str, str]
 ) -> nw.LazyFrame[Any]:
     """The frame with some of a table's columns beside each key, under other names; null where the table lacks it."""
     picked = table.select(*key, *(nw.col(c).alias(name) for c, name in columns.items()))
