@@ -296,3 +296,49 @@ def test_the_event_time_may_be_a_date_or_be_missing(read: Reader) -> None:
     assert found.values("_event_time", "event_date") == [(day, day.date()), (None, None)]
     untimed = read({HOUR: [{"id": 1}]}, columns=columns, event_time=None, order_by=[])
     assert untimed.values("event_date") == [None]
+
+
+def test_an_update_of_the_key_is_a_delete_and_an_insert(read: Reader) -> None:
+    """DMS writes one update with the new key; without its before-image columns the old row stays for ever."""
+    rows = [
+        article(2, Op="U", BI_id=1, stock=4),
+        article(3, Op="U", BI_id=3),
+        article(4, Op="U", BI_id=None),
+        article(5, Op="I", BI_id=None),
+        article(6, Op="D", BI_id=6),
+    ]
+    found = read({HOUR: rows}, types={"BI_id": "int64"})
+    assert found.values("operation", "id", "stock", "_row_number", "_unknown") == [
+        ("I", 2, 4, 1, None),
+        ("U", 3, None, 2, None),
+        ("U", 4, None, 3, None),
+        ("I", 5, None, 4, None),
+        ("D", 6, None, 5, None),
+        ("D", 1, None, 1, None),
+    ]
+    moved, left = (row for row in found.accepted if row["_row_number"] == 1)
+    order = ("_is_change", "_sequence_1", "_committed_at", "_file_time", "source_filename")
+    assert [moved[name] for name in order] == [left[name] for name in order]
+    assert (left["title"], left["_event_time"]) == (None, None)
+    (outcome,) = found.outcomes.values()
+    assert (outcome.rows_in, outcome.rows_out) == (5, 5)
+
+
+def test_a_part_of_a_key_may_stay_as_it_was(read: Reader) -> None:
+    columns = {"shop": {"type": "string"}, "id": {"type": "int32"}}
+    header = {name: value for name, value in article().items() if name not in {"id", "title"}}
+    rows = [header | {"Op": "U", "shop": "b", "id": 1, "BI_shop": "a"}]
+    found = read({HOUR: rows}, columns=columns, key=["shop", "id"], event_time=None, types={"BI_shop": "string"})
+    assert found.values("operation", "shop", "id") == [("I", "b", 1), ("D", "a", 1)]
+
+
+def test_an_old_key_of_another_type_rejects_the_row(read: Reader) -> None:
+    found = read({HOUR: [article(2, Op="U", BI_id="one")]}, types={"BI_id": "string"})
+    assert found.reasons == {1: ["/BI_id type: one (String) is no int64"]}
+
+
+def test_a_column_of_the_table_may_be_called_as_a_before_image(read: Reader) -> None:
+    columns = {"id": {"type": "int64"}, "BI_id": {"type": "int64"}}
+    row = {name: value for name, value in article(2, Op="U", BI_id=1).items() if name != "title"}
+    found = read({HOUR: [row]}, columns=columns, event_time=None)
+    assert found.values("operation", "id", "BI_id") == [("U", 2, 1)]

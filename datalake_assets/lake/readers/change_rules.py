@@ -10,7 +10,7 @@ import polars as pl
 
 from datalake_assets.lake.readers.columns import exactly, has_text
 from datalake_assets.lake.readers.sequence import SEQUENCE_DTYPE, sequence
-from datalake_assets.lake.spec.columns import DELETE, INSERT, LOAD, OPERATION, UPDATE
+from datalake_assets.lake.spec.columns import BEFORE_IMAGE, DELETE, INSERT, LOAD, OPERATION, UPDATE
 from datalake_assets.lake.spec.dataset import OPERATION_COLUMN, CdcTable
 from datalake_assets.lake.spec.types import LakeType
 from datalake_assets.lake.store.dtypes import dtype_of
@@ -42,6 +42,10 @@ def faults(dataset: CdcTable, schema: pl.Schema, *, full_load: bool) -> list[Fau
         own: list[Fault] = []
         if name in schema and schema[name] != dtype_of(column.lake_type):
             own.append(_type_fault(name, schema[name], column.type, broken=typed.is_null()))
+        image = before_image(dataset, name) if is_key else None
+        if image is not None and image in schema:
+            before = exactly(raw(image), schema[image], column.lake_type)
+            own.append(_type_fault(image, schema[image], column.type, broken=before.is_null()))
         if column.required or is_key:
             missing = raw(name).is_null() if name in schema else pl.lit(value=True)
             own.append(Fault(missing, pl.lit(f"/{name} required: NULL in a required column")))
@@ -78,6 +82,27 @@ def _faults_of_dms(dataset: CdcTable, schema: pl.Schema, *, full_load: bool) -> 
         reason = pl.format(f"/{_braced(time)} timestamp_column: {{}} is no time of the years 1 to 9999", shown)
         rules.append(Fault(~in_calendar(moment.to_physical()), reason))
     return rules
+
+
+def before_image(dataset: CdcTable, name: str) -> str | None:
+    """The column in which DMS tells what a column held before a change; None where that is a column of the table."""
+    column = f"{BEFORE_IMAGE}{name}"
+    return None if column in dataset.columns else column
+
+
+def key_before(dataset: CdcTable, name: str, schema: pl.Schema) -> pl.Expr:
+    """The value that a column of the key had before a change: its own where nothing else is told."""
+    column = before_image(dataset, name)
+    if column is None or column not in schema:
+        return pl.col(typed_name(name))
+    before = exactly(raw(column), schema[column], dataset.columns[name].lake_type)
+    return pl.coalesce(before, pl.col(typed_name(name)))
+
+
+def moves(dataset: CdcTable, schema: pl.Schema) -> pl.Expr:
+    """Whether an update gave a row another key."""
+    other = (key_before(dataset, name, schema) != pl.col(typed_name(name)) for name in dataset.key)
+    return (pl.col(OPERATION) == UPDATE) & pl.any_horizontal(other)
 
 
 def order_number(name: str, schema: pl.Schema) -> pl.Expr:

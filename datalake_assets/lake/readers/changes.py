@@ -14,9 +14,12 @@ import polars as pl
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.readers.change_rules import (
     TIMESTAMP_TYPE,
+    before_image,
     event_time,
     faults,
     is_text,
+    key_before,
+    moves,
     order_number,
     raw,
     raw_name,
@@ -32,16 +35,20 @@ from datalake_assets.lake.readers.sequence import SEQUENCE_DTYPE
 from datalake_assets.lake.spec.columns import (
     COMMITTED_AT,
     CONTENT_HASH,
+    DELETE,
     ETL_TIMESTAMP,
     EVENT_DATE,
     EVENT_TIME,
     FILE_TIME,
+    INSERT,
     IS_CHANGE,
+    LEFT_OUT,
     LOAD,
     OPERATION,
     ROW_NUMBER,
     SOURCE_FILENAME,
     UNKNOWN,
+    UPDATE,
 )
 from datalake_assets.lake.spec.dataset import OPERATION_COLUMN, CdcTable
 from datalake_assets.lake.store.dtypes import dtype_of
@@ -193,19 +200,43 @@ class ChangeReader:
         bad = judged.filter(_FAULTY).select(ROW_NUMBER, as_landed.alias("raw"), reasons.alias("reasons"))
         share = size // max(frame.height, 1)
         rejects = [Reject(number, text, tuple(errors), size=share) for number, text, errors in bad.iter_rows()]
-        good = judged.filter(~pl.col(_FAULTY)).select(
-            *(pl.col(typed_name(name)).alias(name) for name in self._types),
-            *(name for name in self._no_rows.columns if name in judged.columns and name not in self._types),
-        )
-        return self._stamped(good), rejects
+        accepted = judged.filter(~pl.col(_FAULTY))
+        row = {name: pl.col(typed_name(name)) for name in self._types}
+        row |= {name: pl.col(name) for name in self._no_rows.columns if name in judged.columns and name not in row}
+        if full_load or not any(before_image(self._dataset, name) in schema for name in self._dataset.key):
+            return self._stamped(accepted.select(**row)), rejects
+        came, left = self._split(accepted, row, schema)
+        return self._stamped(pl.concat([came, left])), rejects
+
+    def _split(
+        self, accepted: pl.DataFrame, row: dict[str, pl.Expr], schema: pl.Schema
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Changes, with the updates that moved a row to another key as inserts, and the deletes of the keys it left."""
+        moved = moves(self._dataset, schema)
+        operation = pl.when(moved).then(pl.lit(INSERT)).otherwise(OPERATION)
+        nothing = {name: pl.lit(None, dtype_of(t)) for name, t in self._types.items()} | {
+            UNKNOWN: pl.lit(None, pl.String)
+        }
+        before = {name: key_before(self._dataset, name, schema) for name in self._dataset.key}
+        gone = row | nothing | before | {OPERATION: pl.lit(DELETE)}
+        return accepted.select(**row | {OPERATION: operation}), accepted.filter(moved).select(**gone)
 
     def _stamped(self, good: pl.DataFrame) -> pl.DataFrame:
         """Changes with their event time and date and the hash of their content."""
         hashed = {name: dtype_of(t) for name, t in self._types.items()} | {UNKNOWN: pl.String()}
         with_nulls = [name for name in hashed if good[name].null_count()]
         return good.with_columns(
-            content_hash(hashed, with_nulls=with_nulls).alias(CONTENT_HASH), event_time(self._dataset).alias(EVENT_TIME)
+            content_hash(hashed, with_nulls=with_nulls).alias(CONTENT_HASH),
+            event_time(self._dataset).alias(EVENT_TIME),
+            *self._left_out(),
         ).with_columns(pl.col(EVENT_TIME).dt.date().alias(EVENT_DATE))
+
+    def _left_out(self) -> Iterator[pl.Expr]:
+        """Which of the columns that keep their value an update has none for."""
+        if kept := self._dataset.kept_columns:
+            names = [pl.when(pl.col(name).is_null()).then(pl.lit(f"{name},")) for name in kept]
+            told = pl.concat_str(pl.lit(","), *names, ignore_nulls=True)
+            yield pl.when((pl.col(OPERATION) == UPDATE) & (told != ",")).then(told).alias(LEFT_OUT)
 
     def _column(self, name: str, schema: pl.Schema) -> pl.Expr:
         """A declared column in its type; one that the file lacks is null (a column removed at the source)."""
@@ -237,6 +268,7 @@ class ChangeReader:
     def _unknown(self, schema: pl.Schema) -> pl.Expr:
         """The columns that are not declared, as JSON text in the order of their names; null where none has a value."""
         dms = {OPERATION_COLUMN, self._dataset.timestamp_column, *self._dataset.order_by}
+        dms |= {before_image(self._dataset, name) for name in self._types}
         unknown = {n: (raw(n), schema[n]) for n in sorted(schema) if n not in self._types and n not in dms}
         if not unknown:
             return pl.lit(None, pl.String)
@@ -257,16 +289,18 @@ class ChangeReader:
             CONTENT_HASH: pl.String(),
             EVENT_TIME: _TIMESTAMP,
             EVENT_DATE: pl.Date(),
+            **({LEFT_OUT: pl.String()} if self._dataset.kept_columns else {}),
         }
         return pl.DataFrame(schema={name: dtype_of(t) for name, t in self._types.items()} | lake)
 
 
 def _added(outcome: ObjectOutcome, changes: pl.DataFrame, rejects: Sequence[Reject]) -> ObjectOutcome:
-    """What became of a file, with a further part of it."""
+    """What became of a file, with a further part of it; a row that moved to another key is two changes."""
+    rows = changes[ROW_NUMBER].n_unique()
     return outcome.model_copy(
         update={
-            "rows_in": outcome.rows_in + changes.height + len(rejects),
-            "rows_out": outcome.rows_out + changes.height,
+            "rows_in": outcome.rows_in + rows + len(rejects),
+            "rows_out": outcome.rows_out + rows,
             "rows_rejected": outcome.rows_rejected + len(rejects),
             "bytes_rejected": outcome.bytes_rejected + sum(reject.size for reject in rejects),
             "event_dates": tuple(sorted({*outcome.event_dates, *_days(changes)})),

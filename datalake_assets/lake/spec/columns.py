@@ -26,5 +26,11 @@ COMMITTED_AT = "_committed_at"
 CONTENT_HASH = "_content_hash"
 VALID_FROM, VALID_TO, IS_CURRENT = "valid_from", "valid_to", "is_current"
 
+LEFT_OUT = "_left_out"
+"""What an update did not tell of its row, of a table where that is kept: names in commas, such as `,notes,photo,`."""
+
+BEFORE_IMAGE = "BI_"
+"""How DMS's columns with a row's values before a change begin (rule action `add-before-image-columns`)."""
+
 LOAD, INSERT, UPDATE, DELETE = "L", "I", "U", "D"
 """The operations: a row of a full load, and the three of AWS DMS."""

@@ -145,6 +145,11 @@ class CdcTable(Source):
         return super()._taken_columns | HISTORY_COLUMNS | {*self.order_columns} | _month_column(self.partition_by)
 
     @property
+    def kept_columns(self) -> tuple[str, ...]:
+        """The columns whose value stays where an update has none."""
+        return tuple(name for name, column in self.columns.items() if column.on_missing == "keep")
+
+    @property
     def sequence_columns(self) -> dict[str, str]:
         """Where the numbers stand that `order_by` gives, by the names of its columns."""
         return {name: f"_sequence_{n}" for n, name in enumerate(self.order_by, start=1)}
@@ -174,6 +179,8 @@ class CdcTable(Source):
             check_column_name(self.timestamp_column, at=("timestamp_column",), taken=self._taken_columns)
         for name, column in self.columns.items():
             self._check_bounds(name, column)
+        for name in self.kept_columns:
+            self._check_kept(name)
         self._check_event_time()
         return self
 
@@ -184,6 +191,21 @@ class CdcTable(Source):
                     f"column {name!r} holds {column.type}, which has no `{bound}`; take it out, or declare a number",
                     at=("columns", name, bound),
                 )
+
+    def _check_kept(self, name: str) -> None:
+        at = ("columns", name, "on_missing")
+        if not self.history:
+            raise FaultError(
+                f"column {name!r} keeps what an update leaves out, and only a history can tell what that is; add "
+                "`history: true`",
+                at=at,
+            )
+        if name in self.key or self.columns[name].required or (self.event_time and self.event_time.column == name):
+            raise FaultError(
+                f"column {name!r} is part of the key, required, or the event time: an update always has it; take "
+                "`on_missing` out",
+                at=at,
+            )
 
     def _check_event_time(self) -> None:
         if self.event_time is None:
@@ -223,6 +245,7 @@ class CdcTable(Source):
     @property
     def _shape(self) -> dict[str, Any]:
         tables = {"history": self.history, "unknown_fields": "kept"} | partitioning(self.kind, self.partition_by)
+        tables |= {"kept": sorted(self.kept_columns)} if self.kept_columns else {}
         return self._identity | tables | {"columns": _types(self.columns)}
 
     @property

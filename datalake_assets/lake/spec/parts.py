@@ -53,12 +53,17 @@ class EventTime(Part):
 
 
 class Column(Part):
-    """One declared column: its type and what a value must keep to be accepted."""
+    """One declared column: its type and what a value must keep to be accepted.
+
+    `on_missing: keep` is for values that an update leaves out where they did not change (large ones: AWS DMS with
+    Postgres' default replica identity): then NULL in an update stands for the value that the row had.
+    """
 
     type: str
     required: bool = False
     minimum: Annotated[float, Field(allow_inf_nan=False)] | None = None
     maximum: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    on_missing: Literal["null", "keep"] = "null"
     description: str = ""
 
     @field_validator("type")

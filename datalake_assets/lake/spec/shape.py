@@ -51,6 +51,9 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     for name in ("kind", "key", "order_by", "timestamp_column", "history", "unknown_fields"):
         if old[name] != new[name]:
             yield f"{name}: {_shown(old[name])} -> {_shown(new[name])}"
+    before, after = (shape.get("kept", []) for shape in (old, new))
+    if before != after:
+        yield f"columns with on_missing: keep: {_shown(before)} -> {_shown(after)}"
     before, after = (shape.get("partition_by", _USUAL_PARTITIONING[shape["kind"]]) for shape in (old, new))
     if before != after:
         yield f"partition_by: {before} -> {after}"

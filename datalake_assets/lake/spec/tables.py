@@ -16,6 +16,7 @@ from datalake_assets.lake.spec.columns import (
     FILE_TIME,
     IS_CHANGE,
     IS_CURRENT,
+    LEFT_OUT,
     OPERATION,
     QUALITY_SCORE,
     RECORD_HASH,
@@ -50,6 +51,7 @@ _ORDER = {
     SOURCE_FILENAME: _LINEAGE[SOURCE_FILENAME],
     ROW_NUMBER: TableColumn("int64", "Its row in its file, from 1", required=True),
 }
+_LEFT_OUT = {LEFT_OUT: TableColumn("string", "What the update left out: the names of columns that keep their value")}
 _VALIDITY = {
     OPERATION: TableColumn("string", "L (load), I, U or D", required=True),
     CONTENT_HASH: TableColumn("string", "SHA-256 (hex) of the row's values, to tell changes apart", required=True),
@@ -100,7 +102,7 @@ def history_table(dataset: CdcTable) -> TableSpec:
         zone="silver",
         name=f"{dataset.name}_history",
         description=f"Every change of {dataset.name} with the time it was valid (type 2).",
-        columns={**live.columns, **_VALIDITY},
+        columns={**live.columns, **_VALIDITY, **(_LEFT_OUT if dataset.kept_columns else {})},
         key=(*dataset.key, VALID_FROM),
         pruned_by=dataset.key,
         partition_by=(IS_CURRENT, *live.partition_by),

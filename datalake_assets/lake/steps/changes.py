@@ -23,7 +23,7 @@ from datalake_assets.lake.steps.shape import require_shape
 from datalake_assets.lake.store.conflicts import until_undisturbed
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import Snapshot
-from datalake_assets.lake.transforms import cdc
+from datalake_assets.lake.transforms import cdc, quality
 
 
 class ChangeWriter:
@@ -36,6 +36,7 @@ class ChangeWriter:
         self._tables = tables
         self._key = list(dataset.key)
         self._order = list(dataset.order_columns)
+        self._kept = dataset.kept_columns
 
     def write(self, batch: Batch) -> None:
         """Bring a batch of changes to history, tombstones and live rows."""
@@ -57,8 +58,13 @@ class ChangeWriter:
         with self._step.stage("transform"):
             existing = engine.compute(self._of_keys(seen, changes))
             known = cdc.known_changes(changes, existing, key=self._key, order=self._order, columns=columns)
+            if self._kept:
+                known = cdc.with_kept_values(known, key=self._key, order=self._order, kept=self._kept)
+                known = quality.score(known, columns=list(self._dataset.columns))
             history = cdc.with_validity(known, key=self._key, order=self._order, columns=columns)
-            changed = engine.compute(cdc.changed_history(history, existing, key=self._key, order=self._order))
+            changed = engine.compute(
+                cdc.changed_history(history, existing, key=self._key, order=self._order, kept=self._kept)
+            )
         commits = changed.select(cdc.REPLACES, nw.col(COMMITTED_AT).dt.date()).unique()
         known_by_commit = engine.rows(commits)
         if not known_by_commit:
@@ -80,6 +86,8 @@ class ChangeWriter:
         engine = self._step.engine
         live = self._tables.silver.open()
         require_shape(live, self._dataset)
+        if self._kept:
+            newest = self._newest_of_history(newest)
         buried = self._tables.tombstones.open()
         with self._step.stage("transform"):
             tombstones = engine.compute(self._of_keys(buried, newest))
@@ -88,12 +96,25 @@ class ChangeWriter:
             rows = engine.compute(self._of_keys(live, newest, columns=(*self._order, EVENT_DATE)))
             note_repeated_keys(self._step, self._dataset, rows)
             decided = engine.compute(
-                cdc.decide(newest, key=self._key, order=self._order, live=rows, tombstones=tombstones)
+                cdc.decide(
+                    newest, key=self._key, order=self._order, live=rows, tombstones=tombstones, again=bool(self._kept)
+                )
             )
         buries = self._count(new) > 0
         if buries:
             self._bury(buried, new)
         self._change_live(live, decided, buries=buries)
+
+    def _newest_of_history(self, newest: Frame) -> Frame:
+        """The newest changes of some keys as the history has them: with what updates left out.
+
+        It is asked after the live table was opened: whoever adds to it then changes the live table too.
+        """
+        assert self._tables.history is not None  # noqa: S101 (a dataset that keeps values has one)
+        seen = self._tables.history.open()
+        with self._step.stage("transform"):
+            known = self._of_keys(seen, newest)
+            return self._step.engine.compute(cdc.newest(known, key=self._key, order=self._order))
 
     def _bury(self, seen: Snapshot, new: Frame) -> None:
         with self._step.stage("write"):

@@ -16,6 +16,7 @@ from datalake_assets.lake.spec.columns import (
     EVENT_DATE,
     EVENT_TIME,
     IS_CURRENT,
+    LEFT_OUT,
     OPERATION,
     VALID_FROM,
     VALID_TO,
@@ -24,6 +25,7 @@ from datalake_assets.lake.spec.columns import (
 DELETED = "_deleted"
 OLD_DATE, OLD_COMMIT, REPLACES = "_old_date", "_old_commit", "_replaces"
 _OLD, _BURIED = "_old.", "_buried."
+_LIFE, _TOLD = "_life", "_told"
 Columns = Sequence[str]
 
 
@@ -34,9 +36,9 @@ def newest(changes: nw.LazyFrame[Any], *, key: Columns, order: Columns) -> nw.La
     return changes
 
 
-def _is_later(order: Columns, *, than: str) -> nw.Expr:
+def _is_later(order: Columns, *, than: str, or_same: bool = False) -> nw.Expr:
     """Whether a change comes after the one whose order stands under a prefix; true where there is none."""
-    later = nw.lit(value=False)
+    later = nw.lit(value=or_same)
     for name in reversed(order):
         own, other = nw.col(name), nw.col(f"{than}{name}")
         later = (own > other) | ((own == other) & later)
@@ -50,6 +52,7 @@ def decide(
     order: Columns,
     live: nw.LazyFrame[Any],
     tombstones: nw.LazyFrame[Any],
+    again: bool = False,
 ) -> nw.LazyFrame[Any]:
     """What the newest changes do to the live rows.
 
@@ -57,13 +60,14 @@ def decide(
     the changes that are newer than both, with `_deleted` (the row goes), `_replaces` (there is a row that is replaced
     or goes), `_old_date` (the event date of that row) and `_old_commit` (when its change was committed). A delete asks
     the live row alone, not its own tombstone, so that a run that died between writing the two is made good by the next.
+    With `again` the change that a live row shows is written again, as its values may be others now.
     """
     was, buried = ({name: f"{prefix}{name}" for name in order} for prefix in (_OLD, _BURIED))
     frame = _beside(changes, live, key=key, columns=was | {EVENT_DATE: OLD_DATE})
     frame = _beside(frame, tombstones, key=key, columns=buried)
     deletes, lives = nw.col(OPERATION) == DELETE, ~nw.col(was[order[0]]).is_null()
     done = nw.when(deletes).then(lives).otherwise(_is_later(order, than=_BURIED))
-    marked = frame.filter(_is_later(order, than=_OLD), done)
+    marked = frame.filter(_is_later(order, than=_OLD, or_same=again), done)
     marked = marked.with_columns(
         deletes.alias(DELETED), lives.alias(REPLACES), nw.col(was[COMMITTED_AT]).alias(OLD_COMMIT)
     )
@@ -101,6 +105,19 @@ def known_changes(
     return nw.concat([others.select(*columns), changes.select(*columns)], how="vertical")
 
 
+def with_kept_values(changes: nw.LazyFrame[Any], *, key: Columns, order: Columns, kept: Columns) -> nw.LazyFrame[Any]:
+    """All that is known of some keys, with what updates left out: the value that the row had before, if it had any."""
+    changes = newest(changes, key=history_identity(key), order=order)
+    for name in kept:
+        left_out = nw.col(LEFT_OUT).fill_null("").str.contains(f",{name},", literal=True)
+        life = (~left_out).cast(nw.Int64).cum_sum().over(*key, order_by=order)
+        told = nw.when(~left_out, nw.col(OPERATION) != DELETE).then(nw.col(name))
+        changes = changes.with_columns(life.alias(_LIFE), told.alias(_TOLD))
+        value = nw.when(left_out).then(nw.col(_TOLD).max().over(*key, _LIFE)).otherwise(nw.col(name))
+        changes = changes.with_columns(value.alias(name)).drop(_LIFE, _TOLD)
+    return changes
+
+
 def with_validity(changes: nw.LazyFrame[Any], *, key: Columns, order: Columns, columns: Columns) -> nw.LazyFrame[Any]:
     """The history (type 2) of all changes of some keys.
 
@@ -125,11 +142,11 @@ def with_validity(changes: nw.LazyFrame[Any], *, key: Columns, order: Columns, c
 
 
 def changed_history(
-    history: nw.LazyFrame[Any], existing: nw.LazyFrame[Any], *, key: Columns, order: Columns
+    history: nw.LazyFrame[Any], existing: nw.LazyFrame[Any], *, key: Columns, order: Columns, kept: Columns = ()
 ) -> nw.LazyFrame[Any]:
     """The rows of a recomputed history that the table lacks or has otherwise; `_replaces` tells which it has."""
     identity = history_identity(key)
-    told = [c for c in (VALID_FROM, VALID_TO, IS_CURRENT, EVENT_DATE, *order) if c not in identity]
+    told = [c for c in (VALID_FROM, VALID_TO, IS_CURRENT, EVENT_DATE, *order, *kept) if c not in identity]
     compared = {c: f"{_OLD}{c}" for c in told}
     was = existing.select(*identity, *(nw.col(c).alias(old) for c, old in compared.items()))
     beside = history.join(was, on=identity, how="left")
