@@ -142,18 +142,28 @@ class ChangeReader:
         for number in range(file.count):
             first = number * (file.rows or 0) + 1
             try:
-                changes, bad = self._evaluated(file.read(number), landed, first=first, size=share)
+                frame = file.read(number)
+                loaded_at = self._loaded_at(frame, landed)
+                changes, bad = self._evaluated(frame, landed, first=first, size=share)
             except BaseException as error:  # noqa: BLE001  (as above)
                 failure = failure_of(error)
                 if number == 0 or not failure.final:
                     yield _Piece(landed, self._no_rows, failure.outcome(landed), failure.rejects(landed))
                     return
                 reason = f"object: its rows from {first:,} on: {failure.error}"
-                changes, bad = self._no_rows, [Reject(first, "", (reason,), size=share)]
+                loaded_at, changes, bad = None, self._no_rows, [Reject(first, "", (reason,), size=share)]
             rejects += bad
-            so_far = _added(so_far, changes, bad)
+            so_far = _added(so_far, changes, bad, loaded_at)
             is_last = number == file.count - 1
             yield _Piece(landed, changes, so_far, rejects if is_last else (), is_last)
+
+    def _loaded_at(self, frame: pl.DataFrame, landed: LandedObject) -> datetime | None:
+        """When the first rows of a full load were transferred; None for changes, and where no column tells it."""
+        name = self._dataset.timestamp_column
+        if name is None or name not in frame.columns or not is_full_load(landed.key):
+            return None
+        moment: datetime | None = frame.select(exactly(pl.col(name), frame.schema[name], TIMESTAMP_TYPE).min()).item()
+        return moment
 
     def _evaluated(
         self, frame: pl.DataFrame, landed: LandedObject, *, first: int, size: int
@@ -294,7 +304,9 @@ class ChangeReader:
         return pl.DataFrame(schema={name: dtype_of(t) for name, t in self._types.items()} | lake)
 
 
-def _added(outcome: ObjectOutcome, changes: pl.DataFrame, rejects: Sequence[Reject]) -> ObjectOutcome:
+def _added(
+    outcome: ObjectOutcome, changes: pl.DataFrame, rejects: Sequence[Reject], loaded_at: datetime | None
+) -> ObjectOutcome:
     """What became of a file, with a further part of it; a row that moved to another key is two changes."""
     rows = changes[ROW_NUMBER].n_unique()
     return outcome.model_copy(
@@ -304,6 +316,7 @@ def _added(outcome: ObjectOutcome, changes: pl.DataFrame, rejects: Sequence[Reje
             "rows_rejected": outcome.rows_rejected + len(rejects),
             "bytes_rejected": outcome.bytes_rejected + sum(reject.size for reject in rejects),
             "event_dates": tuple(sorted({*outcome.event_dates, *_days(changes)})),
+            "loaded_at": min(filter(None, (outcome.loaded_at, loaded_at)), default=None),
         }
     )
 

@@ -26,6 +26,9 @@ COMMITTED_AT = "_committed_at"
 CONTENT_HASH = "_content_hash"
 VALID_FROM, VALID_TO, IS_CURRENT = "valid_from", "valid_to", "is_current"
 
+GENERATION = "_generation"
+"""After how many reloads of its table a change comes; worked out from the known ones, and never stored."""
+
 LEFT_OUT = "_left_out"
 """What an update did not tell of its row, of a table where that is kept: names in commas, such as `,notes,photo,`."""
 

@@ -166,6 +166,8 @@ LEDGER = TableSpec(
         "rows_rejected": TableColumn("int64", "Records sent to quarantine"),
         "bytes_rejected": TableColumn("int64", "How many of its bytes could not be used"),
         "event_dates": TableColumn("list<date>", "The event dates on which silver may hold records of it"),
+        "loaded_at": TableColumn("timestamp", "Of a full load's file: when its first row was transferred, UTC"),
+        "ends_load": TableColumn("boolean", "Whether a full load's file says that it is the last one"),
         "contract": TableColumn(
             "string", "The contract under which it was read last; `several` while it is read under another"
         ),

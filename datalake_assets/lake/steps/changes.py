@@ -7,6 +7,7 @@ concurrent step, which read the tombstones before, must decide again.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import narwhals as nw
@@ -14,16 +15,34 @@ import narwhals as nw
 from datalake_assets.lake.engines.base import Frame
 from datalake_assets.lake.lake import ReplicaTables
 from datalake_assets.lake.readers.batch import Batch
-from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE, IS_CURRENT, VALID_FROM, VALID_TO
+from datalake_assets.lake.spec.columns import (
+    COMMITTED_AT,
+    CONTENT_HASH,
+    DELETE,
+    EVENT_DATE,
+    EVENT_TIME,
+    GENERATION,
+    IS_CURRENT,
+    LEFT_OUT,
+    OPERATION,
+    UNKNOWN,
+    VALID_FROM,
+    VALID_TO,
+)
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import history_table, silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.shape import require_shape
 from datalake_assets.lake.store.conflicts import until_undisturbed
+from datalake_assets.lake.store.full_loads import FullLoad
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.transforms import cdc, quality
+
+
+class _ReloadedError(Exception):
+    """Another reload of the table has begun: what comes after what is to be told anew."""
 
 
 class ChangeWriter:
@@ -35,66 +54,138 @@ class ChangeWriter:
         self._dataset = dataset
         self._tables = tables
         self._key = list(dataset.key)
-        self._order = list(dataset.order_columns)
+        self._stored = dataset.order_columns
         self._kept = dataset.kept_columns
 
     def write(self, batch: Batch) -> None:
         """Bring a batch of changes to history, tombstones and live rows."""
         if not any(outcome.rows_out for outcome in batch.begun):
             return
+        self._step.lake.ledger.tell_loads(self._dataset, batch.begun)
+        self.add(batch.accepted)
+
+    def add(self, changes: Frame) -> None:
+        """Bring changes to the tables, in whatever order."""
+        while True:
+            self._look()
+            with suppress(_ReloadedError):
+                self._write(changes)
+                return
+
+    def settle(self) -> None:
+        """Take the rows out of silver that a complete reload of the table lacks."""
+        while True:
+            self._look()
+            if not self._complete:
+                return
+            with suppress(_ReloadedError):
+                until_undisturbed(self._remove_what_reloads_lack, what=self._tables.silver.uri)
+                return
+
+    def _look(self) -> None:
+        """See which reloads there are."""
+        self._reloads = self._known_reloads()
+        self._complete = [n for n, load in enumerate(self._reloads, start=1) if load.is_complete]
+        self._order = [*([GENERATION] if self._reloads else ()), *self._stored]
+
+    def _known_reloads(self) -> tuple[FullLoad, ...]:
+        return self._step.lake.ledger.loads(self._dataset)[1:] if self._dataset.timestamp_column else ()
+
+    def _require_reloads(self) -> None:
+        """Raise where a reload has begun since we looked; asked after a table is opened, on which is decided then."""
+        if [load.started_at for load in self._known_reloads()] != [load.started_at for load in self._reloads]:
+            raise _ReloadedError
+
+    def _placed(self, changes: Frame) -> Frame:
+        """Changes, or rows of a table, with all that orders them."""
+        return cdc.with_generation(changes, [load.started_at for load in self._reloads]) if self._reloads else changes
+
+    def _write(self, accepted: Frame) -> None:
         engine = self._step.engine
         with self._step.stage("transform"):
-            changes = batch.accepted
+            changes = self._placed(accepted)
             newest = engine.compute(cdc.newest(changes, key=self._key, order=self._order))
         if self._tables.history is not None:
-            self._tables.history.transact(lambda seen: self._write_history(seen, changes))
+            self._tables.history.transact(lambda seen: self._write_history(seen, changes, changes))
         until_undisturbed(lambda: self._write_live(changes, newest), what=self._tables.silver.uri)
 
-    def _write_history(self, seen: Snapshot, changes: Frame) -> None:
-        """Add changes to the history and mend the validity of their neighbours."""
+    def _write_history(self, seen: Snapshot, keys: Frame, changes: Frame | None) -> None:
+        """Add changes to the history and mend the validity of their neighbours; of some keys without a change too."""
         require_shape(seen, self._dataset)
+        self._require_reloads()
         engine = self._step.engine
         columns = [name for name in history_table(self._dataset).columns if name not in _VALIDITY]
         with self._step.stage("transform"):
-            existing = engine.compute(self._of_keys(seen, changes))
-            known = cdc.known_changes(changes, existing, key=self._key, order=self._order, columns=columns)
-            if self._kept:
-                known = cdc.with_kept_values(known, key=self._key, order=self._order, kept=self._kept)
-                known = quality.score(known, columns=list(self._dataset.columns))
+            existing = engine.compute(self._of_keys(seen, keys))
+            known = self._known(existing, changes, columns=[*columns, *([GENERATION] if self._reloads else ())])
             history = cdc.with_validity(known, key=self._key, order=self._order, columns=columns)
+            history = engine.compute(history) if self._reloads else history
             changed = engine.compute(
-                cdc.changed_history(history, existing, key=self._key, order=self._order, kept=self._kept)
+                cdc.changed_history(history, existing, key=self._key, order=self._stored, kept=self._kept)
             )
+            identity = cdc.history_identity(self._key)
+            replaced = changed.filter(nw.col(cdc.REPLACES)).select(*identity)
+            if self._reloads:
+                gone = existing.select(*identity).join(history.select(*identity), on=identity, how="anti")
+                replaced = engine.compute(nw.concat([replaced, gone], how="vertical"))
         commits = changed.select(cdc.REPLACES, nw.col(COMMITTED_AT).dt.date()).unique()
         known_by_commit = engine.rows(commits)
         if not known_by_commit:
             return
-        replaced = changed.filter(nw.col(cdc.REPLACES))
+        replaces = bool(self._reloads) or any(row[cdc.REPLACES] for row in known_by_commit)
         committed = {row[COMMITTED_AT] for row in known_by_commit if not row[cdc.REPLACES]}
         with self._step.stage("write"):
             engine.change(
                 seen,
                 add=changed.drop(cdc.REPLACES),
-                remove=replaced if any(row[cdc.REPLACES] for row in known_by_commit) else None,
-                on=cdc.history_identity(self._key),
+                remove=replaced if replaces else None,
+                on=identity,
                 notes=CommitNotes(shape=self._dataset.shape_text, committed=committed),
                 exactly_here=True,
             )
+
+    def _known(self, existing: Frame, changes: Frame | None, *, columns: Sequence[str]) -> Frame:
+        """All changes of some keys: those of the history, those read now, and those that a reload stands for."""
+        known = self._placed(existing.filter(nw.col(CONTENT_HASH) != cdc.RELOADED)).select(*columns)
+        if changes is not None:
+            known = cdc.known_changes(changes, known, key=self._key, order=self._order, columns=columns)
+        if self._kept:
+            known = cdc.with_kept_values(known, key=self._key, order=self._order, kept=self._kept)
+            known = quality.score(known, columns=list(self._dataset.columns)).select(*columns)
+        declared = (name for name in self._dataset.columns if name not in self._key)
+        blank = [name for name in (*declared, UNKNOWN, EVENT_TIME, EVENT_DATE, LEFT_OUT) if name in columns]
+        for number in self._complete:
+            load = self._reloads[number - 1]
+            known = self._step.engine.compute(known)
+            gone = cdc.removals(
+                known,
+                key=self._key,
+                order=self._order,
+                blank=blank,
+                generation=number,
+                at=load.started_at,
+                file=load.first_file,
+            )
+            known = nw.concat([known, gone], how="vertical")
+        return known
 
     def _write_live(self, changes: Frame, newest: Frame) -> None:
         """Decide what the newest changes do, and do it; the live table is opened before the tombstones are read."""
         engine = self._step.engine
         live = self._tables.silver.open()
         require_shape(live, self._dataset)
+        self._require_reloads()
         if self._kept:
             newest = self._newest_of_history(newest)
         buried = self._tables.tombstones.open()
         with self._step.stage("transform"):
-            tombstones = engine.compute(self._of_keys(buried, newest))
+            tombstones = engine.compute(self._placed(self._of_keys(buried, newest)))
             new = cdc.new_tombstones(changes, key=self._key, order=self._order, tombstones=tombstones)
-            new = engine.compute(new)
-            rows = engine.compute(self._of_keys(live, newest, columns=(*self._order, EVENT_DATE)))
+            new = engine.compute(new.select(*self._key, *self._stored))
+            rows = engine.compute(self._placed(self._of_keys(live, newest, columns=(*self._stored, EVENT_DATE))))
             note_repeated_keys(self._step, self._dataset, rows)
+            if self._complete:  # what came before lives only where the reload has it
+                newest = newest.filter((nw.col(GENERATION) >= self._complete[-1]) | (nw.col(OPERATION) == DELETE))
             decided = engine.compute(
                 cdc.decide(
                     newest, key=self._key, order=self._order, live=rows, tombstones=tombstones, again=bool(self._kept)
@@ -105,6 +196,31 @@ class ChangeWriter:
             self._bury(buried, new)
         self._change_live(live, decided, buries=buries)
 
+    def _remove_what_reloads_lack(self) -> None:
+        """Take out the live rows that come before the newest complete reload: it has none of their keys."""
+        engine = self._step.engine
+        live = self._tables.silver.open()
+        if not live.exists:
+            return
+        require_shape(live, self._dataset)
+        self._require_reloads()
+        number = self._complete[-1]
+        with self._step.stage("transform"):
+            # By the commit alone first: by its statistics files without such rows are not read.
+            older = engine.scan(live).filter(nw.col(COMMITTED_AT) < self._reloads[number - 1].started_at)
+            stale = engine.compute(self._placed(older).filter(nw.col(GENERATION) < number))
+            if not self._count(stale):
+                return
+        if self._tables.history is not None:
+            self._tables.history.transact(lambda seen: self._write_history(seen, stale, None))
+        decided = stale.with_columns(
+            nw.lit(value=True).alias(cdc.DELETED),
+            nw.lit(value=True).alias(cdc.REPLACES),
+            nw.col(EVENT_DATE).alias(cdc.OLD_DATE),
+            nw.col(COMMITTED_AT).alias(cdc.OLD_COMMIT),
+        )
+        self._change_live(live, decided, buries=False)
+
     def _newest_of_history(self, newest: Frame) -> Frame:
         """The newest changes of some keys as the history has them: with what updates left out.
 
@@ -114,7 +230,7 @@ class ChangeWriter:
         seen = self._tables.history.open()
         with self._step.stage("transform"):
             known = self._of_keys(seen, newest)
-            return self._step.engine.compute(cdc.newest(known, key=self._key, order=self._order))
+            return self._step.engine.compute(cdc.newest(self._placed(known), key=self._key, order=self._order))
 
     def _bury(self, seen: Snapshot, new: Frame) -> None:
         with self._step.stage("write"):

@@ -22,7 +22,15 @@ import polars as pl
 from datalake_assets.lake.lake import ReplicaTables, StreamTables
 from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.readers.rejects import rules_of
-from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE, SOURCE_FILENAME
+from datalake_assets.lake.spec.columns import (
+    COMMITTED_AT,
+    CONTENT_HASH,
+    EVENT_DATE,
+    IS_CHANGE,
+    LOAD,
+    OPERATION,
+    SOURCE_FILENAME,
+)
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
 from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
@@ -64,6 +72,8 @@ def rebuild_table(
         until_undisturbed(rebuild.build_and_swap, what=f"rebuild of {dataset.name}")
     finally:
         rebuild.clear()
+    if isinstance(dataset, CdcTable):  # a load may be complete by what was read now
+        ChangeWriter(step, dataset, step.lake.replica_tables(dataset)).settle()
     outcomes = list(rebuild.outcomes.values())
     return report(step, dataset, outcomes, partitions or sorted({o.partition for o in outcomes}), rebuild.rejects)
 
@@ -107,6 +117,7 @@ class _Rebuild:
         unread = [known for known in objects if not self.outcomes[known.landed.identity].is_read]
         if isinstance(self._dataset, CdcTable):
             self._refuse_without([known for known in unread if known.holds_rows])
+            self._keep_earlier_loads(seen)
         else:
             self._keep({known.landed.key for known in unread if known.begun}, seen)
         self._swap(seen)
@@ -121,12 +132,31 @@ class _Rebuild:
             self.rejects.update(rules_of(batch.rejected))
 
     def _writer(self) -> Callable[[Batch], None]:
-        beside = Step(self._lake, self._step.engine, started_at=self._step.started_at, seconds=self._step.seconds)
         if isinstance(self._beside, StreamTables) and isinstance(self._dataset, EventStream):
-            return EventWriter(beside, self._dataset, self._beside, {}).write
+            step = Step(self._lake, self._step.engine, started_at=self._step.started_at, seconds=self._step.seconds)
+            return EventWriter(step, self._dataset, self._beside, {}).write
+        return self._change_writer().write
+
+    def _change_writer(self) -> ChangeWriter:
+        beside = Step(self._lake, self._step.engine, started_at=self._step.started_at, seconds=self._step.seconds)
         assert isinstance(self._beside, ReplicaTables)  # noqa: S101 (the tables are the dataset's)
         assert isinstance(self._dataset, CdcTable)  # noqa: S101 (as above)
-        return ChangeWriter(beside, self._dataset, self._beside).write
+        return ChangeWriter(beside, self._dataset, self._beside)
+
+    def _keep_earlier_loads(self, seen: Seen) -> None:
+        """Take over what files of full loads said that those of later loads overwrote; settle what these lack."""
+        writer = self._change_writer()
+        later = self._lake.ledger.overwritten_loads(self._dataset)
+        if later:
+            history = self._real.all[0]  # silver, where there is none
+            rows = _rows_of(seen[history.uri], set(later))
+            first = pl.col(SOURCE_FILENAME).replace_strict(later, return_dtype=rows.schema[COMMITTED_AT])
+            rows = rows.filter(~pl.col(IS_CHANGE), pl.col(COMMITTED_AT) < first)
+            if OPERATION not in rows.columns:
+                rows = rows.with_columns(pl.lit(LOAD).alias(OPERATION), pl.lit("").alias(CONTENT_HASH))
+            if rows.height:
+                writer.add(self._step.engine.take(rows))
+        writer.settle()
 
     def _refuse_without(self, lost: Sequence[Known]) -> None:
         """Raise where something that silver holds, or should hold, can't be read now."""

@@ -8,7 +8,7 @@ and the ledger tells where records of them may be.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -45,7 +45,7 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
     if replay:
         ledger.reopen(dataset.name, partitions)
     waiting = ledger.to_read(dataset.name, partitions, now=step.started_at)
-    taking_back = [k for k in waiting if isinstance(dataset, CdcTable) and needs_rebuild(k, dataset)]
+    taking_back = [k for k in waiting if isinstance(dataset, CdcTable) and needs_rebuild(step, k, dataset)]
     if taking_back:
         try:
             return rebuild_table(step, dataset, partitions)
@@ -80,9 +80,22 @@ def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], refusal: R
     ledger.note(dataset, begun={}, completed=outcomes, now=datetime.now(UTC))
 
 
-def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
-    """Whether an object takes something back: it lies where another lay, or is read under another contract."""
-    return known.overwrites or (known.begun and known.contract != dataset.contract)
+def needs_rebuild(step: Step, known: Known, dataset: CdcTable) -> bool:
+    """Whether an object takes something back: it lies where another lay, or is read under another contract.
+
+    A file of a full load that lies over one of an earlier load takes nothing back: the table was loaded again.
+    """
+    if known.overwrites:
+        return not _is_of_reload(step, known, dataset)
+    return known.begun and known.contract != dataset.contract
+
+
+def _is_of_reload(step: Step, known: Known, dataset: CdcTable) -> bool:
+    """Whether the rows of a full load's file were transferred later than those of what lay under its key."""
+    if known.loaded_before is None or (known.was_processed and known.contract != dataset.contract):
+        return False
+    outcomes = [o for batch in read(step, dataset, [known.landed]) for o in batch.begun]
+    return any(o.loaded_at is not None and o.loaded_at > known.loaded_before for o in outcomes)
 
 
 def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]) -> StepReport:
@@ -90,7 +103,7 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
     lake = step.lake
     by_identity = {known.landed.identity: known for known in waiting}
     checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
-    write = _writer(step, dataset, by_identity)
+    writer = _writer(step, dataset, by_identity)
     overwriting = {identity for identity, known in by_identity.items() if known.overwrites}
     rejects: Counter[str] = Counter()
     outcomes: list[ObjectOutcome] = []
@@ -112,7 +125,7 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
         quarantine = lake.quarantine(dataset)
         with step.stage("quarantine"):
             left = replace_rejects(quarantine, batch.rejected, batch.outcomes, keep_old=True)
-        write(batch)
+        writer.write(batch)
         with step.stage("quarantine"):
             if left:
                 replace_rejects(quarantine, batch.rejected, batch.outcomes)
@@ -121,6 +134,9 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
         outcomes.extend(done)
     with step.stage("ledger"):
         lake.ledger.note(dataset, begun={}, completed=done, now=datetime.now(UTC))
+    if isinstance(writer, ChangeWriter):
+        writer.settle()
+    with step.stage("ledger"):
         judged = {p for known in waiting for p in (known.landed.partition, *known.before)}
         store_verdicts(lake, dataset, judged)
         check_repeated_keys(step, dataset)
@@ -141,7 +157,7 @@ def _without(batch: Batch, refused: Collection[Identity]) -> Batch:
     )
 
 
-def _writer(step: Step, dataset: Dataset, known: dict[Identity, Known]) -> Callable[[Batch], None]:
+def _writer(step: Step, dataset: Dataset, known: dict[Identity, Known]) -> EventWriter | ChangeWriter:
     if isinstance(dataset, EventStream):
-        return EventWriter(step, dataset, step.lake.stream_tables(dataset), known).write
-    return ChangeWriter(step, dataset, step.lake.replica_tables(dataset)).write
+        return EventWriter(step, dataset, step.lake.stream_tables(dataset), known)
+    return ChangeWriter(step, dataset, step.lake.replica_tables(dataset))

@@ -10,12 +10,14 @@ objects back to `admitted` and keeps what is known of their last reading.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.full_loads import FullLoad, full_loads, load_files
+from datalake_assets.lake.store.key_times import LAST, named_time
+from datalake_assets.lake.store.landing import LandedObject, is_full_load, partition_key
 from datalake_assets.lake.store.ledger_lookup import (
     Identify,
     Known,
@@ -33,6 +35,7 @@ from datalake_assets.lake.store.ledger_rows import (
     begun_now,
     completed_now,
     identity_of,
+    is_reloaded,
     new_row,
     taken_back_now,
 )
@@ -41,6 +44,7 @@ from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.store.table import Table
 
 _IDENTITY = list(IDENTITY)
+_TOLD_OF_LOADS = ("key", "status", "loaded_at", "ends_load", "rows_rejected", "processed_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,58 @@ class Ledger:
         rows = seen.scan({"dataset": [dataset]}).filter(pl.col("status") != SUPERSEDED)
         return known_objects(seen, dataset, rows.collect())
 
+    def loads(self, dataset: Dataset) -> tuple[FullLoad, ...]:
+        """The full loads of a table whose rows tell when they were transferred, in their order."""
+        seen = self.table.open()
+        of_dataset = seen.files_within({"dataset": [dataset.name]})
+        if "max.loaded_at" not in of_dataset.columns:
+            return ()
+        rows = seen.scan_files(of_dataset.filter(pl.col("max.loaded_at").is_not_null()), _TOLD_OF_LOADS).collect()
+
+        def changes_between(after: datetime, before: datetime | None) -> bool:
+            has_changes = self._has_changes(seen, dataset, after, before or LAST)
+            return has_changes and (before is not None or not self._is_loading(seen, dataset))
+
+        return full_loads(load_files(rows), changes_between=changes_between)
+
+    def overwritten_loads(self, dataset: Dataset) -> dict[str, datetime]:
+        """The files of full loads that lie over those of earlier loads, by key: when their rows were transferred."""
+        rows = self.table.open().scan({"dataset": [dataset.name]}).filter(pl.col("loaded_at").is_not_null())
+        times = rows.group_by("key").agg(pl.col("loaded_at").max(), pl.len()).filter(pl.col("len") > 1)
+        return dict(times.select("key", "loaded_at").collect().iter_rows())
+
+    def _has_changes(self, seen: Snapshot, dataset: Dataset, after: datetime, before: datetime) -> bool:
+        """Whether DMS wrote a file of changes within some time."""
+        first = partition_key(dataset, after - timedelta(days=1))  # a folder tells of commits, which are earlier
+        rows = seen.scan({"dataset": [dataset.name]}).filter(
+            pl.col("partition") >= first, pl.col("loaded_at").is_null()
+        )
+        times = map(named_time, rows.select("key").collect()["key"])
+        return any(time is not None and after < time < before for time in times)
+
+    def _is_loading(self, seen: Snapshot, dataset: Dataset) -> bool:
+        """Whether a file of a full load is not in silver yet."""
+        left = pl.col("status").is_in([ADMITTED, FAILED, MISSING]) & pl.col("loaded_at").is_null()
+        keys = seen.scan({"dataset": [dataset.name]}).filter(left).select("key").collect()["key"]
+        return any(map(is_full_load, keys))
+
+    def tell_loads(self, dataset: Dataset, outcomes: Iterable[ObjectOutcome]) -> None:
+        """Note when files of full loads were transferred, before any of their rows is written."""
+        told = {(o.key, o.etag, o.size): o for o in outcomes if o.loaded_at is not None}
+        if not told:
+            return
+        parts = within(dataset, [key for key, _, _ in told])
+
+        def decide(seen: Snapshot) -> None:
+            rows = rows_of_keys(seen, parts, [key for key, _, _ in told]).to_dicts()
+            found = [(row, told[identity_of(row)]) for row in rows if identity_of(row) in told]
+            new = [row | {"loaded_at": o.loaded_at} for row, o in found if row["loaded_at"] != o.loaded_at]
+            if new:
+                frame = pl.DataFrame(new, schema=self.table.dtypes)
+                seen.change(add=frame, remove=frame.select(_IDENTITY), on=_IDENTITY, within=parts)
+
+        self.table.transact(decide)
+
     def note(
         self,
         dataset: Dataset,
@@ -260,7 +316,7 @@ class Ledger:
         gone = {i for i, row in ours.items() if row["status"] == SUPERSEDED}
         held = {i[0] for i in gone if ours[i]["begun_at"] is not None}
         refused = {i for i in begun if i in gone or (i[0] in held and i not in overwriting)}
-        written = {o.key for o in completed if o.is_read}
+        written = {o.key: o for o in completed if o.is_read}
         late = {i[0] for i in gone if i in outcomes and outcomes[i].is_read}
         changed = []
         for identity, row in ours.items():
@@ -272,7 +328,11 @@ class Ledger:
             elif identity[0] in late:  # whoever has the key now takes back what was written late
                 if identity not in gone:
                     changed.append(row | {"status": ADMITTED, "retry_at": None})
-            elif identity[0] in written and (taken_back := taken_back_now(row, now=now)) is not None:
+            elif (
+                identity[0] in written
+                and not is_reloaded(row, written[identity[0]])
+                and (taken_back := taken_back_now(row, now=now)) is not None
+            ):
                 changed.append(row | taken_back)
         if changed:
             frame = pl.DataFrame(changed, schema=self.table.dtypes)

@@ -26,7 +26,8 @@ class Known:
     `dates` are the event dates on which silver may hold records of it or of what lay under its key before; `begun`
     tells whether it may hold any. `contract` is the one it was read under last, `was_processed` whether silver holds it
     as it was read then, and `holds_rows` whether it may have rows of it. `overwrites`: silver may hold records of what
-    lay there before, in the partitions `before`.
+    lay there before, in the partitions `before`; `loaded_before` is when the rows of that were transferred, where it
+    was a file of a full load that told it.
     """
 
     landed: LandedObject
@@ -38,6 +39,7 @@ class Known:
     holds_rows: bool
     overwrites: bool
     before: frozenset[str]
+    loaded_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +101,19 @@ def known_objects(seen: Snapshot, dataset: str, rows: pl.DataFrame) -> list[Know
     """Rows as objects, with what the ledger tells of others under the same keys."""
     before: dict[str, set[date]] = {}
     overwrites: dict[str, set[str]] = {}
+    loaded: dict[str, list[datetime | None]] = {}
     if rows.height:
         buckets = rows["bucket"].unique().to_list()
         siblings = (
             seen.scan({"dataset": [dataset], "bucket": buckets})
             .filter(pl.col("status") == SUPERSEDED, pl.col("begun_at").is_not_null())
-            .select("key", "event_dates", "partition")
+            .select("key", "event_dates", "partition", "loaded_at")
             .join(rows.lazy().select("key"), on="key", how="semi")
             .collect()
         )
-        for key, dates, partition in siblings.iter_rows():
+        for key, dates, partition, loaded_at in siblings.iter_rows():
             overwrites.setdefault(key, set()).add(partition)
+            loaded.setdefault(key, []).append(loaded_at)
             before.setdefault(key, set()).update(dates or ())
     return [
         Known(
@@ -129,9 +133,16 @@ def known_objects(seen: Snapshot, dataset: str, rows: pl.DataFrame) -> list[Know
             holds_rows=r["begun_at"] is not None and (r["rows_out"] != 0 or r["writing_since"] is not None),
             overwrites=r["key"] in overwrites,
             before=frozenset(overwrites.get(r["key"], ())),
+            loaded_before=_last(loaded.get(r["key"], [])),
         )
         for r in rows.sort(IDENTITY).iter_rows(named=True)
     ]
+
+
+def _last(times: Sequence[datetime | None]) -> datetime | None:
+    """The last of some times; None where one of them is not known, or there is none."""
+    known = [time for time in times if time is not None]
+    return max(known) if known and len(known) == len(times) else None
 
 
 def within(dataset: Dataset, keys: Iterable[str]) -> dict[str, list[str]]:

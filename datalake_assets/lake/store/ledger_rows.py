@@ -45,6 +45,14 @@ def completed_now(row: Row, outcome: ObjectOutcome, *, contract: str, now: datet
     return {"writing_since": None} | _completed(row, outcome, contract=contract, now=now)
 
 
+def is_reloaded(row: Row, outcome: ObjectOutcome) -> bool:
+    """Whether a file of a full load lies, by the times in its rows, where one of an earlier load lay.
+
+    What that one said is not taken back: DMS gives the files of every load the same names.
+    """
+    return row["loaded_at"] is not None and outcome.loaded_at is not None and outcome.loaded_at > row["loaded_at"]
+
+
 def taken_back_now(row: Row, *, now: datetime) -> Row | None:
     """What changes in a row when another object has taken its key and what silver had of it is taken back.
 
@@ -52,7 +60,7 @@ def taken_back_now(row: Row, *, now: datetime) -> Row | None:
     """
     if row["begun_at"] is None or (row["writing_since"] is not None and not is_overdue(row, now=now)):
         return None
-    return {"begun_at": None, "processed_at": None, "event_dates": [], "writing_since": None}
+    return {"begun_at": None, "processed_at": None, "event_dates": [], "writing_since": None, "loaded_at": None}
 
 
 def is_overdue(row: Row, *, now: datetime) -> bool:
@@ -85,6 +93,8 @@ def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime
         "rows_rejected": outcome.rows_rejected,
         "bytes_rejected": outcome.unusable_bytes,
         "event_dates": list(outcome.event_dates),
+        "loaded_at": outcome.loaded_at,
+        "ends_load": outcome.ends_load,
         "contract": contract,
         "begun_at": row["begun_at"] or now,
         "processed_at": now,

@@ -1,6 +1,6 @@
 """What became of one landed object that was read: the message from readers to the ledger."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +16,8 @@ class ObjectOutcome(BaseModel):
     again later (forbidden, a network fault, a library's panic). `missing`: it is not there now. `superseded`: other
     bytes lie under its key. `bytes_read` is the size of its text in bytes, `bytes_rejected` how many of them are
     rejected. `event_dates` are those of its accepted records, in order, without the date of those that have none; of a
-    replicated table also the days on which its changes were committed.
+    replicated table also the days on which its changes were committed. `loaded_at` is when the first of its rows was
+    transferred, of a file of a full load whose rows tell that; `ends_load` whether the file says that it is the last.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,6 +33,8 @@ class ObjectOutcome(BaseModel):
     bytes_read: int = 0
     bytes_rejected: int = 0
     event_dates: tuple[date, ...] = ()
+    loaded_at: datetime | None = None
+    ends_load: bool = False
     error: str | None = None
     final: bool = False
 

@@ -5,6 +5,8 @@ repetition and their splitting do not show in the result.
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import narwhals as nw
@@ -15,18 +17,68 @@ from datalake_assets.lake.spec.columns import (
     DELETE,
     EVENT_DATE,
     EVENT_TIME,
+    FILE_TIME,
+    GENERATION,
+    IS_CHANGE,
     IS_CURRENT,
     LEFT_OUT,
     OPERATION,
+    QUALITY_SCORE,
+    ROW_NUMBER,
+    SOURCE_FILENAME,
     VALID_FROM,
     VALID_TO,
 )
 
 DELETED = "_deleted"
+CLOCK_SKEW = timedelta(milliseconds=100)
+"""How much later than DMS's a source's clock may go; those of AWS agree within a millisecond."""
+
+_LAST_SEQUENCE = Decimal("9" * 38)
+RELOADED = "reloaded"
+"""Stands for the content of a delete that no change told, but a load that lacks the row."""
+
 OLD_DATE, OLD_COMMIT, REPLACES = "_old_date", "_old_commit", "_replaces"
 _OLD, _BURIED = "_old.", "_buried."
 _LIFE, _TOLD = "_life", "_told"
 Columns = Sequence[str]
+
+
+def with_generation(changes: nw.LazyFrame[Any], reloads: Sequence[datetime]) -> nw.LazyFrame[Any]:
+    """Tell after how many reloads of its table (given by when they began, UTC) each change comes.
+
+    A change belongs to the load before it by its commit, and to the next one from `CLOCK_SKEW` before that began: what
+    is applied again does no harm, as all that came after it is applied again too.
+    """
+    begun = [
+        nw.when(nw.col(IS_CHANGE)).then(nw.col(COMMITTED_AT) >= at - CLOCK_SKEW).otherwise(nw.col(COMMITTED_AT) >= at)
+        for at in reloads
+    ]
+    return changes.with_columns(nw.sum_horizontal(*(b.cast(nw.Int64) for b in begun)).alias(GENERATION))
+
+
+def removals(
+    known: nw.LazyFrame[Any], *, key: Columns, order: Columns, blank: Columns, generation: int, at: datetime, file: str
+) -> nw.LazyFrame[Any]:
+    """The deletes that a complete reload stands for, among all that is known of some keys: of the rows it lacks.
+
+    `generation` counts the reload, which began `at`; `blank` are the columns that a delete has no values in, `file` is
+    the reload's first. They come after all changes before the reload.
+    """
+    before = newest(known.filter(nw.col(GENERATION) < generation), key=key, order=order)
+    loaded = known.filter(nw.col(GENERATION) == generation, ~nw.col(IS_CHANGE)).select(*key).unique()
+    lacking = before.filter(nw.col(OPERATION) != DELETE).join(loaded, on=list(key), how="anti")
+    types = known.collect_schema()
+    last = at - CLOCK_SKEW - timedelta(microseconds=1)
+    told: dict[str, Any] = {
+        **{name: _LAST_SEQUENCE for name in order if name.startswith("_sequence_")},
+        OPERATION: DELETE, IS_CHANGE: True, COMMITTED_AT: last, FILE_TIME: last, SOURCE_FILENAME: file,
+        ROW_NUMBER: 0, CONTENT_HASH: RELOADED, QUALITY_SCORE: 0.0, GENERATION: generation - 1,
+    }  # fmt: skip
+    return lacking.with_columns(
+        *(nw.lit(None).cast(types[name]).alias(name) for name in blank),
+        *(nw.lit(value).cast(types[name]).alias(name) for name, value in told.items()),
+    )
 
 
 def newest(changes: nw.LazyFrame[Any], *, key: Columns, order: Columns) -> nw.LazyFrame[Any]:
