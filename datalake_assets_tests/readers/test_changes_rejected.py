@@ -63,7 +63,7 @@ def test_a_row_that_breaks_rules_is_quarantined_with_each_reason_as_it_landed(re
 @pytest.mark.parametrize(
     ("column", "type_", "value", "reason"),
     [
-        ("listed", "string", "t", "/listed type: t (String) is no boolean"),
+        ("listed", "string", "yes", "/listed type: yes (String) is no boolean"),
         ("listed", "int32", 1, "/listed type: 1 (Int32) is no boolean"),
         ("price", "double", 0.1, "/price type: 0.1 (Float64) is no decimal(10,2)"),
         ("price", "string", "1e3", "/price type: 1e3 (String) is no decimal(10,2)"),

@@ -1,4 +1,4 @@
-"""How the files that DMS lands are read: Parquet of full loads and changes into typed changes.
+"""How the files that DMS lands are read: Parquet and CSV of full loads and changes into typed changes.
 
 A value that can't be had exactly in its declared type sends its row to quarantine; a file that can't be read fails
 alone, whatever of it makes a library raise or panic, and the others go on.
@@ -22,7 +22,8 @@ from datalake_assets.lake.readers.change_rules import (
     typed_name,
 )
 from datalake_assets.lake.readers.columns import content_hash, exactly, has_text
-from datalake_assets.lake.readers.dms_files import ParquetPieces, commit_time, order_path
+from datalake_assets.lake.readers.dms_files import commit_time, order_path
+from datalake_assets.lake.readers.dms_pieces import pieces_of
 from datalake_assets.lake.readers.failures import UnreadableObjectError, failure_of
 from datalake_assets.lake.readers.json_columns import json_object
 from datalake_assets.lake.readers.read_ahead import read_ahead
@@ -46,7 +47,6 @@ from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.landing import LandedObject, is_full_load
 from datalake_assets.lake.store.outcome import ObjectOutcome
 
-_PIECES_OF_A_BATCH = 2
 _FAULTY = "_faulty"
 _TIMESTAMP = pl.Datetime("us", "UTC")
 
@@ -119,8 +119,7 @@ class ChangeReader:
     def _pieces(self, load: Load, landed: LandedObject) -> Iterator[_Piece]:
         """A file read part by part, or the reason why it can't be."""
         try:
-            limit, size = self._limits.object_bytes, self._limits.batch_bytes // _PIECES_OF_A_BATCH
-            file = ParquetPieces(load(landed), limit=limit, piece_bytes=size)
+            file = pieces_of(landed, load(landed), self._dataset, self._limits)
             file.check()
         except BaseException as error:  # noqa: BLE001  (a Rust panic too is the file's; `failure_of` raises others)
             failure = failure_of(error)
@@ -132,9 +131,10 @@ class ChangeReader:
         )
         share = landed.size // file.count
         for number in range(file.count):
-            first = number * (file.rows or 0) + 1
+            first = file.first(number)
             try:
-                changes, bad = self._evaluated(file.read(number), landed, first=first, size=share)
+                rows = file.read(number)
+                changes, bad = rows.placed(*self._evaluated(rows.frame, landed, first=first, size=share))
             except BaseException as error:  # noqa: BLE001  (as above)
                 failure = failure_of(error)
                 if number == 0 or not failure.final:
