@@ -48,6 +48,7 @@ from datalake_assets.lake.store.landing import LandedObject, is_full_load
 from datalake_assets.lake.store.outcome import ObjectOutcome
 
 _FAULTY = "_faulty"
+_SHOWN = 500
 _TIMESTAMP = pl.Datetime("us", "UTC")
 
 
@@ -158,6 +159,12 @@ class ChangeReader:
         """
         if not frame.width:
             return self._no_rows, []
+        if lacking := [name for name in self._dataset.key if name not in frame.columns]:
+            found = ", ".join(frame.columns)[:_SHOWN]
+            raise UnreadableObjectError(
+                f"its columns are not those of the table, it has no {', '.join(lacking)}, which is the key, but {found}; "
+                "land it under its own table's prefix, or mend the dataset file"
+            )
         try:
             changes, rejects = self._changes(frame, landed, first=first, size=size)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:

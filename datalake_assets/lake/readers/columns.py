@@ -13,6 +13,9 @@ import polars_hash  # noqa: F401  (registers the `chash` namespace)
 from datalake_assets.lake.spec.types import LakeType
 from datalake_assets.lake.store.dtypes import dtype_of
 
+TIME_OF_DAY = "%H:%M:%S%.f"
+"""How a time of day is written: to its last digit, which Polars' own cast to text leaves out."""
+
 _DMS_TIMESTAMP = "%Y-%m-%d %H:%M:%S%.f"
 _DMS_TIMESTAMP_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6}0*)?$"
 _ISO_8601 = "%+"
@@ -77,9 +80,10 @@ def exactly(value: pl.Expr, found: pl.DataType, wanted: LakeType) -> pl.Expr:
     if whole and (dtype.is_integer() or isinstance(dtype, pl.Decimal)):
         cast = value.cast(dtype, strict=False)
         return pl.when(cast.cast(found, strict=False) == value).then(cast)
-    if (found == pl.Float32() and wanted.name == "double") or (found == pl.Time() and wanted.name == "string"):
-        return value.cast(dtype)
-    return pl.lit(None, dtype=dtype)
+    if found == pl.Time() and wanted.name == "string":
+        return value.dt.strftime(TIME_OF_DAY)
+    widened = found == pl.Float32() and wanted.name == "double"
+    return value.cast(dtype) if widened else pl.lit(None, dtype=dtype)
 
 
 def _spelled(text: pl.Expr, wanted: LakeType) -> pl.Expr:

@@ -89,7 +89,7 @@ class Csv(Part):
     @classmethod
     def _is_delimiter(cls, text: str) -> str:
         if len(text) != 1 or not text.isascii() or text.isalnum() or text in '"\r\n':
-            raise ValueError(f"{text!r} can't part fields; write one ASCII character such as ',', ';', '|' or \"\\t\"")
+            raise ValueError(f"{text!r} can't part fields; write one ASCII character, such as a semicolon")
         return text
 
     @model_validator(mode="after")
