@@ -132,7 +132,9 @@ def test_a_file_without_the_key_is_another_tables(read: Reader) -> None:
     found = read({"LOAD00000001.parquet": astray, **GOOD})
     outcome = found.outcomes["LOAD00000001.parquet"]
     assert (outcome.state, outcome.final) == ("failed", True)
-    assert "it has no id, which is the key, but Op, name, dms_timestamp; land it under" in (outcome.error or "")
+    assert "of the table: it has no id, which is the key, but Op, name, dms_timestamp; land it under" in (
+        outcome.error or ""
+    )
     assert [row["row_number"] for row in found.rejected] == [0]
 
 

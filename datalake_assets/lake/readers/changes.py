@@ -162,8 +162,8 @@ class ChangeReader:
         if lacking := [name for name in self._dataset.key if name not in frame.columns]:
             found = ", ".join(frame.columns)[:_SHOWN]
             raise UnreadableObjectError(
-                f"its columns are not those of the table, it has no {', '.join(lacking)}, which is the key, but {found}; "
-                "land it under its own table's prefix, or mend the dataset file"
+                f"its columns are not those of the table: it has no {', '.join(lacking)}, which is the key, but "
+                f"{found}; land it under its own table's prefix, or mend the dataset file"
             )
         try:
             changes, rejects = self._changes(frame, landed, first=first, size=size)

@@ -41,7 +41,7 @@ class CsvPieces:
         if dataset.csv is None:
             raise UnreadableObjectError(
                 "the object is CSV, and the dataset file does not say how to read it; add a `csv` part to it (see "
-                "docs/dms-files.md), and process the object again"
+                f"docs/dms-files.md) and run `datalake rebuild {dataset.name}`"
             )
         text = unpack(data, limit=limit)
         if not text:
