@@ -260,6 +260,19 @@ def test_an_object_that_can_never_be_read_fails_alone(read: Reader, name: str, d
     assert (outcome.error or "").startswith(reason)
 
 
+@pytest.mark.parametrize("text", [f"I;{TIME};1;tea;1", f"I,{TIME},1,tea,1,more", "torn", '"torn'])
+@pytest.mark.parametrize("header", [False, True])
+def test_text_of_another_form_is_the_fault_of_its_file(read: Reader, text: str, header: bool) -> None:
+    """Each of its lines would be a reject, and nothing tell that a whole file is written otherwise."""
+    head = ("Op,dms_timestamp,id,title,price",) if header else ()
+    found = read({HOUR: lines(*head, text, text)}, **PLAIN | {"csv": {"header": header}})
+    (outcome,) = found.outcomes.values()
+    assert (outcome.state, outcome.final) == ("failed", True)
+    assert (outcome.error or "").startswith(
+        "none of its lines has a field for each column; these are 5 (Op, dms_timestamp, id, title, price); mend `csv`"
+    )
+
+
 def test_csv_is_refused_where_the_dataset_file_does_not_say_how_to_read_it(read: Reader) -> None:
     found = read({HOUR: lines("1,tea")})
     (outcome,) = found.outcomes.values()

@@ -110,7 +110,7 @@ def _read(file: Path, declared: Mapping[str, str]) -> tuple[list[dict[str, Any]]
     header, *lines = csv.reader(io.StringIO(file.read_bytes().decode(), newline=""))
     names = [name.partition(":")[0] for name in header]
     told = {name: type_ for name, _, type_ in (n.partition(":") for n in header) if type_}
-    types = declared | told
+    types = {**declared, **told}
     rows = [{n: _value(types.get(n, "string"), text) for n, text in zip(names, line, strict=True)} for line in lines]
     return rows, told
 

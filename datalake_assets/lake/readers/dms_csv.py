@@ -36,7 +36,8 @@ class CsvPieces:
         full load tells whether the operation is in it.
 
         Raises `UnreadableObjectError` for nothing at all, for damaged gzip, for text that unpacks to more than the
-        limit, for a header that is none, and where the dataset does not say what CSV is.
+        limit, for a header that is none, for text of which no line has a field for each column, and where the dataset
+        does not say what CSV is.
         """
         if dataset.csv is None:
             raise UnreadableObjectError(
@@ -56,6 +57,7 @@ class CsvPieces:
             self._columns, begin = self._header()
         elif full_load and OPERATION_COLUMN in self._columns and self._lacks_one():
             self._columns = [name for name in self._columns if name != OPERATION_COLUMN]
+        self._check_fields(begin)
         self._pieces = self._text.pieces(piece_bytes, begin=begin)
         self.count = max(1, len(self._pieces))
 
@@ -97,13 +99,8 @@ class CsvPieces:
     def _fault(self, record: Record, line: bytes) -> str | None:
         if not record.well_formed:
             return _NOT_WELL_FORMED
-        found, wanted = self._text.fields(line), len(self._columns)
-        if found != wanted:
-            names = ", ".join(self._columns)
-            return (
-                f"csv: the line has {found} fields, and the columns are {wanted} ({names}); mend `csv` in the dataset "
-                "file where these are not the columns of the file"
-            )
+        if (found := self._text.fields(line)) != len(self._columns):
+            return f"csv: the line has {found} fields, and the columns are {self._told_columns}"
         try:
             line.decode()
         except UnicodeDecodeError:
@@ -156,6 +153,24 @@ class CsvPieces:
                 "again, or write `header: false` in the `csv` part of the dataset file"
             )
         return names, record.after
+
+    @property
+    def _told_columns(self) -> str:
+        return (
+            f"{len(self._columns)} ({', '.join(self._columns)}); mend `csv` in the dataset file where these are not "
+            "those of the file"
+        )
+
+    def _check_fields(self, begin: int) -> None:
+        """Refuse text that is another table's, or written otherwise: line by line it would be nothing but rejects."""
+        for record in self._text.records(begin):
+            line = self._text.text[record.begin : record.end]
+            if record.well_formed and self._text.fields(line) == len(self._columns):
+                return
+        if next(self._text.records(begin), None) is not None:
+            raise UnreadableObjectError(
+                f"none of its lines has a field for each column; these are {self._told_columns}"
+            )
 
     def _lacks_one(self) -> bool:
         """Whether the first line that can be read has one field less than there are columns."""
