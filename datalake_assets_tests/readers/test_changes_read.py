@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datalake_assets.lake.readers.batch import Limits
+from datalake_assets_tests.frames import arrow_type
 from datalake_assets_tests.readers.conftest import HOUR, MODIFIED, Reader
 
 TIME = "2026-01-05 09:10:11.123456"
@@ -250,6 +251,26 @@ def test_a_value_of_another_type_is_taken_where_it_is_the_same_value(
     found = read({HOUR: [article() | {column: value}]}, types={column: type_})
     assert found.values(column) == [expected]
     assert not found.rejected
+
+
+@pytest.mark.parametrize("as_integer", [False, True])
+@pytest.mark.parametrize(
+    ("type_", "digits"),
+    [
+        ("decimal(9,2)", "-1234567.89"),
+        ("decimal(18,4)", "99999999999999.9999"),
+        ("decimal(28,6)", "0.611111"),
+        ("decimal(38,0)", "9" * 38),
+        ("decimal(38,37)", "-9." + "9" * 37),
+    ],
+)
+def test_a_decimal_is_exact_however_it_is_stored(read: Reader, type_: str, digits: str, as_integer: bool) -> None:
+    value = Decimal(digits)
+    columns = {"id": {"type": "int64"}, "v": {"type": type_}}
+    table = pa.table({"id": pa.array([1, 2], pa.int64()), "v": pa.array([value, None], arrow_type(type_))})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, store_schema=False, store_decimal_as_integer=as_integer)
+    assert read({HOUR: bytes(sink.getvalue())}, columns=columns, event_time=None).values("v") == [value, None]
 
 
 @pytest.mark.parametrize("cut", [False, True])
