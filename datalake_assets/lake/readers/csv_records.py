@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+_LINE_ENDS = re.compile(rb"[\r\n]*+")
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -92,7 +94,8 @@ class CsvText:
 
     def _first_line_end(self) -> bytes:
         """How the first record ends; where it is not well-formed, how its line does."""
-        match = self._record.match(self.text, len(self.text) - len(self.text.lstrip(b"\r\n")))
+        blank = _LINE_ENDS.match(self.text)
+        match = self._record.match(self.text, blank.end() if blank else 0)
         here = match.end() if match else 0
         if not self.text.startswith((b"\n", b"\r\n"), here):
             here = max(self.text.find(b"\n") - 1, 0)
