@@ -123,7 +123,7 @@ def test_many_keys_files_and_batches_give_the_same(
 
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.folder.name)
 def test_a_scenario_ends_in_its_control_output(spark: SparkEngine, tmp_path: Path, scenario: Scenario) -> None:
-    lake = ReplicatedLake(tmp_path, ORDERS)
+    lake = scenario.lake(tmp_path)
     lake.engine = spark
     scenario.land(lake, scenario.steps)
     lake.refresh()

@@ -248,6 +248,58 @@ def test_a_wrong_event_stream_is_refused(folder: Path, old: str, new: str, told:
         ),
         (
             "history: true",
+            "csv: {delimeter: ;}",
+            "1.yaml:11: unknown key `csv.delimeter`; did you mean `delimiter`?",
+        ),
+        (
+            "history: true",
+            'csv: {delimiter: "::"}',
+            "1.yaml:11: `csv.delimiter`: '::' can't part fields; write one ASCII character, such as a semicolon",
+        ),
+        (
+            "history: true",
+            'csv: {null_value: "a,b"}',
+            (
+                "1.yaml:11: null_value 'a,b' can't stand in a field without quotes; set CsvNullValue to a plain word, "
+                "and write that"
+            ),
+        ),
+        (
+            "history: true",
+            "csv:\n  header: true\n  columns: [Op, id]",
+            (
+                "1.yaml:13: files with a header tell their columns themselves; take `columns` out, or write "
+                "`header: false`"
+            ),
+        ),
+        (
+            "history: true",
+            "csv:\n  columns: [id, Op, id]",
+            "1.yaml:12: column 'id' stands twice; keep one",
+        ),
+        (
+            "history: true",
+            "csv:\n  columns: [Op, placed]",
+            (
+                "1.yaml:12: csv: column 'id' is not among the `columns` of its files; name it where DMS writes it, or "
+                "take `columns` out for DMS's own order"
+            ),
+        ),
+        (
+            "history: true",
+            "timestamp_column: ts\ncsv: {columns: [Op, id, placed]}",
+            (
+                "1.yaml:12: csv: column 'ts' is not among the `columns` of its files; name it where DMS writes it, or "
+                "take `columns` out for DMS's own order"
+            ),
+        ),
+        (
+            "history: true",
+            "csv: ';'",
+            "1.yaml:11: `csv` is ';'; write a mapping with the keys header, delimiter, null_value, columns",
+        ),
+        (
+            "history: true",
             "history: perhaps",
             "1.yaml:11: `history`: should be a valid boolean, unable to interpret input, not 'perhaps'",
         ),

@@ -53,6 +53,7 @@ BUILT = (True, True)
         (TABLE, "history: true", "history: true\norder_by: [seq]", BUILT),
         (TABLE, "history: true", "history: true\ntimestamp_column: ts", BUILT),
         (TABLE, "event_time: {column: placed}\n", "", BUILT),
+        (TABLE, "history: true", "history: true\ncsv: {}", READ),
     ],
 )
 def test_a_change_of_the_file_changes_what_it_means(
@@ -62,6 +63,18 @@ def test_a_change_of_the_file_changes_what_it_means(
     after = load(folder, text.replace(old, new))
     assert (before.contract != after.contract, before.shape != after.shape) == changes
     assert len(before.contract) == len(before.shape) == 16
+
+
+def test_the_order_of_columns_is_of_the_contract_where_csv_without_a_header_goes_by_it(folder: Path) -> None:
+    swapped = TABLE.replace("  id: {type: int64, required: true}\n", "").replace(
+        "event_time:", "  id: {type: int64, required: true}\nevent_time:"
+    )
+    assert load(folder, TABLE).contract == load(folder, swapped).contract
+    headed, bare = "csv: {header: true}\n", "csv: {}\n"
+    assert load(folder, TABLE + headed).contract == load(folder, swapped + headed).contract
+    assert load(folder, TABLE + bare).contract != load(folder, swapped + bare).contract
+    named = "csv: {columns: [Op, id, placed]}\n"
+    assert load(folder, TABLE + bare).contract == load(folder, swapped + named).contract
 
 
 def test_words_inside_a_nested_rule_do_not_change_the_contract_but_values_and_names_do(folder: Path) -> None:

@@ -6,12 +6,16 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from datalake_assets.lake.readers.batch import Limits
+from datalake_assets_tests.frames import arrow_type
 from datalake_assets_tests.readers.conftest import HOUR, MODIFIED, Reader
 
 TIME = "2026-01-05 09:10:11.123456"
 COMMITTED = datetime(2026, 1, 5, 9, 10, 11, 123456, tzinfo=UTC)
+LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 SECOND = COMMITTED.replace(microsecond=0)
 LOAD = "LOAD00000001.parquet"
 NO_PLACE = "is no place in an order; what tells it are digits, or an LSN like 16/B374D848"
@@ -225,6 +229,7 @@ NESTED = pa.struct({"a": pa.binary(), "b": pa.list_(pa.struct({"c": pa.duration(
         (ENTRIES, [("k", b"\x01")], '[{"key":"k","value":"01"}]'),
         (pa.list_(pa.decimal128(5, 1)), [Decimal("1.5")], '["1.5"]'),
         (pa.time64("us"), time(1, 2, 3), '"01:02:03"'),
+        (pa.time64("us"), time(1, 2, 3, 40), '"01:02:03.000040"'),
         (pa.uint64(), 2**64 - 1, str(2**64 - 1)),
         (pa.float16(), 1.5, "1.5"),
         (pa.binary(3), b"abc", '"616263"'),
@@ -269,6 +274,18 @@ def test_a_delete_needs_no_more_than_its_key(read: Reader) -> None:
         ("changed", pa.timestamp("ms", "UTC"), SECOND, SECOND),
         ("changed", pa.timestamp("us"), COMMITTED.replace(tzinfo=None), COMMITTED),
         ("changed", "string", TIME, COMMITTED),
+        ("changed", "string", "9999-12-31 23:59:59.999999", LAST),
+        ("changed", "string", f"{TIME}000", COMMITTED),
+        ("changed", pa.timestamp("ns"), COMMITTED.replace(tzinfo=None), COMMITTED),
+        ("changed", pa.timestamp("us"), LAST.replace(tzinfo=None), LAST),
+        ("listed", "string", "t", True),
+        ("listed", "string", "f", False),
+        ("listed", "string", "true ", True),
+        ("price", "string", "12.3400", Decimal("12.34")),
+        ("price", "decimal(28,6)", Decimal("0.610000"), Decimal("0.61")),
+        ("title", pa.time32("ms"), time(1, 2, 3, 500_000), "01:02:03.500"),
+        ("title", pa.time64("us"), time(1, 2, 3, 40), "01:02:03.000040"),
+        ("title", pa.time64("us"), time(1, 2, 3), "01:02:03"),
     ],
 )  # fmt: skip
 def test_a_value_of_another_type_is_taken_where_it_is_the_same_value(
@@ -277,6 +294,46 @@ def test_a_value_of_another_type_is_taken_where_it_is_the_same_value(
     found = read({HOUR: [article() | {column: value}]}, types={column: type_})
     assert found.values(column) == [expected]
     assert not found.rejected
+
+
+@pytest.mark.parametrize("as_integer", [False, True])
+@pytest.mark.parametrize(
+    ("type_", "digits"),
+    [
+        ("decimal(9,2)", "-1234567.89"),
+        ("decimal(18,4)", "99999999999999.9999"),
+        ("decimal(28,6)", "0.611111"),
+        ("decimal(38,0)", "9" * 38),
+        ("decimal(38,37)", "-9." + "9" * 37),
+    ],
+)
+def test_a_decimal_is_exact_however_it_is_stored(read: Reader, type_: str, digits: str, as_integer: bool) -> None:
+    value = Decimal(digits)
+    columns = {"id": {"type": "int64"}, "v": {"type": type_}}
+    table = pa.table({"id": pa.array([1, 2], pa.int64()), "v": pa.array([value, None], arrow_type(type_))})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, store_schema=False, store_decimal_as_integer=as_integer)
+    found = read({HOUR: bytes(sink.getvalue())}, columns=columns, event_time=None, order_by=[])
+    assert found.values("v") == [value, None]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_time_of_96_bits_is_the_time_that_was_written(read: Reader, cut: bool) -> None:
+    """Polars reads such times in nanoseconds, and made 2262 of what DMS clips infinity to, and of the year 1500."""
+    times = [COMMITTED, LAST, datetime(1500, 1, 1, tzinfo=UTC), None] * 8_000
+    table = pa.table(
+        {
+            "id": pa.array(range(len(times)), pa.int64()),
+            "title": ["tea"] * len(times),
+            "changed": pa.array(times, pa.timestamp("us", "UTC")),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, use_deprecated_int96_timestamps=True, store_schema=False, row_group_size=7_000)
+    limits = Limits(memory_bytes=64 * 100_000) if cut else Limits()
+    found = read({HOUR: bytes(sink.getvalue())}, limits=limits, order_by=[])
+    assert found.values("changed") == times
+    assert found.values("id") == list(range(len(times)))
 
 
 @pytest.mark.parametrize(("unit", "value"), [("s", 1767605400), ("ms", 1767605400000), ("us", 1767605400000000)])

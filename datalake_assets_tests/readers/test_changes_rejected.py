@@ -19,6 +19,7 @@ from datalake_assets_tests.readers.conftest import HOUR, Reader
 from datalake_assets_tests.readers.test_changes_read import article
 
 GOOD = {HOUR: [article()]}
+NANOS = "Datetime(time_unit='ns', time_zone=None)"
 MONEY = "Decimal(precision=38, scale=4)"
 TYPES = {**DMS_COLUMNS, "id": "int64", "title": "string"}
 
@@ -63,7 +64,7 @@ def test_a_row_that_breaks_rules_is_quarantined_with_each_reason_as_it_landed(re
 @pytest.mark.parametrize(
     ("column", "type_", "value", "reason"),
     [
-        ("listed", "string", "t", "/listed type: t (String) is no boolean"),
+        ("listed", "string", "yes", "/listed type: yes (String) is no boolean"),
         ("listed", "int32", 1, "/listed type: 1 (Int32) is no boolean"),
         ("price", "double", 0.1, "/price type: 0.1 (Float64) is no decimal(10,2)"),
         ("price", "string", "1e3", "/price type: 1e3 (String) is no decimal(10,2)"),
@@ -77,6 +78,8 @@ def test_a_row_that_breaks_rules_is_quarantined_with_each_reason_as_it_landed(re
         ("title", pa.list_(pa.string()), ["a"], "/title type: a value (List(String)) is no string"),
         ("title", pa.struct({"a": pa.int64()}), {"a": 1}, "/title type: a value (Struct('a': Int64)) is no string"),
         ("changed", "string", "yesterday", "/changed type: yesterday (String) is no timestamp"),
+        ("changed", "string", "2026-01-05 09:00:60", "/changed type: 2026-01-05 09:00:60 (String) is no timestamp"),
+        ("changed", pa.timestamp("ns"), 1, f"/changed type: 1970-01-01 00:00:00.000000001 ({NANOS}) is no timestamp"),
         ("dms_timestamp", "string", "soon", "/dms_timestamp type: soon (String) is no timestamp"),
         ("dms_timestamp", "int64", 5, "/dms_timestamp type: 5 (Int64) is no timestamp"),
     ],
@@ -119,6 +122,20 @@ def test_a_file_that_can_never_be_read_fails_for_good_and_the_others_go_on(
     (reject,) = found.rejected
     assert (reject["row_number"], reject["raw"], reject["raw_bytes"]) == (0, "", None)
     assert reject["errors"] == [f"object: {outcome.error}"]
+
+
+def test_a_file_without_the_key_is_another_tables(read: Reader) -> None:
+    """Each of its rows was a reject, and nothing told that a whole file had gone astray."""
+    astray = parquet(
+        [{"Op": "I", "name": "x", "dms_timestamp": "2026-01-05 09:00:00"}], {**DMS_COLUMNS, "name": "string"}
+    )
+    found = read({"LOAD00000001.parquet": astray, **GOOD})
+    outcome = found.outcomes["LOAD00000001.parquet"]
+    assert (outcome.state, outcome.final) == ("failed", True)
+    assert "of the table: it has no id, which is the key, but Op, name, dms_timestamp; land it under" in (
+        outcome.error or ""
+    )
+    assert [row["row_number"] for row in found.rejected] == [0]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A file that AWS DMS wrote, under a dataset written for it: what is read equals the file, value for value."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets_tests.frames import rows_of
 from datalake_assets_tests.readers.bronze import loading
 
-FILE = Path(__file__).parents[2] / "../shared/data/dms/dms_test_table_LOAD00000001.parquet"
+DATA = Path(os.environ.get("DATALAKE_TEST_DATA") or Path(__file__).parents[2] / "../shared/data")
+FILE = DATA / "dms/dms_test_table_LOAD00000001.parquet"
 TEST_TABLE = """
 name: test_table
 kind: cdc_table
@@ -44,7 +46,7 @@ event_time: {column: my_timestamp}
 history: true
 """
 KEY = "dms/public/test_table/LOAD00000001.parquet"
-pytestmark = pytest.mark.skipif(not FILE.exists(), reason=f"{FILE.name} of ../shared/data is not there")
+pytestmark = pytest.mark.skipif(not FILE.exists(), reason=f"{FILE} is not there (DATALAKE_TEST_DATA)")
 
 
 def read(dataset: str) -> Batch:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datalake_assets_tests.replicated import ReplicatedLake
-from datalake_assets_tests.scenarios.scenario import ORDERS, Scenario, outcome, scenarios
+from datalake_assets_tests.scenarios.scenario import Scenario, outcome, scenarios
 
 ARRANGEMENTS: dict[str, Callable[[Sequence[Path]], Sequence[Sequence[Path]]]] = {
     "as it landed": lambda steps: [[step] for step in steps],
@@ -18,7 +17,7 @@ ARRANGEMENTS: dict[str, Callable[[Sequence[Path]], Sequence[Sequence[Path]]]] = 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.folder.name)
 def test_a_scenario_ends_in_its_control_output(tmp_path: Path, scenario: Scenario, arrangement: str) -> None:
-    lake = ReplicatedLake(tmp_path, ORDERS)
+    lake = scenario.lake(tmp_path)
     for steps in ARRANGEMENTS[arrangement](scenario.steps):
         scenario.land(lake, steps)
         lake.refresh()

@@ -28,7 +28,7 @@ def changes(at: datetime, *rows: tuple[str, int, str | None]) -> Landing:
     made = []
     for n, (op, id_, product) in enumerate(rows):
         moment = at + timedelta(seconds=n)
-        values = {"product_name": product} if op != "D" else {}
+        values: dict[str, Any] = {"product_name": product} if op != "D" else {}
         made.append(change(op, id_, int(moment.timestamp()), at=moment, **values))
     written = at + timedelta(minutes=1)
     return f"2026/01/05/{written:%H}/{written:%Y%m%d-%H%M%S}000.parquet", made

@@ -1,4 +1,4 @@
-"""How the files that DMS lands are read: Parquet of full loads and changes into typed changes.
+"""How the files that DMS lands are read: Parquet and CSV of full loads and changes into typed changes.
 
 A value that can't be had exactly in its declared type sends its row to quarantine; a file that can't be read fails
 alone, whatever of it makes a library raise or panic, and the others go on.
@@ -26,7 +26,8 @@ from datalake_assets.lake.readers.change_rules import (
     typed_name,
 )
 from datalake_assets.lake.readers.columns import content_hash, exactly
-from datalake_assets.lake.readers.dms_files import ParquetPieces, commit_time, file_time
+from datalake_assets.lake.readers.dms_files import commit_time, file_time
+from datalake_assets.lake.readers.dms_pieces import pieces_of
 from datalake_assets.lake.readers.failures import UnreadableObjectError, failure_of
 from datalake_assets.lake.readers.json_columns import json_object
 from datalake_assets.lake.readers.read_ahead import read_ahead
@@ -55,8 +56,8 @@ from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.landing import LandedObject, is_full_load
 from datalake_assets.lake.store.outcome import ObjectOutcome
 
-_PIECES_OF_A_BATCH = 2
 _FAULTY = "_faulty"
+_SHOWN = 500
 _TIMESTAMP = pl.Datetime("us", "UTC")
 
 
@@ -127,8 +128,7 @@ class ChangeReader:
     def _pieces(self, load: Load, landed: LandedObject) -> Iterator[_Piece]:
         """A file read part by part, or the reason why it can't be."""
         try:
-            limit, size = self._limits.object_bytes, self._limits.batch_bytes // _PIECES_OF_A_BATCH
-            file = ParquetPieces(load(landed), limit=limit, piece_bytes=size)
+            file = pieces_of(landed, load(landed), self._dataset, self._limits)
             file.check()
         except BaseException as error:  # noqa: BLE001  (a Rust panic too is the file's; `failure_of` raises others)
             failure = failure_of(error)
@@ -140,11 +140,11 @@ class ChangeReader:
         )
         share = landed.size // file.count
         for number in range(file.count):
-            first = number * (file.rows or 0) + 1
+            first = file.first(number)
             try:
-                frame = file.read(number)
-                loaded_at = self._loaded_at(frame, landed)
-                changes, bad = self._evaluated(frame, landed, first=first, size=share)
+                rows = file.read(number)
+                loaded_at = self._loaded_at(rows.frame, landed)
+                changes, bad = rows.placed(*self._evaluated(rows.frame, landed, first=first, size=share))
             except BaseException as error:  # noqa: BLE001  (as above)
                 failure = failure_of(error)
                 if number == 0 or not failure.final:
@@ -176,6 +176,12 @@ class ChangeReader:
         """
         if not frame.width:
             return self._no_rows, []
+        if lacking := [name for name in self._dataset.key if name not in frame.columns]:
+            found = ", ".join(frame.columns)[:_SHOWN]
+            raise UnreadableObjectError(
+                f"its columns are not those of the table: it has no {', '.join(lacking)}, which is the key, but "
+                f"{found}; land it under its own table's prefix, or mend the dataset file"
+            )
         try:
             changes, rejects = self._changes(frame, landed, first=first, size=size)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:

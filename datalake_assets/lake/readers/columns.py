@@ -13,9 +13,14 @@ import polars_hash  # noqa: F401  (registers the `chash` namespace)
 from datalake_assets.lake.spec.types import LakeType
 from datalake_assets.lake.store.dtypes import dtype_of
 
+TIME_OF_DAY = "%H:%M:%S%.f"
+"""How a time of day is written: to its last digit, which Polars' own cast to text leaves out."""
+
 _DMS_TIMESTAMP = "%Y-%m-%d %H:%M:%S%.f"
+_DMS_TIMESTAMP_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6}0*)?$"
 _ISO_8601 = "%+"
 _ISO_8601_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"
+_BOOLEANS = {"true": True, "t": True, "false": False, "f": False}
 _DATE_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _FIRST_TIME = datetime(1, 1, 1, tzinfo=UTC)
 _LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
@@ -29,8 +34,9 @@ def timestamp_of_text(text: pl.Expr) -> pl.Expr:
 
 
 def timestamp_of_dms(text: pl.Expr) -> pl.Expr:
-    """DMS's `yyyy-MM-dd HH:mm:ss.SSSSSS` as a UTC timestamp; null for any other text."""
-    return text.str.to_datetime(_DMS_TIMESTAMP, time_unit="us", strict=False).dt.replace_time_zone("UTC")
+    """DMS's `yyyy-MM-dd HH:mm:ss.SSSSSS` as a UTC timestamp; null for any other text, and for parts of microseconds."""
+    form = pl.when(text.str.contains(_DMS_TIMESTAMP_FORM)).then(text)
+    return form.str.to_datetime(_DMS_TIMESTAMP, time_unit="us", strict=False).dt.replace_time_zone("UTC")
 
 
 def decimal_of_text(text: pl.Expr, lake_type: LakeType) -> pl.Expr:
@@ -56,15 +62,16 @@ def of_text(text: pl.Expr, lake_type: LakeType) -> pl.Expr:
 
 
 def exactly(value: pl.Expr, found: pl.DataType, wanted: LakeType) -> pl.Expr:
-    """A column of a Parquet file as the declared type; null where the value would be changed.
+    """A column of a landed file as the declared type; null where the value would be changed.
 
-    Integers and decimals widen, and narrow where the value fits; `'true'` and `'false'` are booleans (DMS writes them
-    so unless told otherwise); a timestamp without a zone is UTC; text is read as the type it spells.
+    Integers and decimals widen, and narrow where the value fits; a timestamp without a zone is UTC; a time of day is
+    text; text is read as the type it spells (all of a CSV file is text).
     """
     dtype = dtype_of(wanted)
     if isinstance(found, pl.Datetime) and wanted.name == "timestamp":
         zoned = value.dt.replace_time_zone("UTC") if found.time_zone is None else value.dt.convert_time_zone("UTC")
-        return zoned.dt.cast_time_unit("us")
+        micros = zoned.dt.cast_time_unit("us")
+        return micros if found.time_unit != "ns" else pl.when(value.to_physical() % 1_000 == 0).then(micros)
     if found == dtype:
         return value
     if found == pl.String():
@@ -73,25 +80,40 @@ def exactly(value: pl.Expr, found: pl.DataType, wanted: LakeType) -> pl.Expr:
     if whole and (dtype.is_integer() or isinstance(dtype, pl.Decimal)):
         cast = value.cast(dtype, strict=False)
         return pl.when(cast.cast(found, strict=False) == value).then(cast)
-    if found == pl.Float32() and wanted.name == "double":
-        return value.cast(dtype)
-    return pl.lit(None, dtype=dtype)
+    if found == pl.Time() and wanted.name == "string":
+        return value.dt.strftime(TIME_OF_DAY)
+    widened = found == pl.Float32() and wanted.name == "double"
+    return value.cast(dtype) if widened else pl.lit(None, dtype=dtype)
 
 
 def _spelled(text: pl.Expr, wanted: LakeType) -> pl.Expr:
     """What a text spells, as the wanted type; null where it spells no such value."""
     dtype = dtype_of(wanted)
+    value: pl.Expr = pl.lit(None, dtype=dtype)
     match wanted.name:
-        case "boolean":
-            return text.replace_strict({"true": True, "false": False}, default=None, return_dtype=dtype)
+        case "boolean":  # CHAR(5), unless DMS was told MapBooleanAsBoolean
+            value = text.str.strip_chars_end(" ").replace_strict(_BOOLEANS, default=None, return_dtype=dtype)
         case "timestamp":
-            return pl.coalesce(timestamp_of_dms(text), timestamp_of_text(text))
-        case "decimal" | "date":
-            return of_text(text, wanted)
+            value = pl.coalesce(timestamp_of_dms(text), timestamp_of_text(text))
+        case "decimal":  # 12.3400 is a decimal(10,2)
+            shortest = pl.when(text.str.contains(r"\.[0-9]+$")).then(text.str.strip_chars_end("0")).otherwise(text)
+            value = decimal_of_text(shortest.str.strip_suffix("."), wanted)
+        case "date":
+            value = of_text(text, wanted)
+        case "float" | "double":
+            value = _float_of_text(text, dtype)
+        case "binary":
+            value = text.str.strip_prefix("\\x").str.strip_prefix("0x").str.decode("hex", strict=False)
         case name if name.startswith("int"):
-            return text.cast(dtype, strict=False)
-        case _:
-            return pl.lit(None, dtype=dtype)
+            value = text.cast(dtype, strict=False)
+    return value
+
+
+def _float_of_text(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """The float nearest to a number; null where that is none at all: infinite or zero for a number that is not."""
+    number = text.cast(dtype, strict=False)
+    lost = (number.is_infinite() & text.str.contains("[0-9]")) | ((number == 0) & text.str.contains("^[^eE]*[1-9]"))
+    return pl.when(~lost).then(number)
 
 
 def has_text(dtype: pl.DataType) -> bool:

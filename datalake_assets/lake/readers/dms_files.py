@@ -1,6 +1,7 @@
-"""The files that AWS DMS lands: their bytes as columns, and what their names tell.
+"""The files that AWS DMS lands: the bytes of Parquet as columns, and what the names of files tell.
 
-Belongs here: one file, as it is. What its rows mean under a dataset's declaration is in `changes.py`.
+Belongs here: one file, as it is. What its rows mean under a dataset's declaration is in `changes.py`; CSV is read in
+`dms_csv.py`.
 """
 
 import io
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from datalake_assets.lake.readers.failures import UnreadableObjectError
+from datalake_assets.lake.readers.file_rows import FileRows
 from datalake_assets.lake.store.key_times import FIRST, named_time
 from datalake_assets.lake.store.landing import landing_time
 
@@ -31,12 +33,14 @@ class ParquetPieces:
         when they are decoded.
         """
         size = _checked_size(data, limit=limit)
-        metadata = _metadata(data) if size > piece_bytes else None
+        known = _metadata(data)
+        metadata = known if size > piece_bytes else None
         rows = int(metadata.num_rows) if metadata is not None else 0
         self._data = data
         self.rows = max(_FEWEST_ROWS, rows * piece_bytes // size) if rows else None
         """How many rows a piece has; None where the file is not cut."""
         self.count = -(-rows // self.rows) if self.rows else 1
+        self._has_int96 = known is not None and "INT96" in _physical_types(known)
 
     def check(self) -> None:
         """Read all pieces, where there are several: a damaged file is not to be found out when half of it is written.
@@ -46,19 +50,51 @@ class ParquetPieces:
         for number in range(self.count if self.count > 1 else 0):
             self.read(number)
 
-    def read(self, number: int) -> pl.DataFrame:
+    def first(self, number: int) -> int:
+        """The number of the first row of a piece; rows are counted from 1."""
+        return number * (self.rows or 0) + 1
+
+    def read(self, number: int) -> FileRows:
         """A piece by its number from 0: dictionaries as text and extension types as what they are stored as.
 
         Raises `UnreadableObjectError` for bytes that are no Parquet file, or not all of one.
         """
         try:
             file = io.BytesIO(self._data)
-            if self.rows is None:
+            if self._has_int96:
+                frame = self._int96(number)
+            elif self.rows is None:
                 frame = pl.read_parquet(file)
             else:
                 frame = pl.scan_parquet(file).slice(number * self.rows, self.rows).collect()
-            return _plain(frame)
+            return FileRows(_plain(frame))
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            reason = str(error).partition("\n")[0]
+            raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None
+
+    def _int96(self, number: int) -> pl.DataFrame:
+        """A piece of a file with times of 96 bits, which Polars would cut off at the years 1677 and 2262.
+
+        Raises `UnreadableObjectError`.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            file = pq.ParquetFile(io.BytesIO(self._data), coerce_int96_timestamp_unit="us")
+            if self.rows is None:
+                return pl.DataFrame(file.read(use_threads=False))
+            begin, end, row = number * self.rows, (number + 1) * self.rows, 0
+            groups, skipped = [], 0
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if row < end and row + rows > begin:
+                    groups.append(group)
+                elif row < begin:
+                    skipped += rows
+                row += rows
+            return pl.DataFrame(file.read_row_groups(groups, use_threads=False)).slice(begin - skipped, self.rows)
+        except (pa.ArrowException, OSError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None
 
@@ -103,9 +139,12 @@ def _decoded_size(data: bytes) -> int:
     if metadata is None:
         return 0
     told = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
-    types = (metadata.schema.column(n).physical_type for n in range(metadata.num_columns))
-    width = sum(_BYTES_OF_A_VALUE.get(name, _BYTES_OF_A_LENGTH) for name in types)
+    width = sum(_BYTES_OF_A_VALUE.get(name, _BYTES_OF_A_LENGTH) for name in _physical_types(metadata))
     return max(int(told), int(metadata.num_rows) * width)
+
+
+def _physical_types(metadata: "FileMetaData") -> list[str]:
+    return [str(metadata.schema.column(n).physical_type) for n in range(metadata.num_columns)]
 
 
 def _metadata(data: bytes) -> "FileMetaData | None":

@@ -10,6 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from datalake_assets.lake.readers.columns import TIME_OF_DAY
+
 Columns = Mapping[str, tuple[pl.Expr, pl.DataType]]
 """Columns and their types by the names that the object's members get."""
 
@@ -43,6 +45,8 @@ def _plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     match dtype:
         case pl.Binary():
             plain = value.bin.encode("hex")
+        case pl.Time():
+            plain = value.dt.strftime(TIME_OF_DAY)
         case pl.Duration():
             plain = value.dt.to_string("iso")
         case pl.List():

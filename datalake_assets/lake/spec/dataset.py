@@ -20,7 +20,7 @@ from datalake_assets.lake.spec.columns import (
 )
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.json_schema import LAKE_TYPE, checked, without_annotations
-from datalake_assets.lake.spec.parts import Column, EventTime, OnDrift, Partitioning
+from datalake_assets.lake.spec.parts import Column, Csv, EventTime, OnDrift, Partitioning
 from datalake_assets.lake.spec.shape import partitioning
 from datalake_assets.lake.spec.source import Source, remedy
 from datalake_assets.lake.spec.types import TypeNameError, json_property_types, type_of_json_property
@@ -138,6 +138,7 @@ class CdcTable(Source):
     history: bool = False
     partition_by: Partitioning = "none"
     on_drift: OnDrift = OnDrift()
+    csv: Csv | None = None
     _columns_at: ClassVar[tuple[str, ...]] = ("columns",)
 
     @property
@@ -182,6 +183,7 @@ class CdcTable(Source):
         for name in self.kept_columns:
             self._check_kept(name)
         self._check_event_time()
+        self._check_csv()
         return self
 
     def _check_bounds(self, name: str, column: Column) -> None:
@@ -227,6 +229,31 @@ class CdcTable(Source):
                 at=("event_time", "column"),
             )
 
+    def _check_csv(self) -> None:
+        """Check that a headerless file has what makes a row known, and what tells its time and order."""
+        if self.csv is None or self.csv.header:
+            return
+        timed = () if self.timestamp_column is None else (self.timestamp_column,)
+        for name in (*self.key, *timed, *self.order_by):
+            if name not in self.csv_columns:
+                raise FaultError(
+                    f"csv: column {name!r} is not among the `columns` of its files; name it where DMS writes it, or "
+                    "take `columns` out for DMS's own order",
+                    at=("csv", "columns"),
+                )
+
+    @property
+    def csv_columns(self) -> tuple[str, ...]:
+        """The columns of a CSV file without a header, in their order.
+
+        Where the dataset file does not name them, they are in DMS's order: the operation, the timestamp column, those
+        of the table, and what transformation rules add: the columns of `order_by` that are not declared.
+        """
+        if self.csv is not None and self.csv.columns:
+            return self.csv.columns
+        timed = () if self.timestamp_column is None else (self.timestamp_column,)
+        return tuple(dict.fromkeys((OPERATION_COLUMN, *timed, *self.columns, *self.order_by)))
+
     @property
     def _identity(self) -> dict[str, Any]:
         return {
@@ -240,7 +267,11 @@ class CdcTable(Source):
     @property
     def _reading(self) -> dict[str, Any]:
         rules = {name: column.model_dump(exclude={"description"}) for name, column in self.columns.items()}
-        return self._identity | {"unknown_fields": self.unknown_fields, "columns": rules}
+        csv: dict[str, Any] = {}
+        if self.csv is not None:
+            columns = [] if self.csv.header else list(self.csv_columns)
+            csv = {"csv": self.csv.model_dump() | {"columns": columns}}
+        return self._identity | {"unknown_fields": self.unknown_fields, "columns": rules} | csv
 
     @property
     def _shape(self) -> dict[str, Any]:

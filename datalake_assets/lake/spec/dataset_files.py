@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.fault import FaultError
-from datalake_assets.lake.spec.parts import Column, EventTime, Landing, OnDrift
+from datalake_assets.lake.spec.parts import Column, Csv, EventTime, Landing, OnDrift
 
 _KINDS: dict[str, type[EventStream | CdcTable]] = {"event_stream": EventStream, "cdc_table": CdcTable}
 _PARTS: dict[str, type[BaseModel]] = {
@@ -21,6 +21,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "event_time": EventTime,
     "on_drift": OnDrift,
     "columns": Column,
+    "csv": Csv,
 }
 _NAMES_IN_USE = ("ledger", "pending", "verdicts")
 _FORMS = {

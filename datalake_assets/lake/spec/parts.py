@@ -1,12 +1,13 @@
-"""The parts of a dataset file: where it lands, its event time, its columns.
+"""The parts of a dataset file: where it lands, its event time, its columns, its CSV.
 
 Belongs here: what one part keeps by itself. What a whole dataset keeps is in `dataset.py`.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.types import LakeType
 
 _LONGEST_PREFIX = 255
@@ -75,6 +76,44 @@ class Column(Part):
     def lake_type(self) -> LakeType:
         """The parsed type."""
         return LakeType.parse(self.type)
+
+
+class Csv(Part):
+    """How the CSV files of a replicated table are to be read, as its DMS endpoint was told to write them.
+
+    `header` is AddColumnName, `delimiter` CsvDelimiter, `null_value` CsvNullValue, whose default is `NULL` in AWS DMS
+    too. `columns` are those of files without a header, in their order; none: those that DMS would write.
+    """
+
+    header: bool = False
+    delimiter: str = ","
+    null_value: str = "NULL"
+    columns: tuple[str, ...] = ()
+
+    @field_validator("delimiter")
+    @classmethod
+    def _is_delimiter(cls, text: str) -> str:
+        if len(text) != 1 or not text.isascii() or text.isalnum() or text in '"\r\n':
+            raise ValueError(f"{text!r} can't part fields; write one ASCII character, such as a semicolon")
+        return text
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Csv":
+        if any(mark in self.null_value for mark in (self.delimiter, '"', "\r", "\n")):
+            raise FaultError(
+                f"null_value {self.null_value!r} can't stand in a field without quotes; set CsvNullValue to a plain "
+                "word, and write that",
+                at=("csv", "null_value"),
+            )
+        if self.header and self.columns:
+            raise FaultError(
+                "files with a header tell their columns themselves; take `columns` out, or write `header: false`",
+                at=("csv", "columns"),
+            )
+        for n, name in enumerate(self.columns):
+            if name in self.columns[:n]:
+                raise FaultError(f"column {name!r} stands twice; keep one", at=("csv", "columns", str(n)))
+        return self
 
 
 class OnDrift(Part):
