@@ -1,0 +1,164 @@
+"""What a task leaves in the source: a publication of its tables, and the slot that keeps the log for it.
+
+Belongs here: both, and positions in the log (LSNs, as numbers). Reading the log is in `changes.py`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors, sql
+
+from datalake_assets.replicate.source import (
+    STORED_GENERATED_FROM,
+    ReplicationError,
+    Source,
+    SourceTable,
+    one_line,
+    value,
+)
+
+
+def lsn(text: object) -> int:
+    """A position in the log as a number: `0/152B1B8` is 22196664."""
+    high, _, low = str(text).partition("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def lsn_text(position: int) -> str:
+    """A position in the log as Postgres writes it."""
+    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+
+
+class Slot:
+    """A logical replication slot and the publication of the same name."""
+
+    def __init__(self, connection: Source, name: str) -> None:
+        """A handle; nothing is made or looked at."""
+        self.name = name
+        self._connection = connection
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the task for this session. Raises `ReplicationError` where another process does."""
+        key = sql.SQL("hashtextextended('datalake replicate ' || {}, 0)").format(sql.Literal(self.name))
+        if not value(self._connection, sql.SQL("SELECT pg_try_advisory_lock({})").format(key)):
+            raise ReplicationError(
+                f"the task {self.name} is being run by another process; stop that one, or name another --task"
+            )
+        yield  # the lock ends with the session
+
+    def exists(self) -> bool:
+        """Whether there is a slot of the name."""
+        query = sql.SQL("SELECT 1 FROM pg_replication_slots WHERE slot_name = {}").format(sql.Literal(self.name))
+        return value(self._connection, query) is not None
+
+    def create(self) -> None:
+        """Make the slot, where there is none. All that is committed from then on can be read from it.
+
+        Raises `ReplicationError` where the role may not, or the server has no room for another slot.
+        """
+        if self.exists():
+            return
+        query = "SELECT pg_create_logical_replication_slot(%s, 'pgoutput')"
+        try:
+            self._connection.execute(query, (self.name,))
+        except errors.InsufficientPrivilege as error:
+            raise ReplicationError(
+                f"the source's role may not replicate: {one_line(error)}; run ALTER ROLE … REPLICATION (Amazon RDS: "
+                "GRANT rds_replication TO …)"
+            ) from None
+        except errors.ConfigurationLimitExceeded as error:
+            raise ReplicationError(f"{one_line(error)}; raise max_replication_slots, or drop a slot") from None
+
+    def position(self) -> int:
+        """Up to where the log was confirmed. Raises `ReplicationError` for a slot that can't be read any more."""
+        query = """
+        SELECT confirmed_flush_lsn, wal_status, database = current_database(), active_pid
+        FROM pg_replication_slots WHERE slot_name = %s
+        """
+        row = self._connection.execute(query, (self.name,)).fetchone()
+        remedy = f"`datalake replicate --drop --task {self.name}` ends the task, and the next run loads its tables anew"
+        if row is None:
+            raise ReplicationError(f"the slot {self.name} is gone from the source, and with it changes; {remedy}")
+        confirmed, status, is_here, active = row
+        if not is_here:
+            raise ReplicationError(f"the slot {self.name} is of another database; name another --task")
+        if status == "lost" or confirmed is None:
+            raise ReplicationError(
+                f"the source no longer keeps the log that the slot {self.name} needs (max_slot_wal_keep_size); {remedy}"
+            )
+        if active is not None:
+            raise ReplicationError(f"the slot {self.name} is in use by process {active} of the server; stop its client")
+        return lsn(confirmed)
+
+    def advance(self, position: int) -> None:
+        """Tell the source that the log up to here is needed no more."""
+        query = "SELECT pg_replication_slot_advance(%s, %s::pg_lsn)"
+        self._connection.execute(query, (self.name, lsn_text(position)))
+
+    def publish(self, tables: Sequence[SourceTable]) -> bool:
+        """Publish these tables and no others; tells whether any of them was not published before.
+
+        A publication that somebody else made is used as it is when it has the tables. Raises `ReplicationError` where
+        the role may not make or change one.
+        """
+        published = self._published()
+        if published == {table.oid for table in tables}:
+            return False
+        publication = sql.Identifier(self.name)
+        targets = sql.SQL(", ").join(
+            sql.SQL("{}{}").format(
+                sql.SQL("") if t.is_partitioned else sql.SQL("ONLY "), sql.Identifier(t.schema, t.name)
+            )
+            for t in tables
+        )
+        statement = sql.SQL("ALTER PUBLICATION {} SET TABLE {}")
+        if published is None:
+            options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
+            if self._connection.info.server_version >= STORED_GENERATED_FROM:
+                options += ", publish_generated_columns = stored"
+            statement = sql.SQL("CREATE PUBLICATION {} FOR TABLE {} WITH (" + options + ")")
+        try:
+            self._connection.execute(statement.format(publication, targets))
+        except errors.InsufficientPrivilege as error:
+            raise ReplicationError(
+                f"the source's role may not publish the tables: {one_line(error)}; it needs CREATE on the database and "
+                f"to own them, or an owner makes the publication {self.name} for exactly these tables"
+            ) from None
+        return not {table.oid for table in tables} <= (published or set())
+
+    def drop(self) -> None:
+        """Remove slot and publication, where they are there."""
+        try:
+            if self.exists():
+                self._connection.execute("SELECT pg_drop_replication_slot(%s)", (self.name,))
+            self._connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self.name)))
+        except (errors.InsufficientPrivilege, errors.ObjectInUse) as error:
+            raise ReplicationError(f"the task {self.name} can't be dropped: {one_line(error)}") from None
+
+    def _published(self) -> set[int] | None:
+        """The oids of the publication's tables; None where there is no such publication."""
+        query = "SELECT oid FROM pg_publication WHERE pubname = %s"
+        row = self._connection.execute(query, (self.name,)).fetchone()
+        if row is None:
+            return None
+        query = "SELECT prrelid FROM pg_publication_rel WHERE prpubid = %s"
+        return {oid for (oid,) in self._connection.execute(query, row)}
+
+
+def flushed(connection: Source) -> int:
+    """How far the log is on disk: a look at it reads up to here at least."""
+    return lsn(value(connection, sql.SQL("SELECT pg_current_wal_flush_lsn()")))
+
+
+def written(connection: Source) -> int:
+    """A position behind all that is committed now, to which the log gets flushed within moments."""
+    position = lsn(value(connection, sql.SQL("SELECT pg_current_wal_insert_lsn()")))
+    value(connection, sql.SQL("SELECT pg_current_xact_id()"))  # a commit of its own, so that there is what to flush
+    return position
+
+
+def lost_log(error: psycopg.Error) -> bool:
+    """Whether an error of reading a slot says that its log is gone for good."""
+    return isinstance(error, errors.ObjectNotInPrerequisiteState | errors.UndefinedObject)

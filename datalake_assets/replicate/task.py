@@ -1,0 +1,294 @@
+"""A replication task, as AWS DMS has them: full loads, then changes, from one slot into one lake's bronze zone.
+
+Belongs here: the order of things, so that a task killed at any moment repeats something and loses nothing. The slot
+comes before the loads, files come before the memory of them, and that before the slot is told.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Thread
+from time import monotonic
+
+import psycopg
+
+from datalake_assets.lake.store.landing import open_store
+from datalake_assets.replicate.changes import Capture
+from datalake_assets.replicate.dms_format import change_sequence
+from datalake_assets.replicate.files import Bronze
+from datalake_assets.replicate.form import Form
+from datalake_assets.replicate.load import load_table
+from datalake_assets.replicate.slot import Slot, lost_log, written
+from datalake_assets.replicate.source import (
+    ReplicationError,
+    Source,
+    SourceTable,
+    UnreachableError,
+    check_server,
+    connected,
+    find_table,
+    one_line,
+    shown,
+    wait_for_older_transactions,
+)
+from datalake_assets.replicate.state import StateFile, TableState, TaskState
+
+_TASK = re.compile(r"[a-z0-9_]{1,63}")
+_LOOKS_FOR_STOP = 0.2  # seconds
+_CANCEL_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is replicated, from where to where.
+
+    `source` is the URL of a Postgres; `tables` are named `schema.table`; `interval` is how many seconds lie between two
+    looks at the log. `name` is that of the slot, too. `root` and `bronze` are the lake's places.
+    """
+
+    name: str
+    source: str
+    tables: tuple[str, ...]
+    root: str
+    bronze: str
+    form: Form
+    interval: float
+
+    def __post_init__(self) -> None:
+        """Raises `ReplicationError` for a name that no slot can have."""
+        if not _TASK.fullmatch(self.name):
+            raise ReplicationError(f"--task {self.name!r}: write lower-case letters, digits and _, at most 63 of them")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run has landed so far; `is_stopped` when it was told to stop before it was done."""
+
+    objects: int = 0
+    bytes: int = 0
+    loaded: int = 0
+    changes: int = 0
+    is_stopped: bool = False
+
+
+class _StoppedError(Exception):
+    """The run was told to stop."""
+
+
+def replicate(
+    task: Task,
+    *,
+    reload: tuple[str, ...] = (),
+    until_caught_up: bool,
+    stop: Event,
+    tell: Callable[[str], None],
+    progress: Callable[[Tally], None] = lambda _: None,
+) -> Tally:
+    """Run a task from where it is: load the tables that are not loaded yet, and land changes until `stop` is set.
+
+    With `until_caught_up` it ends when all has landed that was committed before it began. The tables named in `reload`
+    are loaded again. `tell` is given lines about the work, `progress` the tally after every file of a load and every
+    look at the log.
+
+    Raises `ReplicationError` for what the person who runs it has to mend, and `UnreachableError` where the source went
+    away; nothing is lost then, and the next run goes on.
+    """
+    tally = Tally()
+    try:
+        with _told_in_words(task, stop), connected(task.source) as connection, _cancelled(connection, stop):
+            run = _Run(task, connection, tally, stop=stop, tell=tell, progress=progress)
+            with run.slot.locked():
+                run.begin(reload)
+                run.go(until_caught_up=until_caught_up)
+    except _StoppedError:
+        tally.is_stopped = True
+    return tally
+
+
+def drop(task: Task) -> None:
+    """End a task: remove its slot and publication from the source, and forget which tables it loaded.
+
+    What has landed stays; the last sequence is remembered, should a task of this name begin again.
+    """
+    with _told_in_words(task, Event()), connected(task.source) as connection:
+        slot, file = Slot(connection, task.name), StateFile(task.root, task.name)
+        with slot.locked():
+            slot.drop()
+            state = file.read()
+            if state is not None:
+                file.write(TaskState(time=state.time, counter=state.counter))
+
+
+class _Run:
+    """One run of a task."""
+
+    def __init__(
+        self,
+        task: Task,
+        connection: Source,
+        tally: Tally,
+        *,
+        stop: Event,
+        tell: Callable[[str], None],
+        progress: Callable[[Tally], None],
+    ) -> None:
+        self.slot = Slot(connection, task.name)
+        self._tally = tally
+        self._task = task
+        self._connection = connection
+        self._stop = stop
+        self._tell = tell
+        self._progress = progress
+        self._file = StateFile(task.root, task.name)
+        self._bronze = Bronze(open_store(task.bronze))
+        self._state = TaskState()
+        self._capture: Capture | None = None
+        self._next_look = 0.0
+
+    def begin(self, reload: tuple[str, ...]) -> None:
+        """Check everything, and see to it that the log is kept from here on, before any table is read."""
+        check_server(self._connection)
+        tables = [find_table(self._connection, name) for name in self._task.tables]
+        names = {table.full_name for table in tables}
+        for name in reload:
+            if name not in names:
+                raise ReplicationError(f"--reload {name}: no table of this task; it has {', '.join(sorted(names))}")
+        state = self._file.read()
+        if state is None:
+            if self.slot.exists():
+                raise ReplicationError(
+                    f"there is a slot {self._task.name} in the source, and this lake knows nothing of it: another lake "
+                    f"may read it. Name another --task, or end that one with `datalake replicate --drop --task "
+                    f"{self._task.name}`"
+                )
+            state = TaskState()
+            self._file.write(state)  # from now on a slot of this name is this lake's
+        self._state = state
+        is_new = self.slot.publish(tables)
+        if state.position is None:
+            self.slot.create()
+            state.position = self.slot.position()
+        else:
+            self._meet(state.position)
+            if is_new:  # who began to write before may not have seen that their table is published
+                wait_for_older_transactions(self._connection)
+        state.tables = {table.full_name: self._known(table, reload) for table in tables}
+        self._file.write(state)
+        by_oid = {table.oid: table for table in tables}
+        self._capture = Capture(
+            self._connection, self.slot, by_oid, self._task.form, self._bronze, tell=self._tell, check=self._check
+        )
+
+    def go(self, *, until_caught_up: bool) -> None:
+        """Load what is not loaded, then look at the log until it is time to end."""
+        target = written(self._connection)
+        for name, table in self._state.tables.items():
+            if not table.loaded:
+                self._load(name, table)
+        while True:
+            began = monotonic()
+            is_all = self._look()
+            if until_caught_up and (self._state.position or 0) >= target:
+                return
+            self._check()
+            pause = _LOOKS_FOR_STOP if until_caught_up else self._task.interval
+            if is_all and self._stop.wait(max(0.0, pause - (monotonic() - began))):
+                raise _StoppedError
+
+    def _known(self, table: SourceTable, reload: tuple[str, ...]) -> TableState:
+        """What is remembered of a table; one that was made anew under its name has to be loaded, too."""
+        known = self._state.tables.get(table.full_name)
+        is_loaded = known is not None and known.oid == table.oid and known.loaded
+        return TableState(oid=table.oid, loaded=is_loaded and table.full_name not in reload)
+
+    def _meet(self, position: int) -> None:
+        """Bring the slot to where this lake's files end. Raises `ReplicationError` where it is past that."""
+        confirmed = self.slot.position()
+        if confirmed > position:
+            raise ReplicationError(
+                f"the slot {self._task.name} was read past what has landed in this lake (by another lake, or a copy of "
+                f"this one?), so that changes are missing; `datalake replicate --drop --task {self._task.name}` ends "
+                "the task, and the next run loads its tables anew"
+            )
+        if confirmed < position:
+            self.slot.advance(position)
+
+    def _load(self, name: str, table: TableState) -> None:
+        self._tell(f"{name}: loading")
+        # A session of its own, as changes go on landing from this one while rows are read from that one.
+        with connected(self._task.source) as connection, _cancelled(connection, self._stop):
+            rows = load_table(
+                connection, name, self._task.form, self._bronze, after=self._newest(), between=self._between
+            )
+        table.loaded = True
+        self._file.write(self._state)
+        self._tell(f"{name}: {rows:,} rows loaded")
+
+    def _between(self, rows: int) -> None:
+        self._tally.loaded += rows
+        self._count()
+        self._check()
+        if monotonic() >= self._next_look:
+            self._look()
+
+    def _look(self) -> bool:
+        if self._capture is None:
+            raise RuntimeError("the run has not begun")
+        is_all = self._capture.land(self._state, self._file)
+        self._next_look = monotonic() + self._task.interval
+        self._tally.changes = self._capture.changes
+        self._count()
+        return is_all
+
+    def _count(self) -> None:
+        self._tally.objects, self._tally.bytes = self._bronze.objects, self._bronze.size
+        self._progress(self._tally)
+
+    def _newest(self) -> str:
+        """The sequence of the newest change that has landed; empty before the first."""
+        return change_sequence(self._state.time, self._state.counter) if self._state.counter else ""
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
+
+
+@contextmanager
+def _told_in_words(task: Task, stop: Event) -> Iterator[None]:
+    """Make errors of the server into a line, and a work that was cancelled to stop it into `_StoppedError`."""
+    try:
+        yield
+    except psycopg.errors.QueryCanceled as error:
+        if stop.is_set():
+            raise _StoppedError from None
+        raise ReplicationError(f"{shown(task.source)} cancelled the work: {one_line(error)}") from None
+    except psycopg.Error as error:
+        if lost_log(error):
+            raise ReplicationError(
+                f"the log can't be read from the slot {task.name}: {one_line(error)}; `datalake replicate --drop "
+                f"--task {task.name}` ends the task, and the next run loads its tables anew"
+            ) from None
+        if isinstance(error, psycopg.OperationalError):
+            raise UnreachableError(f"lost {shown(task.source)}: {one_line(error)}") from None
+        raise ReplicationError(f"{shown(task.source)} refused: {one_line(error)}") from None
+
+
+@contextmanager
+def _cancelled(connection: Source, stop: Event) -> Iterator[None]:
+    """Cancel what the server does for a session when `stop` is set, as a look at a long log takes its time."""
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(_LOOKS_FOR_STOP):
+            if stop.is_set():
+                connection.cancel_safe(timeout=_CANCEL_SECONDS)
+                return
+
+    watcher = Thread(target=watch, name="cancel", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
