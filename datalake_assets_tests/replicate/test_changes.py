@@ -76,7 +76,7 @@ def test_without_before_images_the_old_key_is_not_told(postgres: Database, repli
 
 def test_a_large_value_that_an_update_leaves_alone_lands_as_null(postgres: Database, replica: Replica) -> None:
     postgres.execute("CREATE TABLE t (id int PRIMARY KEY, v int, big text)")
-    postgres.execute(f"INSERT INTO t VALUES (1, 1, {_RANDOM})")  # type: ignore[arg-type]
+    postgres.execute(f"INSERT INTO t VALUES (1, 1, {_RANDOM})")
     replica.catch_up()
     postgres.execute("UPDATE t SET v = 2", "UPDATE t SET big = 'small'")
     replica.catch_up()
@@ -85,7 +85,7 @@ def test_a_large_value_that_an_update_leaves_alone_lands_as_null(postgres: Datab
 
 def test_under_a_full_replica_identity_nothing_is_left_out(postgres: Database, replica: Replica) -> None:
     postgres.execute("CREATE TABLE t (id int PRIMARY KEY, v int, big text); ALTER TABLE t REPLICA IDENTITY FULL")
-    postgres.execute(f"INSERT INTO t VALUES (1, 1, {_RANDOM})")  # type: ignore[arg-type]
+    postgres.execute(f"INSERT INTO t VALUES (1, 1, {_RANDOM})")
     replica.catch_up()
     big = replica.rows()[0]["big"]
     postgres.execute("UPDATE t SET v = 2", "UPDATE t SET id = 3", "DELETE FROM t")
@@ -131,7 +131,9 @@ def test_a_file_has_one_form_however_the_table_is_altered(postgres: Database, re
         "DELETE FROM t WHERE id = 1",
     )
     replica.catch_up()
-    forms = [dict(zip(s.names[3:-1], map(str, s.types[3:-1]), strict=True)) for s in map(pq.read_schema, replica.files())]
+    forms = [
+        dict(zip(s.names[3:-1], map(str, s.types[3:-1]), strict=True)) for s in map(pq.read_schema, replica.files())
+    ]
     assert forms == [
         {"id": "int32", "v": "int32", "w": "string"},
         {"id": "int32", "v": "int32", "w": "string", "x": "decimal128(6, 2)"},
@@ -188,12 +190,12 @@ def test_sequences_rise_over_tables_files_and_restarts(postgres: Database, repli
     for n in range(4):
         replica.catch_up("t", "u")
         postgres.execute(
-            f"INSERT INTO t VALUES ({n}); INSERT INTO u VALUES ({n}); UPDATE t SET id = id; UPDATE u SET id = id"  # type: ignore[arg-type]
+            f"INSERT INTO t VALUES ({n}); INSERT INTO u VALUES ({n}); UPDATE t SET id = id; UPDATE u SET id = id"
         )
     replica.catch_up("t", "u")
     for table in ("t", "u"):
         sequences = [row["ar_h_change_seq"] for row in replica.rows(table)]
         assert all(before < after for before, after in pairwise(sequences))
-    both = sorted((row["ar_h_change_seq"] for table in ("t", "u") for row in replica.rows(table)))
+    both = sorted(row["ar_h_change_seq"] for table in ("t", "u") for row in replica.rows(table))
     assert all(re.fullmatch(r"\d{35}", sequence) for sequence in both)
     assert [int(sequence[16:]) for sequence in both] == list(range(1, len(both) + 1))

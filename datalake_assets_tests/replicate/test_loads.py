@@ -151,10 +151,11 @@ def test_every_type_is_written_as_dms_does_and_exact(postgres: Database, replica
         "BI_id": None,
     }
     assert (strangest["dec"], strangest["any_dec"], strangest["yes"], strangest["raw"]) == (None, "NaN", "false", b"")
-    assert strangest["f8"] != strangest["f8"]  # noqa: PLR0124 (that is what NaN is)
+    assert strangest["f8"] != strangest["f8"]
     assert strangest["hour"] == time(23, 59, 59, 999_999)
     clipped, ides = postgres.rows(
-        "SELECT date '4713-01-01 BC' - date '1970-01-01', extract(epoch FROM timestamp '0044-03-15 12:00:00 BC')::bigint"
+        "SELECT date '4713-01-01 BC' - date '1970-01-01', "
+        "extract(epoch FROM timestamp '0044-03-15 12:00:00 BC')::bigint"
     )[0]
     assert days == [2_145_042_905, clipped]
     assert ticks["at"] == [_micros(2026, 2, 28, 23, 59, 59, 999_999), _micros(9999, 12, 31, 23, 59, 59)]

@@ -19,7 +19,9 @@ from datalake_assets_tests.replicate.replica import Replica
 pytestmark = pytest.mark.xdist_group("postgres")
 _OID, _INT4 = 4711, 23
 _TABLE = SourceTable(_OID, "public", "t", (Column("id", _INT4, -1),), ("id",), is_partitioned=False)
-_RELATION = b"R" + struct.pack("!I", _OID) + b"public\0t\0d" + struct.pack("!hB", 1, 1) + b"id\0" + struct.pack("!Ii", 23, -1)
+_RELATION = (
+    b"R" + struct.pack("!I", _OID) + b"public\0t\0d" + struct.pack("!hB", 1, 1) + b"id\0" + struct.pack("!Ii", 23, -1)
+)
 
 
 def _transaction(number: int, committed: datetime) -> list[bytes]:
