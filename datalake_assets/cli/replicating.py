@@ -1,5 +1,6 @@
-"""The command that replicates tables of a Postgres into bronze: arguments in, words out."""
+"""The commands over a Postgres: replicate its tables into bronze, fill it with the shop. Arguments in, words out."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -107,6 +108,43 @@ def replicate(
         say("Stopped; the same command goes on from here.")
         if until_caught_up:
             raise typer.Exit(130)
+
+
+def fill_postgres(
+    url: str, *, hours: int, rate: int, seed: int, start: datetime | None, until_now: bool, follow: bool
+) -> None:
+    """Commit the shop's orders and customers to a Postgres: a simulation's history, then live with `follow`."""
+    from datalake_assets.cli.interrupt import stop_on_signals
+    from datalake_assets.replicate.source import ReplicationError, connected, in_words, shown
+    from datalake_assets.simulate import database
+    from datalake_assets.simulate.simulation import Simulation
+
+    now = datetime.now(UTC)
+    try:
+        with in_words(url), connected(url, application="datalake simulate") as source, stop_on_signals() as stop:
+            begin = (start or datetime(2026, 1, 1)).replace(tzinfo=UTC)  # noqa: DTZ001 (made UTC here)
+            if until_now:
+                yesterday = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+                begin = database.started(source) or yesterday
+                hours = max(1, (now - begin) // timedelta(hours=1))
+            simulation = Simulation(hours=hours, rate=rate, seed=seed, start=begin)
+            if follow and simulation.end > now:
+                end = f"{simulation.end:%Y-%m-%d %H:%M}"
+                fail(f"the simulated hours end at {end}, later than now; give an earlier --start")
+            with progress_bar() as progress:
+                bar = progress.add_task("committing", total=hours)
+                shop, done = database.fill(source, simulation, stop=stop, progress=lambda: progress.advance(bar))
+                say(f"[bold]Committed[/] {done:,} transactions to {visible(shown(url))}.")
+                if follow and not stop.is_set():
+                    say("Committing live; Ctrl-C ends it.")
+                    progress.update(bar, description="live", completed=0, total=None)
+                    done = database.follow(source, simulation, shop, stop=stop, progress=lambda: progress.advance(bar))
+                    say(f"Stopped: {done:,} live transactions.")
+                elif stop.is_set():
+                    say("Stopped before all hours were committed; the same command commits the others.")
+                    raise typer.Exit(130)
+    except ReplicationError as error:
+        fail(str(error))
 
 
 def _full_name(table: str) -> str:

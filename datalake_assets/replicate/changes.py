@@ -87,7 +87,11 @@ class Capture:
         look = _Look(self._connection, self._tables, self._form, self._bronze, state=state, tell=self._tell)
         reached = flushed(self._connection)
         messages = 0
-        with self._connection.transaction(), self._connection.cursor(name="datalake_changes") as cursor:
+        with (
+            self._slot.read(),
+            self._connection.transaction(),
+            self._connection.cursor(name="datalake_changes") as cursor,
+        ):
             cursor.itersize = _FETCHED
             cursor.execute(_PEEK, (self._slot.name, _MESSAGES, self._slot.name), binary=True)
             for (data,) in cursor:
@@ -184,8 +188,9 @@ class _Look:
         self._shapes[relation.oid] = shape
 
     def _add(self, change: RowChange, *, size: int) -> None:
+        self.counter += 1  # of every change: sequences don't hang on which tables the task has when they are made
         shape = self._shapes.get(change.relation)
-        if shape is None:  # of a publication that somebody else made, with more tables
+        if shape is None:  # of a table that left the task
             return
         values, before = change.new, shape.no_values
         if values is None:
@@ -201,7 +206,6 @@ class _Look:
         file = self._files.get(place)
         if file is None:
             file = self._files[place] = _File(shape, self._folder)
-        self.counter += 1
         self.changes += 1
         file.operations.append(change.operation)
         file.times.append(self._committed)

@@ -40,18 +40,22 @@ def load_table(
     *,
     after: str,
     between: Callable[[int], None],
+    tell: Callable[[str], None],
 ) -> int:
     """Write a table's load files; gives how many rows they have.
 
     `name` is `schema.table`, `after` the sequence of the newest change that has landed. `between` is called after each
-    file with the number of its rows. The table can't be altered meanwhile, but written. Of an empty table there is no
-    file. All rows have the time at which the load began (DMS: UseTaskStartTimeForFullLoadTimestamp), by the clock of
-    the source, as that of commits. Raises `ReplicationError` where the table may not be read.
+    file with the number of its rows, `tell` with lines about the work.
+
+    The table can't be altered meanwhile, but written. Of an empty table there is no file. All rows have the time at
+    which the load began (DMS: UseTaskStartTimeForFullLoadTimestamp), by the clock of the source, as that of commits.
+    Raises `ReplicationError` where the table may not be read.
     """
     began = value(connection, sql.SQL("SELECT clock_timestamp()"))
     if not isinstance(began, datetime):
         raise TypeError(f"clock_timestamp() gave {began!r}")
-    wait_for_older_transactions(connection)
+    # Their writes may be neither in the log, should they be older than the table's publication, nor in the snapshot.
+    wait_for_older_transactions(connection, tell=tell)
     table = find_table(connection, name)
     try:
         with connection.transaction():

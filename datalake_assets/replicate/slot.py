@@ -6,7 +6,6 @@ Belongs here: both, and positions in the log (LSNs, as numbers). Reading the log
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import psycopg
 from psycopg import errors, sql
 
 from datalake_assets.replicate.source import (
@@ -48,6 +47,10 @@ class Slot:
             )
         yield  # the lock ends with the session
 
+    @property
+    def _remedy(self) -> str:
+        return f"`datalake replicate --drop --task {self.name}` ends the task, and the next run loads its tables anew"
+
     def exists(self) -> bool:
         """Whether there is a slot of the name."""
         query = sql.SQL("SELECT 1 FROM pg_replication_slots WHERE slot_name = {}").format(sql.Literal(self.name))
@@ -78,15 +81,15 @@ class Slot:
         FROM pg_replication_slots WHERE slot_name = %s
         """
         row = self._connection.execute(query, (self.name,)).fetchone()
-        remedy = f"`datalake replicate --drop --task {self.name}` ends the task, and the next run loads its tables anew"
         if row is None:
-            raise ReplicationError(f"the slot {self.name} is gone from the source, and with it changes; {remedy}")
+            raise ReplicationError(f"the slot {self.name} is gone from the source, and with it changes; {self._remedy}")
         confirmed, status, is_here, active = row
         if not is_here:
             raise ReplicationError(f"the slot {self.name} is of another database; name another --task")
         if status == "lost" or confirmed is None:
             raise ReplicationError(
-                f"the source no longer keeps the log that the slot {self.name} needs (max_slot_wal_keep_size); {remedy}"
+                f"the source no longer keeps the log that the slot {self.name} needs (max_slot_wal_keep_size); "
+                f"{self._remedy}"
             )
         if active is not None:
             raise ReplicationError(f"the slot {self.name} is in use by process {active} of the server; stop its client")
@@ -97,15 +100,25 @@ class Slot:
         query = "SELECT pg_replication_slot_advance(%s, %s::pg_lsn)"
         self._connection.execute(query, (self.name, lsn_text(position)))
 
-    def publish(self, tables: Sequence[SourceTable]) -> bool:
-        """Publish these tables and no others; tells whether any of them was not published before.
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Read the log within the block. Raises `ReplicationError` where it is gone for good."""
+        try:
+            yield
+        except (errors.ObjectNotInPrerequisiteState, errors.UndefinedObject) as error:
+            raise ReplicationError(
+                f"the log can't be read from the slot {self.name}: {one_line(error)}; {self._remedy}"
+            ) from None
+
+    def publish(self, tables: Sequence[SourceTable]) -> None:
+        """Publish these tables and no others.
 
         A publication that somebody else made is used as it is when it has the tables. Raises `ReplicationError` where
-        the role may not make or change one.
+        the role may not make or change one, or it leaves out changes.
         """
         published = self._published()
         if published == {table.oid for table in tables}:
-            return False
+            return
         publication = sql.Identifier(self.name)
         targets = sql.SQL(", ").join(
             sql.SQL("{}{}").format(
@@ -126,7 +139,6 @@ class Slot:
                 f"the source's role may not publish the tables: {one_line(error)}; it needs CREATE on the database and "
                 f"to own them, or an owner makes the publication {self.name} for exactly these tables"
             ) from None
-        return not {table.oid for table in tables} <= (published or set())
 
     def drop(self) -> None:
         """Remove slot and publication, where they are there."""
@@ -139,12 +151,20 @@ class Slot:
 
     def _published(self) -> set[int] | None:
         """The oids of the publication's tables; None where there is no such publication."""
-        query = "SELECT oid FROM pg_publication WHERE pubname = %s"
+        query = (
+            "SELECT oid, pubinsert AND pubupdate AND pubdelete AND pubviaroot FROM pg_publication WHERE pubname = %s"
+        )
         row = self._connection.execute(query, (self.name,)).fetchone()
         if row is None:
             return None
+        oid, is_whole = row
+        if not is_whole:
+            raise ReplicationError(
+                f"the publication {self.name} of the source leaves changes out; make it with publish = 'insert, update, "
+                "delete, truncate' and publish_via_partition_root = true"
+            )
         query = "SELECT prrelid FROM pg_publication_rel WHERE prpubid = %s"
-        return {oid for (oid,) in self._connection.execute(query, row)}
+        return {table for (table,) in self._connection.execute(query, (oid,))}
 
 
 def flushed(connection: Source) -> int:
@@ -157,8 +177,3 @@ def written(connection: Source) -> int:
     position = lsn(value(connection, sql.SQL("SELECT pg_current_wal_insert_lsn()")))
     value(connection, sql.SQL("SELECT pg_current_xact_id()"))  # a commit of its own, so that there is what to flush
     return position
-
-
-def lost_log(error: psycopg.Error) -> bool:
-    """Whether an error of reading a slot says that its log is gone for good."""
-    return isinstance(error, errors.ObjectNotInPrerequisiteState | errors.UndefinedObject)

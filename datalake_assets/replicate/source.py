@@ -4,9 +4,10 @@ Belongs here: looking, and the words for what is wrong. What a task leaves in th
 `slot.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import TypeAlias
 
 import psycopg
@@ -16,6 +17,8 @@ from psycopg.rows import TupleRow
 
 Source: TypeAlias = "Connection[TupleRow]"
 
+APPLICATION = "datalake replicate"
+"""What the server calls a task's sessions."""
 SESSION = {
     "client_encoding": "UTF8",
     "datestyle": "ISO, YMD",
@@ -30,6 +33,8 @@ SESSION = {
 """How values are written as text, by COPY and by the decoding plugin alike."""
 
 _CONNECT_SECONDS = 10
+_LOOKS_BEFORE_TELLING = 40  # two seconds
+_OLDEST = 130_000
 STORED_GENERATED_FROM = 180_000
 """Postgres 18 can publish stored generated columns, older ones leave them out of the log."""
 _FIRST_OWN_OID = 16_384
@@ -101,7 +106,7 @@ def shown(url: str) -> str:
 
 
 @contextmanager
-def connected(url: str) -> Iterator[Source]:
+def connected(url: str, *, application: str = APPLICATION) -> Iterator[Source]:
     """A session with the source, in autocommit, whose texts are those of `SESSION`.
 
     Raises `ReplicationError` for what is no URL of a Postgres, `UnreachableError` where the server does not answer.
@@ -109,10 +114,10 @@ def connected(url: str) -> Iterator[Source]:
     try:
         conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        raise ReplicationError("--source is no URL of a Postgres; write postgresql://USER@HOST:PORT/DATABASE") from None
+        raise ReplicationError("this is no URL of a Postgres; write postgresql://USER@HOST:PORT/DATABASE") from None
     try:
         connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="datalake replicate"
+            url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name=application
         )
     except psycopg.OperationalError as error:
         raise UnreachableError(f"can't connect to {shown(url)}: {one_line(error)}") from None
@@ -120,6 +125,19 @@ def connected(url: str) -> Iterator[Source]:
         for name, value in SESSION.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         yield connection
+
+
+@contextmanager
+def in_words(url: str) -> Iterator[None]:
+    """Make errors of a server into `ReplicationError`: `UnreachableError` where it went away."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if isinstance(error, psycopg.errors.QueryCanceled):
+            raise ReplicationError(f"{shown(url)} cancelled the work: {one_line(error)}") from None
+        raise UnreachableError(f"lost {shown(url)}: {one_line(error)}") from None
+    except psycopg.Error as error:
+        raise ReplicationError(f"{shown(url)} refused: {one_line(error)}") from None
 
 
 def one_line(error: psycopg.Error) -> str:
@@ -135,6 +153,8 @@ def value(connection: Source, query: sql.SQL | sql.Composed, *arguments: object)
 
 def check_server(connection: Source) -> None:
     """Raise `ReplicationError` where the server can't decode its log, or its texts have no encoding."""
+    if connection.info.server_version < _OLDEST:
+        raise ReplicationError("the source is older than Postgres 13, which is the oldest that can be replicated")
     level = value(connection, sql.SQL("SHOW wal_level"))
     if level != "logical":
         raise ReplicationError(
@@ -189,7 +209,7 @@ def base_type(connection: Source, type_oid: int, modifier: int) -> tuple[int, in
     return type_oid, modifier
 
 
-def wait_for_older_transactions(connection: Source) -> None:
+def wait_for_older_transactions(connection: Source, *, tell: Callable[[str], None]) -> None:
     """Return when every transaction has ended that began to write before now; new ones go on meanwhile.
 
     What a later snapshot does not show was then written after this call, by transactions that see what the catalogue
@@ -197,7 +217,11 @@ def wait_for_older_transactions(connection: Source) -> None:
     """
     own = value(connection, sql.SQL("SELECT pg_current_xact_id()"))
     ended = sql.SQL("SELECT pg_snapshot_xmin(pg_current_snapshot()) > {}::text::xid8").format(sql.Literal(str(own)))
-    while not value(connection, ended):
+    for look in count():
+        if value(connection, ended):
+            return
+        if look == _LOOKS_BEFORE_TELLING:
+            tell("waiting for transactions of the source that began to write before now (pg_stat_activity shows them)")
         connection.execute("SELECT pg_sleep(0.05)")
 
 

@@ -19,18 +19,15 @@ from datalake_assets.replicate.dms_format import change_sequence
 from datalake_assets.replicate.files import Bronze
 from datalake_assets.replicate.form import Form
 from datalake_assets.replicate.load import load_table
-from datalake_assets.replicate.slot import Slot, lost_log, written
+from datalake_assets.replicate.slot import Slot, written
 from datalake_assets.replicate.source import (
     ReplicationError,
     Source,
     SourceTable,
-    UnreachableError,
     check_server,
     connected,
     find_table,
-    one_line,
-    shown,
-    wait_for_older_transactions,
+    in_words,
 )
 from datalake_assets.replicate.state import StateFile, TableState, TaskState
 
@@ -165,14 +162,13 @@ class _Run:
             state = TaskState()
             self._file.write(state)  # from now on a slot of this name is this lake's
         self._state = state
-        is_new = self.slot.publish(tables)
+        self.slot.publish(tables)
         if state.position is None:
+            self._tell(f"making the slot {self._task.name}, once all transactions have ended that write now")
             self.slot.create()
             state.position = self.slot.position()
         else:
             self._meet(state.position)
-            if is_new:  # who began to write before may not have seen that their table is published
-                wait_for_older_transactions(self._connection)
         state.tables = {table.full_name: self._known(table, reload) for table in tables}
         self._file.write(state)
         by_oid = {table.oid: table for table in tables}
@@ -219,7 +215,13 @@ class _Run:
         # A session of its own, as changes go on landing from this one while rows are read from that one.
         with connected(self._task.source) as connection, _cancelled(connection, self._stop):
             rows = load_table(
-                connection, name, self._task.form, self._bronze, after=self._newest(), between=self._between
+                connection,
+                name,
+                self._task.form,
+                self._bronze,
+                after=self._newest(),
+                between=self._between,
+                tell=self._tell,
             )
         table.loaded = True
         self._file.write(self._state)
@@ -257,21 +259,13 @@ class _Run:
 @contextmanager
 def _told_in_words(task: Task, stop: Event) -> Iterator[None]:
     """Make errors of the server into a line, and a work that was cancelled to stop it into `_StoppedError`."""
-    try:
-        yield
-    except psycopg.errors.QueryCanceled as error:
-        if stop.is_set():
-            raise _StoppedError from None
-        raise ReplicationError(f"{shown(task.source)} cancelled the work: {one_line(error)}") from None
-    except psycopg.Error as error:
-        if lost_log(error):
-            raise ReplicationError(
-                f"the log can't be read from the slot {task.name}: {one_line(error)}; `datalake replicate --drop "
-                f"--task {task.name}` ends the task, and the next run loads its tables anew"
-            ) from None
-        if isinstance(error, psycopg.OperationalError):
-            raise UnreachableError(f"lost {shown(task.source)}: {one_line(error)}") from None
-        raise ReplicationError(f"{shown(task.source)} refused: {one_line(error)}") from None
+    with in_words(task.source):
+        try:
+            yield
+        except psycopg.errors.QueryCanceled:
+            if stop.is_set():
+                raise _StoppedError from None
+            raise
 
 
 @contextmanager

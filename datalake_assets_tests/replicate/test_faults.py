@@ -71,7 +71,7 @@ def test_a_server_that_does_not_answer_and_a_password_that_is_not_told(environme
 def test_what_is_no_url_is_not_printed(environment: dict[str, str]) -> None:
     result = replicate(environment, "--source", "postgres:/me:secret@host", "--table", "public.t")
     assert result.exit_code == 2
-    assert "--source is no URL of a Postgres" in result.stderr
+    assert "this is no URL of a Postgres" in result.stderr
     assert "secret" not in result.output
 
 

@@ -76,7 +76,7 @@ def test_a_task_killed_at_random_moments_lands_everything(postgres: Database, re
     command = [sys.executable, "-c", _PROGRAM, postgres.url, str(replica.root)]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": _PROJECT}
     with _busy(postgres, dice):
-        for _ in range(7):
+        for _ in range(5):
             with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
                 assert process.stdout
                 process.stdout.readline()
