@@ -116,7 +116,7 @@ class Slot:
         A publication that somebody else made is used as it is when it has the tables. Raises `ReplicationError` where
         the role may not make or change one, or it leaves out changes.
         """
-        published = self._published()
+        published = self._published(by_root=any(table.is_partitioned for table in tables))
         if published == {table.oid for table in tables}:
             return
         publication = sql.Identifier(self.name)
@@ -149,19 +149,21 @@ class Slot:
         except (errors.InsufficientPrivilege, errors.ObjectInUse) as error:
             raise ReplicationError(f"the task {self.name} can't be dropped: {one_line(error)}") from None
 
-    def _published(self) -> set[int] | None:
-        """The oids of the publication's tables; None where there is no such publication."""
-        query = (
-            "SELECT oid, pubinsert AND pubupdate AND pubdelete AND pubviaroot FROM pg_publication WHERE pubname = %s"
-        )
+    def _published(self, *, by_root: bool) -> set[int] | None:
+        """The oids of the publication's tables; None where there is no such publication.
+
+        Raises `ReplicationError` for one that leaves out changes; `by_root` tells that it must name partitioned tables
+        and not their parts.
+        """
+        query = "SELECT oid, pubinsert AND pubupdate AND pubdelete, pubviaroot FROM pg_publication WHERE pubname = %s"
         row = self._connection.execute(query, (self.name,)).fetchone()
         if row is None:
             return None
-        oid, is_whole = row
-        if not is_whole:
+        oid, is_whole, names_root = row
+        if not is_whole or (by_root and not names_root):
             raise ReplicationError(
-                f"the publication {self.name} of the source leaves changes out; make it with publish = 'insert, update, "
-                "delete, truncate' and publish_via_partition_root = true"
+                f"the publication {self.name} leaves changes out; make it with publish = 'insert, update, delete' and, "
+                "for a partitioned table, publish_via_partition_root = true"
             )
         query = "SELECT prrelid FROM pg_publication_rel WHERE prpubid = %s"
         return {table for (table,) in self._connection.execute(query, (oid,))}

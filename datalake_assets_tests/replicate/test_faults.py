@@ -82,6 +82,17 @@ def test_a_source_and_a_table_are_asked_for(environment: dict[str, str]) -> None
     assert (wrong.exit_code, "--task 'My-Task': write lower-case letters" in wrong.stderr) == (2, True)
 
 
+def test_a_publication_of_somebody_else_that_leaves_changes_out(
+    postgres: Database, environment: dict[str, str]
+) -> None:
+    postgres.execute(
+        "CREATE TABLE t (id int PRIMARY KEY)", "CREATE PUBLICATION datalake FOR TABLE ONLY t WITH (publish = 'insert')"
+    )
+    result = replicate(environment, "--source", postgres.url, "--table", "public.t")
+    assert result.exit_code == 2
+    assert "the publication datalake leaves changes out" in result.stderr
+
+
 def test_a_role_without_rights_is_told_which_it_needs(postgres: Database, environment: dict[str, str]) -> None:
     role = f"reader_{os.getpid()}"
     database = postgres.rows("SELECT current_database()")[0][0]
