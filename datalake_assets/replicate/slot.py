@@ -5,6 +5,7 @@ Belongs here: both, and positions in the log (LSNs, as numbers). Reading the log
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 
 from psycopg import errors, sql
 
@@ -16,6 +17,8 @@ from datalake_assets.replicate.source import (
     one_line,
     value,
 )
+
+_PATIENCE = 2.0  # seconds
 
 
 def lsn(text: object) -> int:
@@ -39,9 +42,16 @@ class Slot:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the task for this session. Raises `ReplicationError` where another process does."""
+        """Hold the task for this session. Raises `ReplicationError` where another process does.
+
+        The server takes a moment to notice that a process which held it was killed.
+        """
         key = sql.SQL("hashtextextended('datalake replicate ' || {}, 0)").format(sql.Literal(self.name))
-        if not value(self._connection, sql.SQL("SELECT pg_try_advisory_lock({})").format(key)):
+        until = monotonic() + _PATIENCE
+        while not value(self._connection, sql.SQL("SELECT pg_try_advisory_lock({})").format(key)):
+            if monotonic() < until:
+                self._connection.execute("SELECT pg_sleep(0.1)")
+                continue
             raise ReplicationError(
                 f"the task {self.name} is being run by another process; stop that one, or name another --task"
             )

@@ -275,9 +275,8 @@ def _cancelled(connection: Source, stop: Event) -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(_LOOKS_FOR_STOP):
-            if stop.is_set():
+            if stop.is_set():  # again and again: what was between two statements the first time begins another one
                 connection.cancel_safe(timeout=_CANCEL_SECONDS)
-                return
 
     watcher = Thread(target=watch, name="cancel", daemon=True)
     watcher.start()
