@@ -8,7 +8,7 @@ import typer
 from datalake_assets.cli.console import fail, say, tell, visible
 from datalake_assets.cli.console import progress as progress_bar
 from datalake_assets.cli.opening import read_settings, require_places
-from datalake_assets.replicate.form import DatePartition, Form
+from datalake_assets.replicate.form import DatePartition, FileFormat, Form
 
 _NO_COLUMN = "none"
 
@@ -36,6 +36,7 @@ def replicate(
     date_partition: Annotated[
         DatePartition, typer.Option(help="Folders of changes, by commit time.")
     ] = DatePartition.HOUR,
+    file_format: Annotated[FileFormat, typer.Option("--format", help="What the files are.")] = FileFormat.PARQUET,
     timestamp_column: Annotated[
         str, typer.Option(help="The column of commit times; `none` leaves it out.")
     ] = "dms_timestamp",
@@ -64,6 +65,7 @@ def replicate(
     require_places(settings, writes=True)
     form = Form(
         date_partition=date_partition,
+        file_format=file_format,
         timestamp_column=None if timestamp_column == _NO_COLUMN else timestamp_column,
         sequence_column=None if sequence_column == _NO_COLUMN else sequence_column,
         load_operation=include_op_for_full_load,

@@ -227,4 +227,4 @@ class _Look:
         old = [pa.array(column, pa.string()) for column in zip(*file.before, strict=True)]
         before = dict(zip(key, old, strict=True))
         data = file_of(self._form, columns, texts, header, before=before)
-        self._bronze.put_changes(file.shape.table.full_name, file.folder, data)
+        self._bronze.put_changes(file.shape.table.full_name, file.folder, data, extension=self._form.file_format)

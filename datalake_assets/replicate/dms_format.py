@@ -1,4 +1,4 @@
-"""The form of what AWS DMS writes to S3: names, the change sequence, times as text, Parquet.
+"""The form of what AWS DMS writes to S3: names, the change sequence, times as text, Parquet and CSV.
 
 Belongs here: what holds for any table and any producer of such files; the simulator and `datalake replicate` share it.
 Source of the rules: https://docs.aws.amazon.com/dms/latest/userguide/CHAP_Target.S3.html, and a real file that DMS
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 OPERATION = "Op"
@@ -16,14 +17,14 @@ TIME = pa.timestamp("us", tz="UTC")
 """Timestamps with and without a zone alike."""
 
 
-def load_name(number: int) -> str:
+def load_name(number: int, *, extension: str = "parquet") -> str:
     """The name of a full load's n-th file (from 1), counted in 8 hex digits."""
-    return f"LOAD{number:08X}.parquet"
+    return f"LOAD{number:08X}.{extension}"
 
 
-def change_name(created: datetime) -> str:
+def change_name(created: datetime, *, extension: str = "parquet") -> str:
     """The name of a file of changes that was created at this moment (UTC), to the millisecond."""
-    return f"{created:%Y%m%d-%H%M%S}{created.microsecond // 1000:03d}.parquet"
+    return f"{created:%Y%m%d-%H%M%S}{created.microsecond // 1000:03d}.{extension}"
 
 
 def time_text(moment: datetime) -> str:
@@ -52,3 +53,22 @@ def parquet(table: pa.Table, *, metadata: Mapping[str, str] | None = None) -> by
         if metadata:
             writer.add_key_value_metadata(dict(metadata))
     return bytes(sink.getvalue())
+
+
+def csv(table: pa.Table) -> bytes:
+    """CSV without a header: text in quotes, NULL as nothing, times as `time_text` writes them, bytes in hex."""
+    from pyarrow import csv as arrow_csv
+
+    columns = [_as_text(column) for column in table.columns]
+    sink = pa.BufferOutputStream()
+    options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
+    arrow_csv.write_csv(pa.table(columns, names=table.column_names), sink, options)
+    return bytes(sink.getvalue())
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    if column.type == TIME:
+        return pc.strftime(column, "%Y-%m-%d %H:%M:%S")
+    if column.type == pa.binary():
+        return pa.array([None if value is None else value.hex() for value in column.to_pylist()], pa.string())
+    return column

@@ -27,20 +27,21 @@ class Bronze:
     size: int = 0
     _last: datetime = field(default=datetime.min.replace(tzinfo=UTC))
 
-    def put_load(self, table: str, number: int, data: bytes) -> str:
+    def put_load(self, table: str, number: int, data: bytes, *, extension: str) -> str:
         """Put a full load's n-th file, over that of an earlier load; gives its key."""
-        key = f"{_prefix(table)}/{load_name(number)}"
+        key = f"{_prefix(table)}/{load_name(number, extension=extension)}"
         answered(lambda: obstore.put(self.store, key, data))
         return self._done(key, data)
 
-    def put_changes(self, table: str, folder: str, data: bytes) -> str:
+    def put_changes(self, table: str, folder: str, data: bytes, *, extension: str) -> str:
         """Put a file of changes under a name that rises from one to the next and that nobody took; gives its key.
 
         The name is the time of its creation. Where the answer to a put was lost, the file may lie there twice.
         """
         self._last = max(datetime.now(UTC), self._last + _MILLISECOND)
         while True:
-            key = "/".join(part for part in (_prefix(table), folder, change_name(self._last)) if part)
+            name = change_name(self._last, extension=extension)
+            key = "/".join(part for part in (_prefix(table), folder, name) if part)
             try:
                 self._create(key, data)
             except AlreadyExistsError:

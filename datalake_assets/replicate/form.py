@@ -17,6 +17,14 @@ class DatePartition(StrEnum):
     HOUR = "hour"
 
 
+class FileFormat(StrEnum):
+    """What files are (DMS: DataFormat and CompressionType); the value is the extension of their names."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    CSV_GZ = "csv.gz"
+
+
 _FOLDERS = {
     DatePartition.NONE: "",
     DatePartition.MONTH: "%Y/%m",
@@ -35,6 +43,7 @@ class Form:
     """
 
     date_partition: DatePartition = DatePartition.HOUR
+    file_format: FileFormat = FileFormat.PARQUET
     timestamp_column: str | None = "dms_timestamp"
     sequence_column: str | None = "ar_h_change_seq"
     load_operation: bool = True

@@ -26,9 +26,12 @@ from datalake_assets.replicate.source import (
 )
 
 LOAD_METADATA = "datalake.load"
-"""The key in a load file's footer under which it tells its load, as JSON: `load` (when it began, ISO 8601), `file` (its
-number from 1), `last` (whether it is the load's last), `after` (the sequence of a change: the load's rows are as new as
-all changes up to it; those that are not in the load come after it; empty where there was none)."""
+"""The key in a load file's footer (where it is Parquet) under which it tells its load, as JSON.
+
+`load`: when it began, ISO 8601. `file`: its number from 1. `last`: whether it is the load's last. `after`: the sequence
+of a change; the load's rows are as new as all changes up to it, and those that are not in the load come after it; empty
+where there was none.
+"""
 _INSERT = "I"
 
 
@@ -135,4 +138,4 @@ class _LoadFiles:
             before={name: pa.nulls(count, pa.string()) for name in self.table.key},
             metadata={LOAD_METADATA: json.dumps(told)},
         )
-        self._bronze.put_load(self.table.full_name, self._number, body)
+        self._bronze.put_load(self.table.full_name, self._number, body, extension=self.form.file_format)

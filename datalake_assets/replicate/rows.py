@@ -3,14 +3,15 @@
 Belongs here: one file's content. Which rows go into which file is decided in `load.py` and `changes.py`.
 """
 
+import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from datalake_assets.replicate.column_types import column_type
-from datalake_assets.replicate.dms_format import OPERATION, parquet
-from datalake_assets.replicate.form import Form
+from datalake_assets.replicate.dms_format import OPERATION, csv, parquet
+from datalake_assets.replicate.form import FileFormat, Form
 from datalake_assets.replicate.source import Column, ReplicationError
 
 BEFORE = "BI_"
@@ -36,7 +37,7 @@ def file_of(
     before: Mapping[str, pa.Array],
     metadata: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A Parquet file of rows, whose values are given as columns of Postgres' texts.
+    """A file of rows, whose values are given as columns of Postgres' texts; `metadata` is for a Parquet file's footer.
 
     `before` are the old values of key columns, as texts by the column's name. Raises `ReplicationError` where a column
     of the table has the name of one that is added.
@@ -64,4 +65,10 @@ def file_of(
             "--sequence-column, --no-before-images)"
         )
     table = pa.table([array for _, array in (*added, *own)], schema=pa.schema(fields))
-    return parquet(table, metadata=metadata)
+    match form.file_format:
+        case FileFormat.PARQUET:
+            return parquet(table, metadata=metadata)
+        case FileFormat.CSV:
+            return csv(table)
+        case FileFormat.CSV_GZ:
+            return gzip.compress(csv(table), mtime=0)

@@ -1,5 +1,7 @@
 """The full load: files, columns and types as DMS writes them, of one moment of the source."""
 
+import gzip
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
@@ -8,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from datalake_assets.replicate.form import DatePartition, FileFormat
 from datalake_assets_tests.postgres import Database
 from datalake_assets_tests.replicate.replica import Replica, values
 
@@ -204,3 +207,23 @@ def test_a_column_of_the_table_that_the_files_add_is_refused(postgres: Database,
     postgres.execute('CREATE TABLE t (id int PRIMARY KEY, "Op" text)', "INSERT INTO t VALUES (1, 'x')")
     with pytest.raises(ReplicationError, match="a table has a column 'Op', and so do the files"):
         replica.catch_up()
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz"])
+def test_files_are_csv_where_that_is_asked_for(postgres: Database, replica: Replica, kind: str) -> None:
+    postgres.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v text, at timestamptz, raw bytea, n numeric(6,2))",
+        """INSERT INTO t VALUES (1, 'a"b,\n', '2026-03-01 10:00:00.5+02', '\\x00ff', 1.5), (2, '', NULL, NULL, NULL)""",
+    )
+    replica.form = replace(replica.form, file_format=FileFormat(kind), date_partition=DatePartition.NONE)
+    replica.catch_up()
+    postgres.execute("DELETE FROM t WHERE id = 2")
+    replica.catch_up()
+    folder = replica.root / "bronze" / "dms" / "public" / "t"
+    load, changes = sorted(folder.iterdir(), key=lambda path: not path.name.startswith("LOAD"))
+    assert load.name == f"LOAD00000001.{kind}"
+    assert re.fullmatch(rf"\d{{8}}-\d{{9}}\.{kind}", changes.name)
+    first, second = (path.read_bytes() for path in (load, changes))
+    texts = [(gzip.decompress(data) if kind == "csv.gz" else data).decode() for data in (first, second)]
+    rows = [re.sub(r'^"([ID])","[^"]+","\d*",', r"\1 ", line, flags=re.MULTILINE) for line in texts]
+    assert rows == ['I 1,"a""b,\n","2026-03-01 08:00:00.500000","00ff",1.50,\nI 2,"",,,,\n', "D 2,,,,,\n"]
