@@ -51,8 +51,8 @@ def replicate(
 ) -> None:
     """Replicate tables of a Postgres as AWS DMS does: a full load into bronze, then changes, until Ctrl-C."""
     from datalake_assets.cli.interrupt import stop_on_signals
-    from datalake_assets.replicate.source import ReplicationError, UnreachableError, shown
-    from datalake_assets.replicate.task import Task
+    from datalake_assets.replicate.plan import Task
+    from datalake_assets.replicate.session import ReplicationError, UnreachableError, shown
     from datalake_assets.replicate.task import drop as drop_task
     from datalake_assets.replicate.task import replicate as run_task
 
@@ -117,7 +117,7 @@ def fill_postgres(
 ) -> None:
     """Commit the shop's orders and customers to a Postgres: a simulation's history, then live with `follow`."""
     from datalake_assets.cli.interrupt import stop_on_signals
-    from datalake_assets.replicate.source import ReplicationError, connected, in_words, shown
+    from datalake_assets.replicate.session import ReplicationError, connected, in_words, shown
     from datalake_assets.simulate import database
     from datalake_assets.simulate.simulation import Simulation
 

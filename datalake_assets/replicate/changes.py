@@ -14,13 +14,16 @@ from datalake_assets.replicate.files import Bronze
 from datalake_assets.replicate.form import Form
 from datalake_assets.replicate.pgoutput import Begin, Commit, Relation, RowChange, Truncate, Values, decode
 from datalake_assets.replicate.rows import FILE_BYTES, Header, file_of
+from datalake_assets.replicate.session import Source
 from datalake_assets.replicate.slot import Slot, flushed
-from datalake_assets.replicate.source import Column, Source, SourceTable, base_type
+from datalake_assets.replicate.source import Column, SourceTable, base_type
 from datalake_assets.replicate.state import StateFile, TaskState
 
 _MESSAGES = 200_000
 """Of one look, more or less: whole transactions are told. The source keeps them on disk while they are fetched."""
-_FETCHED = 5_000
+_FETCHED = 200
+"""Rows that are fetched at once: each may be large."""
+_CHECKED = 5_000
 _VALUE_BYTES = 48
 """What a value takes in memory besides its text."""
 _BYTES_TO_CONFIRM = 1024**2
@@ -96,7 +99,7 @@ class Capture:
             cursor.execute(_PEEK, (self._slot.name, _MESSAGES, self._slot.name), binary=True)
             for (data,) in cursor:
                 messages += 1
-                if messages % _FETCHED == 0:
+                if messages % _CHECKED == 0:
                     self._check()
                 look.take(data)
         look.write_all()

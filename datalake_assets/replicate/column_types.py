@@ -1,7 +1,7 @@
 """Postgres types as DMS writes them to Parquet: for each type its Arrow type, and how its texts are read.
 
 Belongs here: the mapping of section "Source data types for PostgreSQL" and "S3 Parquet" of the DMS guide, with what is
-exact where DMS leaves a choice. Texts are those of Postgres' output functions under `source.SESSION`.
+exact where DMS leaves a choice. Texts are those of Postgres' output functions under `session.SESSION`.
 """
 
 import re

@@ -15,15 +15,8 @@ from datalake_assets.replicate.dms_format import time_text
 from datalake_assets.replicate.files import Bronze
 from datalake_assets.replicate.form import Form
 from datalake_assets.replicate.rows import FILE_BYTES, Header, file_of
-from datalake_assets.replicate.source import (
-    ReplicationError,
-    Source,
-    SourceTable,
-    find_table,
-    one_line,
-    value,
-    wait_for_older_transactions,
-)
+from datalake_assets.replicate.session import ReplicationError, Source, one_line, value
+from datalake_assets.replicate.source import SourceTable, find_table, wait_for_older_transactions
 
 LOAD_METADATA = "datalake.load"
 """The key in a load file's footer (where it is Parquet) under which it tells its load, as JSON.

@@ -12,7 +12,8 @@ import pyarrow as pa
 from datalake_assets.replicate.column_types import column_type
 from datalake_assets.replicate.dms_format import OPERATION, csv, parquet
 from datalake_assets.replicate.form import FileFormat, Form
-from datalake_assets.replicate.source import Column, ReplicationError
+from datalake_assets.replicate.session import ReplicationError
+from datalake_assets.replicate.source import Column
 
 BEFORE = "BI_"
 FILE_BYTES = 32 * 1024**2

@@ -9,14 +9,8 @@ from time import monotonic
 
 from psycopg import errors, sql
 
-from datalake_assets.replicate.source import (
-    STORED_GENERATED_FROM,
-    ReplicationError,
-    Source,
-    SourceTable,
-    one_line,
-    value,
-)
+from datalake_assets.replicate.session import ReplicationError, Source, one_line, value
+from datalake_assets.replicate.source import STORED_GENERATED_FROM, SourceTable
 
 _PATIENCE = 2.0  # seconds
 

@@ -1,38 +1,16 @@
-"""The Postgres that is replicated: connections to it, and what its catalogue says of the tables.
+"""The Postgres that is replicated: whether it can be, and what its catalogue says of the tables.
 
-Belongs here: looking, and the words for what is wrong. What a task leaves in the source (a slot, a publication) is in
-`slot.py`.
+Belongs here: looking. What a task leaves in the source (a slot, a publication) is in `slot.py`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TypeAlias
 
-import psycopg
-from psycopg import Connection, sql
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import TupleRow
+from psycopg import sql
 
-Source: TypeAlias = "Connection[TupleRow]"
+from datalake_assets.replicate.session import ReplicationError, Source, value
 
-APPLICATION = "datalake replicate"
-"""What the server calls a task's sessions."""
-SESSION = {
-    "client_encoding": "UTF8",
-    "datestyle": "ISO, YMD",
-    "timezone": "UTC",
-    "intervalstyle": "postgres",
-    "extra_float_digits": "1",
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-    "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-}
-"""How values are written as text, by COPY and by the decoding plugin alike."""
-
-_CONNECT_SECONDS = 10
 _LOOKS_BEFORE_TELLING = 40  # two seconds
 _OLDEST = 130_000
 STORED_GENERATED_FROM = 180_000
@@ -52,14 +30,6 @@ _KEY = """
 SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = %s AND i.indisprimary ORDER BY array_position(i.indkey::int2[], a.attnum)
 """
-
-
-class ReplicationError(Exception):
-    """Replication can't begin, or go on: says why and what to do, in one line, and never tells a password."""
-
-
-class UnreachableError(ReplicationError):
-    """The server can't be reached, or went away; the same command goes on once it is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,63 +62,6 @@ class SourceTable:
         """The table as a target of SQL: a partitioned one with its parts, any other without its heirs."""
         name = sql.Identifier(self.schema, self.name)
         return sql.Composed([name]) if self.is_partitioned else sql.SQL("ONLY {}").format(name)
-
-
-def shown(url: str) -> str:
-    """A source's URL as it may be printed: user, server and database, no password."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        return "the source"
-    user = f"{parts['user']}@" if parts.get("user") else ""
-    port = f":{parts['port']}" if parts.get("port") else ""
-    return f"postgresql://{user}{parts.get('host') or 'localhost'}{port}/{parts.get('dbname') or ''}"
-
-
-@contextmanager
-def connected(url: str, *, application: str = APPLICATION) -> Iterator[Source]:
-    """A session with the source, in autocommit, whose texts are those of `SESSION`.
-
-    Raises `ReplicationError` for what is no URL of a Postgres, `UnreachableError` where the server does not answer.
-    """
-    try:
-        conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        raise ReplicationError("this is no URL of a Postgres; write postgresql://USER@HOST:PORT/DATABASE") from None
-    try:
-        connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name=application
-        )
-    except psycopg.OperationalError as error:
-        raise UnreachableError(f"can't connect to {shown(url)}: {one_line(error)}") from None
-    with connection:
-        for name, value in SESSION.items():
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        yield connection
-
-
-@contextmanager
-def in_words(url: str) -> Iterator[None]:
-    """Make errors of a server into `ReplicationError`: `UnreachableError` where it went away."""
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        if isinstance(error, psycopg.errors.QueryCanceled):
-            raise ReplicationError(f"{shown(url)} cancelled the work: {one_line(error)}") from None
-        raise UnreachableError(f"lost {shown(url)}: {one_line(error)}") from None
-    except psycopg.Error as error:
-        raise ReplicationError(f"{shown(url)} refused: {one_line(error)}") from None
-
-
-def one_line(error: psycopg.Error) -> str:
-    """What the server said, in one line."""
-    return " ".join((error.diag.message_primary or str(error) or type(error).__name__).split())
-
-
-def value(connection: Source, query: sql.SQL | sql.Composed, *arguments: object) -> object:
-    """The first value of a query's first row; None where there is none."""
-    row = connection.execute(query, arguments or None).fetchone()
-    return row[0] if row else None
 
 
 def check_server(connection: Source) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from datalake_assets.lake.store.landing import open_store
 from datalake_assets.lake.store.object_store import answered
 from datalake_assets.replicate.files import make_durable
-from datalake_assets.replicate.source import ReplicationError
+from datalake_assets.replicate.session import ReplicationError
 
 
 class TableState(BaseModel):
@@ -25,13 +25,14 @@ class TableState(BaseModel):
 class TaskState(BaseModel):
     """A task's memory.
 
-    `position` is up to where the log has landed (None: the task has no slot yet). `time` (16 digits) and `counter` make
-    up the last change's sequence.
+    `position` is up to where the log has landed; None: the task has no slot yet, or a run `is_making` it. `time` (16
+    digits) and `counter` make up the last change's sequence.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     position: int | None = None
+    is_making: bool = False
     time: str = "0" * 16
     counter: int = 0
     tables: dict[str, TableState] = {}

@@ -4,11 +4,9 @@ Belongs here: the order of things, so that a task killed at any moment repeats s
 comes before the loads, files come before the memory of them, and that before the slot is told.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Event
 from time import monotonic
 
 import psycopg
@@ -17,56 +15,14 @@ from datalake_assets.lake.store.landing import open_store
 from datalake_assets.replicate.changes import Capture
 from datalake_assets.replicate.dms_format import change_sequence
 from datalake_assets.replicate.files import Bronze
-from datalake_assets.replicate.form import Form
 from datalake_assets.replicate.load import load_table
+from datalake_assets.replicate.plan import Tally, Task
+from datalake_assets.replicate.session import ReplicationError, Source, cancelled, connected, in_words
 from datalake_assets.replicate.slot import Slot, written
-from datalake_assets.replicate.source import (
-    ReplicationError,
-    Source,
-    SourceTable,
-    check_server,
-    connected,
-    find_table,
-    in_words,
-)
+from datalake_assets.replicate.source import SourceTable, check_server, find_table
 from datalake_assets.replicate.state import StateFile, TableState, TaskState
 
-_TASK = re.compile(r"[a-z0-9_]{1,63}")
-_LOOKS_FOR_STOP = 0.2  # seconds
-_CANCEL_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is replicated, from where to where.
-
-    `source` is the URL of a Postgres; `tables` are named `schema.table`; `interval` is how many seconds lie between two
-    looks at the log. `name` is that of the slot, too. `root` and `bronze` are the lake's places.
-    """
-
-    name: str
-    source: str
-    tables: tuple[str, ...]
-    root: str
-    bronze: str
-    form: Form
-    interval: float
-
-    def __post_init__(self) -> None:
-        """Raises `ReplicationError` for a name that no slot can have."""
-        if not _TASK.fullmatch(self.name):
-            raise ReplicationError(f"--task {self.name!r}: write lower-case letters, digits and _, at most 63 of them")
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a run has landed so far; `is_stopped` when it was told to stop before it was done."""
-
-    objects: int = 0
-    bytes: int = 0
-    loaded: int = 0
-    changes: int = 0
-    is_stopped: bool = False
+_CATCHING_UP = 0.2  # seconds between two looks
 
 
 class _StoppedError(Exception):
@@ -93,7 +49,7 @@ def replicate(
     """
     tally = Tally()
     try:
-        with _told_in_words(task, stop), connected(task.source) as connection, _cancelled(connection, stop):
+        with _told_in_words(task, stop), connected(task.source) as connection, cancelled(connection, stop):
             run = _Run(task, connection, tally, stop=stop, tell=tell, progress=progress)
             with run.slot.locked():
                 run.begin(reload)
@@ -151,24 +107,12 @@ class _Run:
         for name in reload:
             if name not in names:
                 raise ReplicationError(f"--reload {name}: no table of this task; it has {', '.join(sorted(names))}")
-        state = self._file.read()
-        if state is None:
-            if self.slot.exists():
-                raise ReplicationError(
-                    f"there is a slot {self._task.name} in the source, and this lake knows nothing of it: another lake "
-                    f"may read it. Name another --task, or end that one with `datalake replicate --drop --task "
-                    f"{self._task.name}`"
-                )
-            state = TaskState()
-            self._file.write(state)  # from now on a slot of this name is this lake's
-        self._state = state
-        self.slot.publish(tables)
+        self._state = state = self._file.read() or TaskState()
         if state.position is None:
-            self._tell(f"making the slot {self._task.name}, once all transactions have ended that write now")
-            self.slot.create()
-            state.position = self.slot.position()
+            state.position = self._make_slot(tables)
         else:
             self._meet(state.position)
+            self.slot.publish(tables)
         state.tables = {table.full_name: self._known(table, reload) for table in tables}
         self._file.write(state)
         by_oid = {table.oid: table for table in tables}
@@ -188,7 +132,7 @@ class _Run:
             if until_caught_up and (self._state.position or 0) >= target:
                 return
             self._check()
-            pause = _LOOKS_FOR_STOP if until_caught_up else self._task.interval
+            pause = _CATCHING_UP if until_caught_up else self._task.interval
             if is_all and self._stop.wait(max(0.0, pause - (monotonic() - began))):
                 raise _StoppedError
 
@@ -197,6 +141,32 @@ class _Run:
         known = self._state.tables.get(table.full_name)
         is_loaded = known is not None and known.oid == table.oid and known.loaded
         return TableState(oid=table.oid, loaded=is_loaded and table.full_name not in reload)
+
+    def _make_slot(self, tables: list[SourceTable]) -> int:
+        """Make publication and slot; gives the slot's position.
+
+        A slot that is there is this lake's only when the lake was making one: a run was killed then.
+        """
+        state = self._state
+        if self.slot.exists() and not state.is_making:
+            raise ReplicationError(
+                f"there is a slot {self._task.name} in the source, and this lake knows nothing of it: another lake may "
+                f"read it. Name another --task, or end that one with `datalake replicate --drop --task "
+                f"{self._task.name}`"
+            )
+        self.slot.publish(tables)
+        self._tell(f"making the slot {self._task.name}, once all transactions have ended that write now")
+        state.is_making = True
+        self._file.write(state)
+        try:
+            self.slot.create()
+        except (ReplicationError, psycopg.errors.QueryCanceled):  # there is none, and may soon be another lake's
+            state.is_making = False
+            self._file.write(state)
+            raise
+        position = self.slot.position()
+        state.is_making = False
+        return position
 
     def _meet(self, position: int) -> None:
         """Bring the slot to where this lake's files end. Raises `ReplicationError` where it is past that."""
@@ -213,7 +183,7 @@ class _Run:
     def _load(self, name: str, table: TableState) -> None:
         self._tell(f"{name}: loading")
         # A session of its own, as changes go on landing from this one while rows are read from that one.
-        with connected(self._task.source) as connection, _cancelled(connection, self._stop):
+        with connected(self._task.source) as connection, cancelled(connection, self._stop):
             rows = load_table(
                 connection,
                 name,
@@ -266,22 +236,3 @@ def _told_in_words(task: Task, stop: Event) -> Iterator[None]:
             if stop.is_set():
                 raise _StoppedError from None
             raise
-
-
-@contextmanager
-def _cancelled(connection: Source, stop: Event) -> Iterator[None]:
-    """Cancel what the server does for a session when `stop` is set, as a look at a long log takes its time."""
-    done = Event()
-
-    def watch() -> None:
-        while not done.wait(_LOOKS_FOR_STOP):
-            if stop.is_set():  # again and again: what was between two statements the first time begins another one
-                connection.cancel_safe(timeout=_CANCEL_SECONDS)
-
-    watcher = Thread(target=watch, name="cancel", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()

@@ -12,7 +12,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from datalake_assets.replicate.source import Source, value
+from datalake_assets.replicate.session import Source, value
 from datalake_assets.simulate.replication import Replication
 from datalake_assets.simulate.simulation import Simulation
 from datalake_assets.simulate.tables import Change, Customer, Order

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from datalake_assets.replicate.form import Form
 from datalake_assets.replicate.load import LOAD_METADATA
-from datalake_assets.replicate.task import Tally, Task, drop, replicate
+from datalake_assets.replicate.plan import Tally, Task
+from datalake_assets.replicate.task import drop, replicate
 from datalake_assets_tests.postgres import Database
 
 ADDED = ("Op", "dms_timestamp", "ar_h_change_seq")

@@ -202,7 +202,7 @@ def test_a_partitioned_table_lands_as_one(postgres: Database, replica: Replica) 
 
 
 def test_a_column_of_the_table_that_the_files_add_is_refused(postgres: Database, replica: Replica) -> None:
-    from datalake_assets.replicate.source import ReplicationError
+    from datalake_assets.replicate.session import ReplicationError
 
     postgres.execute('CREATE TABLE t (id int PRIMARY KEY, "Op" text)', "INSERT INTO t VALUES (1, 'x')")
     with pytest.raises(ReplicationError, match="a table has a column 'Op', and so do the files"):

@@ -8,9 +8,10 @@ from threading import Event
 
 import pytest
 
+from datalake_assets.replicate.plan import Tally
+from datalake_assets.replicate.session import ReplicationError, connected
 from datalake_assets.replicate.slot import Slot
-from datalake_assets.replicate.source import ReplicationError, connected
-from datalake_assets.replicate.task import Tally, replicate
+from datalake_assets.replicate.task import replicate
 from datalake_assets_tests.postgres import Database
 from datalake_assets_tests.replicate.replica import Replica, values
 
@@ -166,6 +167,36 @@ def test_another_lake_does_not_take_the_slot_of_this_one(postgres: Database, rep
         other.catch_up()
     other.name = "other"
     assert other.catch_up().objects == 0
+
+
+def test_a_lake_that_was_refused_a_slot_does_not_take_the_one_another_makes(
+    postgres: Database, replica: Replica, tmp_path: Path
+) -> None:
+    def refuse(_: Slot) -> None:
+        raise ReplicationError("all replication slots are in use")
+
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    other = Replica(postgres, tmp_path / "other")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Slot, "create", refuse)
+        with pytest.raises(ReplicationError, match="in use"):
+            other.catch_up()
+    replica.catch_up()
+    with pytest.raises(ReplicationError, match="this lake knows nothing of it"):
+        other.catch_up()
+
+
+def test_a_run_that_was_killed_when_its_slot_was_made_goes_on_with_it(postgres: Database, replica: Replica) -> None:
+    def die(_: Slot) -> int:
+        raise KeyboardInterrupt
+
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Slot, "position", die)
+        with pytest.raises(KeyboardInterrupt):
+            replica.catch_up()
+    postgres.execute("INSERT INTO t VALUES (1)")
+    assert replica.catch_up().loaded == 1
 
 
 def test_changes_that_a_copy_of_the_lake_took_are_missed(postgres: Database, replica: Replica) -> None:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from datalake_assets.cli.app import app
-from datalake_assets.replicate.source import connected
+from datalake_assets.replicate.session import connected
 from datalake_assets.simulate import database
 from datalake_assets.simulate.replica import replica as replica_of
 from datalake_assets.simulate.replication import Replication
