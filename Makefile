@@ -23,7 +23,7 @@ export PYSPARK_PYTHON := $(abspath $(VENV))/bin/python
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Tests and benchmarks make their own lakes: they must not meet the one that the caller's shell points at.
-NO_LAKE := unset DATALAKE_ROOT DATALAKE_BRONZE DATALAKE_SILVER DATALAKE_GOLD DATALAKE_DATASETS DATALAKE_RUNNER DATALAKE_REMOTE_RUNNER DAGSTER_HOME;
+NO_LAKE := unset DATALAKE_ROOT DATALAKE_BRONZE DATALAKE_SILVER DATALAKE_GOLD DATALAKE_DATASETS DATALAKE_RUNNER DATALAKE_REMOTE_RUNNER DATALAKE_SOURCE_URL DAGSTER_HOME;
 
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test soak bench lint wheel archive clean dagster-home java

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from datalake_assets.lake.lake import Lake
@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     `<root>/_pipes`). A job has `workers_min` to `workers_max` workers. It may wait `job_start_seconds` for its turn and
     take `job_seconds`; it is looked at every `poll_seconds` at most.
 
+    `source_url` is the Postgres that `datalake replicate` reads.
+
     Building one raises `pydantic.ValidationError`, which names the variable that is wrong.
     """
 
@@ -82,6 +84,7 @@ class Settings(BaseSettings):
     poll_seconds: Annotated[float, Field(gt=0)] = 20
     job_start_seconds: Annotated[float, Field(gt=0)] = 1_800
     job_seconds: Annotated[float, Field(ge=60)] = 21_600
+    source_url: SecretStr | None = None
     start: date | None = None
     first_event_date: date | None = None
     lookback_hours: Annotated[int, Field(ge=1)] = 24

@@ -6,13 +6,17 @@ Belongs here: nothing but that; the lake installs without what the command is ma
 import gc
 import sys
 
-_OF_THE_EXTRA = frozenset({"boto3", "dagster", "dagster_aws", "pyarrow", "pydantic_settings", "rich", "typer"})
+_EXTRAS = {
+    **dict.fromkeys(("boto3", "dagster", "dagster_aws", "pyarrow", "pydantic_settings", "rich", "typer"), "dagster"),
+    "psycopg": "postgres",
+}
+"""What is not always installed, and the extra of this package that it comes with."""
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
 """Python looks for garbage in cycles after every 700 new objects: a fifth of the time that importing Dagster takes."""
 
 
 def main() -> None:
-    """Run the command. Without the extra `dagster` it exits with 2 and one line on stderr."""
+    """Run the command. Without the extra that it needs it exits with 2 and one line on stderr."""
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     try:
         from datalake_assets.cli.app import app
@@ -23,9 +27,10 @@ def main() -> None:
         sys.exit(130)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in _OF_THE_EXTRA:
+        if missing not in _EXTRAS:
             raise
-        sys.stderr.write(f"datalake: {missing} is not installed; run: pip install 'datalake-assets[dagster]'\n")
+        extra = _EXTRAS[missing]
+        sys.stderr.write(f"datalake: {missing} is not installed; run: pip install 'datalake-assets[{extra}]'\n")
         sys.exit(2)
 
 

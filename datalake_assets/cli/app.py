@@ -2,7 +2,7 @@
 
 import typer
 
-from datalake_assets.cli import looking, working
+from datalake_assets.cli import looking, replicating, working
 
 app = typer.Typer(
     name="datalake",
@@ -13,6 +13,7 @@ app = typer.Typer(
 )
 app.command()(working.simulate)
 app.command()(working.run)
+app.command()(replicating.replicate)
 app.command()(working.rebuild)
 app.command()(working.maintain)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(working.dev)

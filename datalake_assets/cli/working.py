@@ -10,6 +10,7 @@ from datalake_assets.cli.console import progress as progress_bar
 from datalake_assets.cli.looking import print_tables
 from datalake_assets.cli.opening import open_lake, read_settings, require_places, require_runners
 from datalake_assets.cli.places import has_lake
+from datalake_assets.cli.replicating import fill_postgres
 from datalake_assets.lake.lake import Lake
 from datalake_assets.settings import Settings
 
@@ -35,12 +36,18 @@ def simulate(
         ),
     ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Then go on live until Ctrl-C.")] = False,
+    postgres: Annotated[
+        str | None, typer.Option(help="Land nothing: commit the orders and customers to the Postgres of this URL.")
+    ] = None,
 ) -> None:
     """Land sample data: orders and customers as DMS writes them, web events and device readings as Firehose does."""
     from datalake_assets.cli.interrupt import stop_on_signals
     from datalake_assets.lake.store.landing import open_store
     from datalake_assets.simulate import producer
 
+    if postgres is not None:
+        fill_postgres(postgres, hours=hours, rate=rate, seed=seed, start=start, until_now=until_now, follow=follow)
+        return
     settings = read_settings()
     require_places(settings, writes=True)
     store = open_store(settings.layout.bronze)

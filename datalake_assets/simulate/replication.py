@@ -86,18 +86,9 @@ class Replication:
         and a few are in two files.
         """
         dice = self._simulation.dice("dms", hour)
-        orders = self._simulation.order_transactions
-        log = self.shop.trade(
-            dice,
-            since=hour,
-            until=hour + _LAST_COMMIT,
-            orders=orders,
-            customers=about(dice, self._simulation.customer_transactions),
-            broken=about(dice, orders * _BROKEN) if orders >= _FEW else 0,
-        )
         files: defaultdict[tuple[datetime, str], list[Change]] = defaultdict(list)
         seen: set[str] = set()
-        for change in log:
+        for change in self._trade(dice, hour):
             if change.table in seen and dice.random() < _LATE:
                 self.held.append((hour + dice.randint(1, 3) * HOUR, change))
             else:
@@ -108,18 +99,37 @@ class Replication:
             for (minute, table), changes in sorted(files.items())
         ]
 
+    def log(self, hour: datetime) -> list[Change]:
+        """What the log tells of an hour, which lands in no file then; without what a broken writer sent."""
+        return [change for change in self._trade(self._simulation.dice("dms", hour), hour) if change.fault is None]
+
     def flush(self, dice: Random, *, since: datetime, until: datetime) -> list[Batch]:
         """What a live task writes at `until`: changes since `since`, one order's at least, all in order."""
+        log = self.live_log(dice, since=since, until=until)
+        tables = sorted({change.table for change in log})
+        return [Batch(table, until, [c for c in log if c.table == table], Counter()) for table in tables]
+
+    def live_log(self, dice: Random, *, since: datetime, until: datetime) -> list[Change]:
+        """What the log tells from `since` to `until`, of one order's transaction at least."""
         share = (until - since) / HOUR
-        log = self.shop.trade(
+        return self.shop.trade(
             dice,
             since=since,
             until=until,
             orders=max(1, about(dice, share * self._simulation.order_transactions)),
             customers=about(dice, share * max(_LIVE_CUSTOMERS, self._simulation.customer_transactions)),
         )
-        tables = sorted({change.table for change in log})
-        return [Batch(table, until, [c for c in log if c.table == table], Counter()) for table in tables]
+
+    def _trade(self, dice: Random, hour: datetime) -> list[Change]:
+        orders = self._simulation.order_transactions
+        return self.shop.trade(
+            dice,
+            since=hour,
+            until=hour + _LAST_COMMIT,
+            orders=orders,
+            customers=about(dice, self._simulation.customer_transactions),
+            broken=about(dice, orders * _BROKEN) if orders >= _FEW else 0,
+        )
 
     def _batch(self, table: str, dice: Random, *, created: datetime, changes: list[Change]) -> Batch:
         due = [change for hour, change in self.held if hour <= created and change.table == table]

@@ -88,3 +88,29 @@ main()
     (line,) = done.stderr.splitlines()
     assert re.fullmatch(r"datalake: \w+ is not installed; run: pip install 'datalake-assets\[dagster\]'", line)
     assert not (tmp_path / "lake").exists()
+
+
+@pytest.mark.parametrize("command", [["replicate", "--table", "t"], ["simulate", "--postgres", "postgresql://h/d"]])
+def test_the_commands_over_a_postgres_say_what_to_install(command: list[str], tmp_path: Path) -> None:
+    program = f"""
+import os
+os.environ["DATALAKE_ROOT"] = {str(tmp_path / "lake")!r}
+os.environ["DATALAKE_SOURCE_URL"] = "postgresql://h/d"
+sys.argv = ["datalake", *{command!r}]
+from datalake_assets.cli.__main__ import main
+main()
+"""
+    done = without("psycopg", program)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == "datalake: psycopg is not installed; run: pip install 'datalake-assets[postgres]'\n"
+
+
+def test_sample_data_are_landed_without_a_driver_for_postgres(tmp_path: Path) -> None:
+    program = f"""
+import os
+os.environ["DATALAKE_ROOT"] = {str(tmp_path / "lake")!r}
+sys.argv = ["datalake", "simulate", "--hours", "1", "--rate", "10"]
+from datalake_assets.cli.__main__ import main
+main()
+"""
+    assert without("psycopg", program).returncode == 0
