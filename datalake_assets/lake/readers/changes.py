@@ -136,7 +136,12 @@ class ChangeReader:
             return
         rejects: list[Reject] = []
         so_far = ObjectOutcome(
-            key=landed.key, etag=landed.etag, size=landed.size, partition=landed.partition, bytes_read=landed.size
+            key=landed.key,
+            etag=landed.etag,
+            size=landed.size,
+            partition=landed.partition,
+            bytes_read=landed.size,
+            ends_load=file.ends_load,
         )
         share = landed.size // file.count
         for number in range(file.count):

@@ -60,6 +60,7 @@ class CsvPieces:
         self._check_fields(begin)
         self._pieces = self._text.pieces(piece_bytes, begin=begin)
         self.count = max(1, len(self._pieces))
+        self.ends_load = False  # text has no place to say so
 
     def check(self) -> None:
         """Nothing is left to be found out: a line that can't be read is no fault of its file."""

@@ -5,6 +5,7 @@ Belongs here: one file, as it is. What its rows mean under a dataset's declarati
 """
 
 import io
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import polars as pl
 
 from datalake_assets.lake.readers.failures import UnreadableObjectError
 from datalake_assets.lake.readers.file_rows import FileRows
+from datalake_assets.lake.store.full_loads import LOAD_METADATA
 from datalake_assets.lake.store.key_times import FIRST, named_time
 from datalake_assets.lake.store.landing import landing_time
 
@@ -40,6 +42,8 @@ class ParquetPieces:
         self.rows = max(_FEWEST_ROWS, rows * piece_bytes // size) if rows else None
         """How many rows a piece has; None where the file is not cut."""
         self.count = -(-rows // self.rows) if self.rows else 1
+        self.ends_load = known is not None and _ends_load(known)
+        """Whether the file says of itself that it is the last of a full load (see `LOAD_METADATA`)."""
         self._has_int96 = known is not None and "INT96" in _physical_types(known)
 
     def check(self) -> None:
@@ -97,6 +101,15 @@ class ParquetPieces:
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None
+
+
+def _ends_load(metadata: "FileMetaData") -> bool:
+    text = (metadata.metadata or {}).get(LOAD_METADATA.encode(), b"{}")
+    try:
+        told = json.loads(text)
+    except ValueError:  # somebody else's key of this name
+        return False
+    return isinstance(told, dict) and told.get("last") is True
 
 
 def _plain(frame: pl.DataFrame) -> pl.DataFrame:

@@ -18,6 +18,7 @@ class Pieces(Protocol):
     """A file in pieces, the same ones whenever it is read."""
 
     count: int
+    ends_load: bool
 
     def check(self) -> None:
         """Raise `UnreadableObjectError` for a file of which some piece can't be read, where that can be."""

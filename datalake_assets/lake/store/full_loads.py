@@ -16,6 +16,16 @@ import polars as pl
 from datalake_assets.lake.store.key_times import LAST
 from datalake_assets.lake.store.outcome import SUPERSEDED
 
+LOAD_METADATA = "datalake.load"
+"""The key in a load file's footer (where it is Parquet) under which it may tell of its load, as JSON.
+
+DMS writes nothing there; `datalake replicate` does, and the lake needs `last` alone.
+
+`load`: when it began, ISO 8601. `file`: its number from 1. `last`: whether it is the load's last. `after`: the sequence
+of a change; the load's rows are as new as all changes up to it, and those that are not in the load come after it; empty
+where there was none.
+"""
+
 _COUNTED = re.compile(r"^(.*?)LOAD([0-9A-F]{8})", re.ASCII)
 _DATE_FOLDERS = re.compile(r"(?:^|(?<=/))(?:[a-z]+=)?[0-9]+/")
 
