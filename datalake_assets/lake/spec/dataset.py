@@ -143,7 +143,7 @@ class CdcTable(Source):
 
     @property
     def _taken_columns(self) -> frozenset[str]:
-        return super()._taken_columns | HISTORY_COLUMNS | {*self.order_columns} | _month_column(self.partition_by)
+        return super()._taken_columns | HISTORY_COLUMNS | _month_column(self.partition_by)
 
     @property
     def kept_columns(self) -> tuple[str, ...]:
