@@ -24,6 +24,7 @@ from datalake_assets.lake.readers.change_rules import (
 from datalake_assets.lake.readers.columns import content_hash, exactly, has_text
 from datalake_assets.lake.readers.dms_files import ParquetPieces, commit_time, order_path
 from datalake_assets.lake.readers.failures import UnreadableObjectError, failure_of
+from datalake_assets.lake.readers.found_types import json_text, lake_types
 from datalake_assets.lake.readers.json_columns import json_object
 from datalake_assets.lake.readers.read_ahead import read_ahead
 from datalake_assets.lake.readers.rejects import SCHEMA, Reject, as_frame
@@ -42,6 +43,8 @@ from datalake_assets.lake.spec.columns import (
     UNKNOWN,
 )
 from datalake_assets.lake.spec.dataset import OPERATION_COLUMN, CdcTable
+from datalake_assets.lake.spec.drift import news
+from datalake_assets.lake.spec.widening import ANY
 from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.landing import LandedObject, is_full_load
 from datalake_assets.lake.store.outcome import ObjectOutcome
@@ -134,7 +137,11 @@ class ChangeReader:
         for number in range(file.count):
             first = number * (file.rows or 0) + 1
             try:
-                changes, bad = self._evaluated(file.read(number), landed, first=first, size=share)
+                frame = file.read(number)
+                if number == 0 and isinstance(file, ParquetPieces):  # whose columns have names and types
+                    columns = news(self._dataset, lake_types(frame.schema))
+                    so_far = so_far.model_copy(update={"columns": columns})
+                changes, bad = self._evaluated(frame, landed, first=first, size=share)
             except BaseException as error:  # noqa: BLE001  (as above)
                 failure = failure_of(error)
                 if number == 0 or not failure.final:
@@ -210,6 +217,8 @@ class ChangeReader:
         """A declared column in its type; one that the file lacks is null (a column removed at the source)."""
         if name not in schema:
             return pl.lit(None, dtype_of(self._types[name]))
+        if self._types[name] == ANY and name in self._dataset.added:
+            return json_text(raw(name), schema[name])
         return exactly(raw(name), schema[name], self._types[name])
 
     def _sequence(self, name: str, schema: pl.Schema) -> pl.Expr:
@@ -234,7 +243,7 @@ class ChangeReader:
 
     def _unknown(self, schema: pl.Schema) -> pl.Expr:
         """The columns that are not declared, as JSON text in the order of their names; null where none has a value."""
-        dms = {OPERATION_COLUMN, self._dataset.timestamp_column, *self._dataset.order_by}
+        dms = self._dataset.dms_columns
         unknown = {n: (raw(n), schema[n]) for n in sorted(schema) if n not in self._types and n not in dms}
         if not unknown:
             return pl.lit(None, pl.String)

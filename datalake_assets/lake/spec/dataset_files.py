@@ -22,7 +22,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "on_drift": OnDrift,
     "columns": Column,
 }
-_NAMES_IN_USE = ("ledger", "pending", "verdicts")
+_NAMES_IN_USE = ("found_columns", "ledger", "pending", "verdicts")
 _FORMS = {
     "name": "lower-case letters, digits and underscores, beginning with a letter, such as web_events",
     "owner": "team:NAME or an e-mail address",

@@ -19,7 +19,7 @@ from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import history_table, silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
-from datalake_assets.lake.steps.shape import require_shape
+from datalake_assets.lake.steps.shape import require_columns
 from datalake_assets.lake.store.conflicts import until_undisturbed
 from datalake_assets.lake.store.notes import CommitNotes
 from datalake_assets.lake.store.snapshot import Snapshot
@@ -37,7 +37,10 @@ class ChangeWriter:
         self._key = list(dataset.key)
 
     def write(self, batch: Batch) -> None:
-        """Bring a batch of changes to history, tombstones and live rows."""
+        """Bring a batch of changes to history, tombstones and live rows.
+
+        Raises `ColumnsGrownError` where a table has other columns by now than the batch was read in.
+        """
         if not any(outcome.rows_out for outcome in batch.begun):
             return
         engine = self._step.engine
@@ -50,7 +53,7 @@ class ChangeWriter:
 
     def _write_history(self, seen: Snapshot, changes: Frame) -> None:
         """Add changes to the history and mend the validity of their neighbours."""
-        require_shape(seen, self._dataset)
+        require_columns(seen, self._dataset)
         engine = self._step.engine
         columns = [name for name in history_table(self._dataset).columns if name not in _VALIDITY]
         with self._step.stage("transform"):
@@ -78,7 +81,7 @@ class ChangeWriter:
         """Decide what the newest changes do, and do it; the live table is opened before the tombstones are read."""
         engine = self._step.engine
         live = self._tables.silver.open()
-        require_shape(live, self._dataset)
+        require_columns(live, self._dataset)
         buried = self._tables.tombstones.open()
         with self._step.stage("transform"):
             tombstones = engine.compute(self._of_keys(buried, newest))

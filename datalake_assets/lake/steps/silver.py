@@ -8,7 +8,7 @@ and the ledger tells where records of them may be.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -22,11 +22,13 @@ from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
 from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.drift_checks import drift_verdicts
 from datalake_assets.lake.steps.events import EventWriter
+from datalake_assets.lake.steps.evolving import is_up_to_date, learn, up_to_date
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError, rebuild_table
-from datalake_assets.lake.steps.shape import require_shape
+from datalake_assets.lake.steps.shape import ColumnsGrownError
 from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.outcome import ObjectOutcome
@@ -41,7 +43,7 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
     Raises `ShapeChangedError` before anything is written when the dataset file asks for another table than there is.
     """
     ledger = step.lake.ledger
-    require_shape(step.lake.silver(dataset).open(), dataset)
+    dataset = up_to_date(step, dataset)
     if replay:
         ledger.reopen(dataset.name, partitions)
     waiting = ledger.to_read(dataset.name, partitions, now=step.started_at)
@@ -86,25 +88,36 @@ def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
 
 
 def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]) -> StepReport:
-    """Read objects and write them: to quarantine, silver and the ledger, in this order."""
+    """Read objects and write them: to quarantine, silver and the ledger, in this order.
+
+    Where objects turn out to have columns that silver lacks, it is evolved, and what is not written yet is read again.
+    """
     lake = step.lake
     by_identity = {known.landed.identity: known for known in waiting}
     checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
-    write = _writer(step, dataset, by_identity)
     overwriting = {identity for identity, known in by_identity.items() if known.overwrites}
     rejects: Counter[str] = Counter()
     outcomes: list[ObjectOutcome] = []
     done: tuple[ObjectOutcome, ...] = ()
-    batches = read(step, dataset, [known.landed for known in waiting])
+    batches: Iterator[Batch] | None = None
+    write = _writer(step, dataset, by_identity)
     while True:
         with step.stage("read"):
+            if batches is None:
+                ended = {(o.key, o.etag, o.size) for o in outcomes}
+                batches = read(step, dataset, [known.landed for i, known in by_identity.items() if i not in ended])
             batch = next(batches, None)
         if batch is None:
             break
+        if learn(step, dataset, batch.begun):
+            dataset = up_to_date(step, dataset)
+            batches, write = None, _writer(step, dataset, by_identity)
+            continue
         with step.stage("ledger"):
             begun = {(o.key, o.etag, o.size): o.event_dates for o in batch.begun}
             now = datetime.now(UTC)
             refused = lake.ledger.note(dataset, begun=begun, completed=done, now=now, overwriting=overwriting)
+            done = ()
             batch = _without(batch, refused)
             checks.add(batch.outcomes)
             if checks.failing():
@@ -112,17 +125,26 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
         quarantine = lake.quarantine(dataset)
         with step.stage("quarantine"):
             left = replace_rejects(quarantine, batch.rejected, batch.outcomes, keep_old=True)
-        write(batch)
+        try:
+            write(batch)
+        except ColumnsGrownError:
+            dataset = up_to_date(step, dataset)
+            batches, write = None, _writer(step, dataset, by_identity)
+            continue
         with step.stage("quarantine"):
             if left:
                 replace_rejects(quarantine, batch.rejected, batch.outcomes)
-            rejects.update(rules_of(batch.rejected))
+        if not is_up_to_date(step, dataset):  # what is in quarantine may have been read by types that are too narrow
+            dataset = up_to_date(step, dataset)
+            batches, write = None, _writer(step, dataset, by_identity)
+            continue
+        rejects.update(rules_of(batch.rejected))
         done = batch.outcomes
         outcomes.extend(done)
     with step.stage("ledger"):
         lake.ledger.note(dataset, begun={}, completed=done, now=datetime.now(UTC))
         judged = {p for known in waiting for p in (known.landed.partition, *known.before)}
-        store_verdicts(lake, dataset, judged)
+        store_verdicts(lake, dataset, judged, drift_verdicts(lake, dataset, judged, rejects))
         check_repeated_keys(step, dataset)
     return report(step, dataset, outcomes, partitions, rejects)
 

@@ -1,9 +1,10 @@
 """What became of one landed object that was read: the message from readers to the ledger."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 PROCESSED, FAILED, MISSING, SUPERSEDED = "processed", "failed", "missing", "superseded"
 
@@ -16,7 +17,8 @@ class ObjectOutcome(BaseModel):
     again later (forbidden, a network fault, a library's panic). `missing`: it is not there now. `superseded`: other
     bytes lie under its key. `bytes_read` is the size of its text in bytes, `bytes_rejected` how many of them are
     rejected. `event_dates` are those of its accepted records, in order, without the date of those that have none; of a
-    replicated table also the days on which its changes were committed.
+    replicated table also the days on which its changes were committed. `columns` are those of its columns that are not
+    as the dataset file declares them, with the types they have (see `drift.news`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,6 +34,7 @@ class ObjectOutcome(BaseModel):
     bytes_read: int = 0
     bytes_rejected: int = 0
     event_dates: tuple[date, ...] = ()
+    columns: Mapping[str, str] = Field(default_factory=dict)
     error: str | None = None
     final: bool = False
 
