@@ -22,6 +22,7 @@ from datalake_assets.lake.spec.columns import CONTENT_HASH, SOURCE_FILENAME, UNK
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset
 from datalake_assets.lake.spec.drift import grown_from
 from datalake_assets.lake.spec.table_spec import TableSpec
+from datalake_assets.lake.spec.types import LakeType
 from datalake_assets.lake.spec.widening import ANY
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.shape import require_shape
@@ -47,7 +48,7 @@ class Widening:
         old = {name: column.lake_type for name, column in self.was.columns.items() if name in present}
         new = {name: column.lake_type for name, column in self.now.columns.items() if name in present}
         wider = rows.with_columns(
-            json_text(pl.col(name), dtype_of(kind)) if new[name] == ANY else pl.col(name).cast(dtype_of(new[name]))
+            _widened(pl.col(name), kind, new[name]).alias(name)
             for name, kind in old.items()
             if kind != new[name]
         )
@@ -55,6 +56,10 @@ class Widening:
             return wider
         hashed: dict[str, pl.DataType] = {name: dtype_of(kind) for name, kind in new.items()} | {UNKNOWN: pl.String()}
         return wider.with_columns(content_hash(hashed, with_nulls=hashed.keys()).alias(CONTENT_HASH))
+
+
+def _widened(value: pl.Expr, was: LakeType, now: LakeType) -> pl.Expr:
+    return json_text(value, dtype_of(was)) if now == ANY else value.cast(dtype_of(now))
 
 
 def up_to_date(step: Step, dataset: Dataset) -> Dataset:
@@ -127,11 +132,11 @@ def _spec_of(dataset: CdcTable, seen: Snapshot) -> TableSpec:
 
 def _read_rejects_again(step: Step, dataset: CdcTable, columns: Sequence[str]) -> None:
     """Put the objects back to waiting of which rows were quarantined for a value that a column's type could not hold."""
-    reasons = pl.col("errors").list.eval(
-        pl.any_horizontal(pl.element().str.starts_with(f"/{name} type: ") for name in columns)
-    )
-    if columns:
-        rejects = step.lake.quarantine(dataset).open().scan().filter(reasons.list.any())
-        keys = rejects.select(pl.col(SOURCE_FILENAME).unique()).collect()[SOURCE_FILENAME].to_list()
-        if keys:
-            step.lake.ledger.reopen_objects(dataset.name, keys)
+    if not columns:
+        return
+    reason = pl.element()
+    too_narrow = pl.any_horizontal(reason.str.starts_with(f"/{name} type: ") for name in columns)
+    rejects = step.lake.quarantine(dataset).open().scan().filter(pl.col("errors").list.eval(too_narrow).list.any())
+    keys = rejects.select(pl.col(SOURCE_FILENAME).unique()).collect()[SOURCE_FILENAME].to_list()
+    if keys:
+        step.lake.ledger.reopen_objects(dataset.name, keys)

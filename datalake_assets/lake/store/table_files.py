@@ -129,7 +129,9 @@ class TableFiles:
     def written_to(self, table: TablePlace, *, by: Convert | None = None) -> list[AddAction]:
         """The rows as files of another table with the same columns, or those made by `by`, which nobody sees yet."""
         rows = self.scan_files(self.files).drop("_file")
-        return write_files((by(rows) if by else rows).collect(), table.uri, table.spec)
+        if by is not None:
+            rows = by(rows).select(table.dtypes.names()).match_to_schema(table.dtypes)
+        return write_files(rows.collect(), table.uri, table.spec)
 
     def scan_files(self, files: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The rows of some live files, with `_file` (the path of each) as the last column."""
