@@ -127,10 +127,13 @@ class TableFiles:
         return found
 
     def written_to(self, table: TablePlace, *, by: Convert | None = None) -> list[AddAction]:
-        """The rows as files of another table with the same columns, or those made by `by`, which nobody sees yet."""
+        """The rows as files of another table with the same columns, or those that `by` makes, which nobody sees yet.
+
+        A column that `by` does not give is null.
+        """
         rows = self.scan_files(self.files).drop("_file")
         if by is not None:
-            rows = by(rows).select(table.dtypes.names()).match_to_schema(table.dtypes)
+            rows = by(rows).match_to_schema(table.dtypes, missing_columns="insert")
         return write_files(rows.collect(), table.uri, table.spec)
 
     def scan_files(self, files: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
