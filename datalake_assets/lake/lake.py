@@ -101,7 +101,9 @@ class Lake:
     @cached_property
     def gold_tables(self) -> dict[str, GoldTable]:
         """The gold tables that the datasets give, by name: of the columns that are declared."""
-        return gold_tables({n: drift.without_added(d) if isinstance(d, CdcTable) else d for n, d in self.datasets.items()})
+        return gold_tables(
+            {n: drift.without_added(d) if isinstance(d, CdcTable) else d for n, d in self.datasets.items()}
+        )
 
     @cached_property
     def ledger(self) -> Ledger:

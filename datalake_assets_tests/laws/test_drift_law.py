@@ -82,18 +82,8 @@ def plans(draw: st.DrawFn) -> Plan:
 
 
 def land(lake: ReplicatedLake, number: int, file: File) -> None:
-    told = {name: value for name, value in file.types.items()}
-    rows = [{n: v for n, v in row.items() if n in told or n not in TYPES} for row in file.rows]
-    lake.land(f"2026/01/05/{file.hour:02d}/20260105-{file.hour:02d}000{number}000.parquet", rows, types=told)
-
-
-def process_all(lake: ReplicatedLake, luck: random.Random | None = None) -> None:
-    """Steps until nothing waits: a column that gets wider makes objects wait again."""
-    for _ in range(20):
-        if not (waiting := lake.waiting()):
-            return
-        lake.refresh(partitions=waiting if luck is None else [luck.choice(waiting)])
-    raise AssertionError(f"{lake.waiting()} wait for ever")
+    rows = [{n: v for n, v in row.items() if n in file.types or n not in TYPES} for row in file.rows]
+    lake.land(f"2026/01/05/{file.hour:02d}/20260105-{file.hour:02d}000{number}000.parquet", rows, types=file.types)
 
 
 def state(lake: ReplicatedLake) -> dict[str, Any]:
@@ -116,8 +106,8 @@ def check(plan: Plan) -> None:
                 pieces.refresh(partitions=[plan.luck.choice(pieces.waiting())])
             if plan.luck.random() < 0.2:
                 pieces.refresh(partitions=[f"2026-01-05-{file.hour:02d}:00"], replay=True)
-        process_all(whole)
-        process_all(pieces, plan.luck)
+        whole.refresh_all()
+        pieces.refresh_all(luck=plan.luck)
         expected = state(whole)
         assert state(pieces) == expected
         pieces.rebuild()

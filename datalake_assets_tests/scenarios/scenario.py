@@ -2,7 +2,8 @@
 
 `<name>/landed/<step>/<path>.csv` becomes the Parquet file `<path>.parquet` below the table's prefix. An empty field is
 null; columns have their declared types unless the header says otherwise (`price:string`). `<name>/control/` holds what
-silver, history and quarantine hold at the end, whatever the order of the steps. The table is that of `orders.yaml`.
+silver, history and quarantine hold at the end, whatever the order of the steps; columns that were found in the files
+beside the declared ones stand last. The table is that of `orders.yaml`.
 To write control files anew, call `write_control` and read the difference.
 """
 
@@ -66,7 +67,9 @@ def scenarios() -> list[Scenario]:
 def outcome(lake: ReplicatedLake) -> dict[str, str]:
     """What a lake's tables hold, as the control output has it."""
     found = {}
-    for name, (table, columns) in _CONTROLLED.items():
+    added = sorted(lake.lake.as_found().datasets["orders"].columns.keys() - lake.dataset("orders").columns.keys())
+    for name, (table, declared) in _CONTROLLED.items():
+        columns = [*declared, *(added if table.startswith("silver/") else [])]
         rows = lake.rows(table, *columns, *(["_change_order"] if name == "history" else []))
         if name == "history":
             rows = sorted(rows, key=lambda row: (row["id"], row["_change_order"]))
@@ -85,6 +88,8 @@ def _read(file: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
 def _value(name: str, text: str, type_: str | None) -> Any:
     if not text or type_ == "string":
         return text or None
+    if type_ and type_.startswith("int"):
+        return int(text)
     match name:
         case "id":
             return int(text)

@@ -21,5 +21,5 @@ def test_a_scenario_ends_in_its_control_output(tmp_path: Path, scenario: Scenari
     lake = ReplicatedLake(tmp_path, ORDERS)
     for steps in ARRANGEMENTS[arrangement](scenario.steps):
         scenario.land(lake, steps)
-        lake.refresh()
+        lake.refresh_all()
     assert outcome(lake) == scenario.control()

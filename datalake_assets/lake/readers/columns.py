@@ -44,7 +44,11 @@ def decimal_of_text(text: pl.Expr, lake_type: LakeType) -> pl.Expr:
 def decimal_text(value: pl.Expr) -> pl.Expr:
     """Decimals as text, without zeros at the end: the same whatever the digits of their type."""
     text = value.cast(pl.String)
-    return pl.when(text.str.contains(".", literal=True)).then(text.str.strip_chars_end("0").str.strip_chars_end(".")).otherwise(text)
+    return (
+        pl.when(text.str.contains(".", literal=True))
+        .then(text.str.strip_chars_end("0").str.strip_chars_end("."))
+        .otherwise(text)
+    )
 
 
 def of_text(text: pl.Expr, lake_type: LakeType) -> pl.Expr:

@@ -216,7 +216,7 @@ class CdcTable(Source):
     def evolved(self, columns: Mapping[str, Column]) -> "CdcTable":
         """The declared table with other columns."""
         copy = self.model_copy(update={"columns": dict(columns)})
-        copy._declared = self.declared
+        copy._declared = self.declared  # noqa: SLF001 (its own kind)
         return copy
 
     @property

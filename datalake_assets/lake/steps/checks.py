@@ -38,7 +38,6 @@ RULES: dict[str, Callable[[Dataset], str]] = {
 """The rules that steps decide for every dataset, each with its description."""
 
 
-
 def rules(dataset: Dataset) -> dict[str, str]:
     """The rules that steps decide for a dataset, with their descriptions."""
     of_kind = {SCHEMA_DRIFT: DESCRIPTION} if isinstance(dataset, CdcTable) else {}
@@ -131,9 +130,7 @@ class PartitionChecks:
         return _blocking(REJECTED_FRACTION, partition, sorted(dates), passed=passed, detail=detail)
 
 
-def store_verdicts(
-    lake: Lake, dataset: Dataset, partitions: Collection[str], drift: Sequence[Verdict] = ()
-) -> None:
+def store_verdicts(lake: Lake, dataset: Dataset, partitions: Collection[str], drift: Sequence[Verdict] = ()) -> None:
     """Judge partitions by what the ledger has of them now, and enter the verdicts, with those on drift.
 
     Whoever is last to complete an object of a partition sees all of them, however they were shared out among steps.

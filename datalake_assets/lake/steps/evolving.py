@@ -48,9 +48,7 @@ class Widening:
         old = {name: column.lake_type for name, column in self.was.columns.items() if name in present}
         new = {name: column.lake_type for name, column in self.now.columns.items() if name in present}
         wider = rows.with_columns(
-            _widened(pl.col(name), kind, new[name]).alias(name)
-            for name, kind in old.items()
-            if kind != new[name]
+            _widened(pl.col(name), kind, new[name]).alias(name) for name, kind in old.items() if kind != new[name]
         )
         if CONTENT_HASH not in present:
             return wider
@@ -77,6 +75,8 @@ def up_to_date(step: Step, dataset: Dataset) -> Dataset:
         if isinstance(grown, CdcTable):
             for table in step.lake.replica_tables(grown).all:
                 _evolve(step, grown, table.open())
+            if not silver.exists:  # all that was read yet is in quarantine
+                _read_rejects_again(step, grown, list(grown.declared.columns))
         return grown
 
     return until_undisturbed(attempt, what=f"the columns of {dataset.name}")
@@ -115,7 +115,7 @@ def _evolve(step: Step, dataset: CdcTable, seen: Snapshot) -> None:
     notes = CommitNotes(shape=dataset.shape_text)
     if wider or seen.partition_by != seen.table.spec.partition_by:
         if seen.table.spec.name == dataset.name:
-            _read_rejects_again(step, dataset, [name for name in wider if name not in dataset.added])
+            _read_rejects_again(step, dataset, wider)
         files = TableFiles(TablePlace(before, seen.table.uri), seen.handle)
         with step.stage("evolve"):
             seen.swap(step.engine.copy(files, seen.table, by=Widening(was, dataset)), notes=notes)
@@ -131,11 +131,16 @@ def _spec_of(dataset: CdcTable, seen: Snapshot) -> TableSpec:
 
 
 def _read_rejects_again(step: Step, dataset: CdcTable, columns: Sequence[str]) -> None:
-    """Put the objects back to waiting of which rows were quarantined for a value that a column's type could not hold."""
-    if not columns:
+    """Put objects back to waiting of which rows were quarantined for a value that a column's type could not hold."""
+    types = {name: dataset.columns[name].type for name in columns if name in dataset.declared.columns}
+    wide = {name: text for name, text in types.items() if text != dataset.declared.columns[name].type}
+    if not wide:
         return
     reason = pl.element()
-    too_narrow = pl.any_horizontal(reason.str.starts_with(f"/{name} type: ") for name in columns)
+    too_narrow = pl.any_horizontal(
+        reason.str.starts_with(f"/{name} type: ") & ~reason.str.ends_with(f" is no {text}")
+        for name, text in wide.items()
+    )
     rejects = step.lake.quarantine(dataset).open().scan().filter(pl.col("errors").list.eval(too_narrow).list.any())
     keys = rejects.select(pl.col(SOURCE_FILENAME).unique()).collect()[SOURCE_FILENAME].to_list()
     if keys:

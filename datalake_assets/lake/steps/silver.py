@@ -8,7 +8,7 @@ and the ledger tells where records of them may be.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -88,31 +88,16 @@ def needs_rebuild(known: Known, dataset: CdcTable) -> bool:
 
 
 def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]) -> StepReport:
-    """Read objects and write them: to quarantine, silver and the ledger, in this order.
-
-    Where objects turn out to have columns that silver lacks, it is evolved, and what is not written yet is read again.
-    """
+    """Read objects and write them: to quarantine, silver and the ledger, in this order."""
     lake = step.lake
     by_identity = {known.landed.identity: known for known in waiting}
     checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
+    work = _Work(step, dataset, by_identity)
     overwriting = {identity for identity, known in by_identity.items() if known.overwrites}
     rejects: Counter[str] = Counter()
     outcomes: list[ObjectOutcome] = []
     done: tuple[ObjectOutcome, ...] = ()
-    batches: Iterator[Batch] | None = None
-    write = _writer(step, dataset, by_identity)
-    while True:
-        with step.stage("read"):
-            if batches is None:
-                ended = {(o.key, o.etag, o.size) for o in outcomes}
-                batches = read(step, dataset, [known.landed for i, known in by_identity.items() if i not in ended])
-            batch = next(batches, None)
-        if batch is None:
-            break
-        if learn(step, dataset, batch.begun):
-            dataset = up_to_date(step, dataset)
-            batches, write = None, _writer(step, dataset, by_identity)
-            continue
+    while (batch := work.next_batch()) is not None:
         with step.stage("ledger"):
             begun = {(o.key, o.etag, o.size): o.event_dates for o in batch.begun}
             now = datetime.now(UTC)
@@ -125,18 +110,12 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
         quarantine = lake.quarantine(dataset)
         with step.stage("quarantine"):
             left = replace_rejects(quarantine, batch.rejected, batch.outcomes, keep_old=True)
-        try:
-            write(batch)
-        except ColumnsGrownError:
-            dataset = up_to_date(step, dataset)
-            batches, write = None, _writer(step, dataset, by_identity)
+        if not work.write(batch):
             continue
         with step.stage("quarantine"):
             if left:
                 replace_rejects(quarantine, batch.rejected, batch.outcomes)
-        if not is_up_to_date(step, dataset):  # what is in quarantine may have been read by types that are too narrow
-            dataset = up_to_date(step, dataset)
-            batches, write = None, _writer(step, dataset, by_identity)
+        if not work.end(batch):
             continue
         rejects.update(rules_of(batch.rejected))
         done = batch.outcomes
@@ -145,8 +124,54 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
         lake.ledger.note(dataset, begun={}, completed=done, now=datetime.now(UTC))
         judged = {p for known in waiting for p in (known.landed.partition, *known.before)}
         store_verdicts(lake, dataset, judged, drift_verdicts(lake, dataset, judged, rejects))
-        check_repeated_keys(step, dataset)
-    return report(step, dataset, outcomes, partitions, rejects)
+        check_repeated_keys(step, work.dataset)
+    return report(step, work.dataset, outcomes, partitions, rejects)
+
+
+class _Work:
+    """The objects of a step, read and written by the columns that are known by then.
+
+    Where it turns out that there are more, be it that a batch has them or that another step found them, the tables are
+    evolved, and what is not ended is read again.
+    """
+
+    def __init__(self, step: Step, dataset: Dataset, known: dict[Identity, Known]) -> None:
+        self._step = step
+        self._known = known
+        self._left = dict(known)
+        self._begin(dataset)
+
+    def _begin(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._batches = read(self._step, dataset, [known.landed for known in self._left.values()])
+        self._write = _writer(self._step, dataset, self._known)
+
+    def next_batch(self) -> Batch | None:
+        """What is read next; None at the end."""
+        while True:
+            with self._step.stage("read"):
+                batch = next(self._batches, None)
+            if batch is None or not learn(self._step, self.dataset, batch.begun):
+                return batch
+            self._begin(up_to_date(self._step, self.dataset))
+
+    def write(self, batch: Batch) -> bool:
+        """Bring a batch to silver; False where silver has other columns by now, and the batch is to be read again."""
+        try:
+            self._write(batch)
+        except ColumnsGrownError:
+            self._begin(up_to_date(self._step, self.dataset))
+            return False
+        return True
+
+    def end(self, batch: Batch) -> bool:
+        """Count a batch as done; False where it may have been rejected by types that are too narrow by now."""
+        if not is_up_to_date(self._step, self.dataset):
+            self._begin(up_to_date(self._step, self.dataset))
+            return False
+        for outcome in batch.outcomes:
+            self._left.pop((outcome.key, outcome.etag, outcome.size), None)
+        return True
 
 
 def _without(batch: Batch, refused: Collection[Identity]) -> Batch:
