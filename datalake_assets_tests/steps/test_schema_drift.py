@@ -225,6 +225,22 @@ def test_a_column_may_be_told_not_to_widen(tmp_path: Path) -> None:
     ]
 
 
+def test_digits_that_no_type_has_together_ask_for_a_decision(lake: ReplicatedLake) -> None:
+    lake.land(NINE, [change("I", 1, 1, price=Decimal(10) ** 30)], types={"price": "decimal(38,2)"})
+    lake.refresh()
+    assert types(lake)["price"] == "decimal(38,2)"
+    lake.land(TEN, [change("I", 2, 2, price=Decimal("1.25"))], types={"price": "decimal(38,20)"})
+    with pytest.raises(ShapeChangedError, match=r"type of `price`: decimal\(38,2\) -> decimal\(10,2\)"):
+        lake.refresh()
+    assert set(lake.silver()) == {1}
+    lake.rebuild()
+    assert lake.silver("orders", "price") == {2: (Decimal("1.25"),)}
+    (row,) = lake.rows("quarantine/orders", "errors")
+    assert row["errors"] == [f"/price type: {10**30}.00 (Decimal(precision=38, scale=2)) is no decimal(10,2)"]
+    (failing,) = drift(lake)
+    assert failing.detail.startswith("column price is declared as decimal(10,2) and is Decimal(precision=38, scale=2)")
+
+
 def test_any_other_retype_goes_to_quarantine_and_heals_when_the_file_is_mended(lake: ReplicatedLake) -> None:
     lake.land(NINE, [change("I", 1, 1, price=1.5)], types={"price": "double"})
     lake.refresh()

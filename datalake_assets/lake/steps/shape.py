@@ -7,7 +7,7 @@ from datalake_assets.lake.store.snapshot import Snapshot
 
 
 class ShapeChangedError(RuntimeError):
-    """A dataset file whose tables would have another form: they must be rebuilt before anything is added."""
+    """A dataset file, or landed files, that ask for tables of another form: these must be rebuilt before any write."""
 
 
 class ColumnsGrownError(RuntimeError):
@@ -22,11 +22,14 @@ def require_shape(silver: Snapshot, dataset: Dataset) -> None:
     if not silver.exists or silver.shape in {None, dataset.shape_text}:
         return
     was = silver.shape or ""
-    if isinstance(dataset, CdcTable) and grown_from(dataset, was) is not None:
-        return
+    what = "its dataset file has changed"
+    if isinstance(dataset, CdcTable):
+        if grown_from(dataset, was) is not None:
+            return
+        what = "its dataset file has changed, or landed files have columns that its tables can't grow to"
     raise ShapeChangedError(
-        f"{dataset.name}: its dataset file has changed ({shape_difference(was, dataset.shape_text)}); new objects "
-        f"wait. Run `datalake rebuild {dataset.name}`, or undo the change"
+        f"{dataset.name}: {what} ({shape_difference(was, dataset.shape_text)}); new objects wait. "
+        f"Run `datalake rebuild {dataset.name}`, or undo the change"
     )
 
 
