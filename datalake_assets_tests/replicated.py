@@ -79,6 +79,10 @@ class ReplicatedLake:
         assert isinstance(dataset, CdcTable)
         return dataset
 
+    def again(self) -> "ReplicatedLake":
+        """The same lake as another process has it."""
+        return ReplicatedLake(self.root, *self._texts)
+
     def fresh(self, root: Path) -> "ReplicatedLake":
         """A lake in another folder under the same landed files and dataset files, of which nothing is processed."""
         lake = ReplicatedLake(root, *self._texts)

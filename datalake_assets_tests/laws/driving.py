@@ -102,7 +102,7 @@ def killed_at_commit(number: int, *, after: bool) -> Iterator[None]:
         return commit
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("commit", "swap"):
+        for name in ("commit", "swap", "add_columns"):
             patch.setattr(Snapshot, name, dying(getattr(Snapshot, name)))
         with suppress(KilledError):
             yield

@@ -1,13 +1,15 @@
 """Law 1 under drift: whatever columns the files have, silver, history and quarantine are functions of their set.
 
 Each file has its own columns, and types of them: an added column that is a number here and a text there, a declared one
-that is narrower, wider, or of another kind. However they are processed: the tables are those of one step over all.
+that is narrower, wider, or of another kind. However they are processed, by steps that die or disturb each other: the
+tables are those of one step over all.
 """
 
 import random
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +20,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from datalake_assets_tests import lakes
+from datalake_assets_tests.laws.driving import killed_at_commit, side_by_side
 from datalake_assets_tests.replicated import CUSTOMERS, ORDERS, ReplicatedLake, change
 
 TABLES = ("silver/orders", "silver/orders_history", "quarantine/orders")
@@ -96,18 +99,32 @@ def state(lake: ReplicatedLake) -> dict[str, Any]:
     return found
 
 
+def in_pieces(lake: ReplicatedLake, plan: Plan) -> None:
+    """Some files at a time, by steps that are killed, that run side by side, and that read again."""
+    luck = plan.luck
+    for number, file in enumerate(plan.files):
+        land(lake, number, file)
+        waiting = lake.waiting()
+        match luck.randint(0, 4):
+            case 0 | 1:
+                lake.refresh(partitions=[luck.choice(waiting)])
+            case 2:
+                with killed_at_commit(luck.randint(1, 12), after=luck.random() < 0.5):
+                    lake.refresh(partitions=waiting)
+            case 3:
+                side_by_side(*(partial(lake.again().refresh, partitions=[partition]) for partition in waiting))
+            case _:
+                lake.refresh(partitions=[f"2026-01-05-{file.hour:02d}:00"], replay=True)
+    lake.refresh_all(luck=luck)
+
+
 def check(plan: Plan) -> None:
     with TemporaryDirectory() as folder:
         whole, pieces = (ReplicatedLake(Path(folder) / name, NARROW, CUSTOMERS) for name in ("whole", "pieces"))
         for number, file in enumerate(plan.files):
             land(whole, number, file)
-            land(pieces, number, file)
-            if plan.luck.random() < 0.7:
-                pieces.refresh(partitions=[plan.luck.choice(pieces.waiting())])
-            if plan.luck.random() < 0.2:
-                pieces.refresh(partitions=[f"2026-01-05-{file.hour:02d}:00"], replay=True)
         whole.refresh_all()
-        pieces.refresh_all(luck=plan.luck)
+        in_pieces(pieces, plan)
         expected = state(whole)
         assert state(pieces) == expected
         pieces.rebuild()
