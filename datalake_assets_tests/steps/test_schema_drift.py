@@ -223,6 +223,12 @@ def test_a_column_may_be_told_not_to_widen(tmp_path: Path) -> None:
     assert [v.detail.partition(" in ")[0] for v in drift(lake)] == [
         "column customer_id is declared as int32 and is Int64"
     ]
+    widening = ReplicatedLake(tmp_path, NARROW, CUSTOMERS)
+    widening.land(TEN, [change("I", 3, 3)])
+    widening.refresh_all()
+    assert widening.silver("orders", "customer_id") == {1: (HUGE,), 2: (7,), 3: (7,)}
+    assert widening.rows("quarantine/orders") == []
+    assert drift(widening) == []
 
 
 def test_digits_that_no_type_has_together_ask_for_a_decision(lake: ReplicatedLake) -> None:

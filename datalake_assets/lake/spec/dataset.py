@@ -229,14 +229,12 @@ class CdcTable(Source):
     def _reading(self) -> dict[str, Any]:
         columns = self.declared.columns  # what was found changes nothing in how older objects were read
         rules = {name: column.model_dump(exclude={"description"}) for name, column in columns.items()}
-        drift = self.on_drift.model_dump(mode="json")
-        return self._identity | {"unknown_fields": self.unknown_fields, "columns": rules, "on_drift": drift}
+        return self._identity | {"unknown_fields": self.unknown_fields, "columns": rules}
 
     @property
     def _shape(self) -> dict[str, Any]:
         tables = {"history": self.history, "unknown_fields": "kept"} | partitioning(self.kind, self.partition_by)
-        drift = self.on_drift.model_dump(mode="json", exclude={"removed"})
-        return self._identity | tables | {"on_drift": drift, "columns": _types(self.columns)}
+        return self._identity | tables | {"added": self.on_drift.added, "columns": _types(self.columns)}
 
     @property
     def unknown_fields(self) -> Literal["keep"]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _USUAL_PARTITIONING = {"event_stream": "day", "cdc_table": "none"}
-_DRIFT_ONCE = {"added": "keep", "retyped": "quarantine"}  # what tables were written by before there was a choice
+_ADDED_ONCE = "keep"  # what tables were written by before there was a choice
 
 
 def canonical(value: Mapping[str, Any]) -> str:
@@ -52,10 +52,9 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     for name in ("kind", "key", "order_by", "timestamp_column", "history", "unknown_fields"):
         if old[name] != new[name]:
             yield f"{name}: {_shown(old[name])} -> {_shown(new[name])}"
-    for rule in _DRIFT_ONCE:
-        before, after = (shape.get("on_drift", _DRIFT_ONCE).get(rule) for shape in (old, new))
-        if before != after and old["kind"] == new["kind"]:
-            yield f"on_drift {rule}: {before} -> {after}"
+    before, after = (shape.get("added", _ADDED_ONCE) for shape in (old, new))
+    if before != after and old["kind"] == new["kind"]:
+        yield f"on_drift added: {before} -> {after}"
     before, after = (shape.get("partition_by", _USUAL_PARTITIONING[shape["kind"]]) for shape in (old, new))
     if before != after:
         yield f"partition_by: {before} -> {after}"

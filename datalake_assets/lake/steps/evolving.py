@@ -94,9 +94,10 @@ def remember(lake: Lake, dataset: Dataset, outcomes: Iterable[ObjectOutcome]) ->
 
 
 def learn(step: Step, dataset: Dataset, outcomes: Iterable[ObjectOutcome]) -> bool:
-    """Remember what landed files have; whether the dataset is another by what was found, by whomever."""
-    remember(step.lake, dataset, outcomes)
-    return not is_up_to_date(step, dataset)
+    """Remember the columns of landed files that were just read; whether the dataset is another by what was found."""
+    read = [outcome for outcome in outcomes if outcome.columns]
+    remember(step.lake, dataset, read)
+    return bool(read) and not is_up_to_date(step, dataset)
 
 
 def _evolve(step: Step, dataset: CdcTable, seen: Snapshot) -> None:
