@@ -73,8 +73,9 @@ def up_to_date(step: Step, dataset: Dataset) -> Dataset:
         grown = step.lake.datasets[dataset.name]
         require_shape(silver, grown)
         if isinstance(grown, CdcTable):
-            for table in step.lake.replica_tables(grown).all:
-                _evolve(step, grown, table.open())
+            own = step.lake.replica_tables(grown)
+            for table in own.all:
+                _evolve(step, grown, table.open(), is_told=table is not own.tombstones)
             if not silver.exists:  # all that was read yet is in quarantine
                 _read_rejects_again(step, grown, list(grown.declared.columns))
         return grown
@@ -100,15 +101,19 @@ def learn(step: Step, dataset: Dataset, outcomes: Iterable[ObjectOutcome]) -> bo
     return bool(read) and not is_up_to_date(step, dataset)
 
 
-def _evolve(step: Step, dataset: CdcTable, seen: Snapshot) -> None:
-    """Bring one table to a dataset's columns. Raises `ConflictError` where another step has changed it meanwhile."""
+def _evolve(step: Step, dataset: CdcTable, seen: Snapshot, *, is_told: bool) -> None:
+    """Bring one table to a dataset's columns. Raises `ConflictError` where another step has changed it meanwhile.
+
+    `is_told`: whoever writes to it asks for its shape; tombstones have keys alone and are good under any.
+    """
     if not seen.exists or seen.shape in {None, dataset.shape_text}:
         return
     was = grown_from(dataset, seen.shape or "")
     if was is None:
-        if not is_up_to_date(step, dataset):
+        if is_told and not is_up_to_date(step, dataset):
             raise ConflictError(f"{seen.table.uri}: it has more columns by now")
-        require_shape(seen, dataset)
+        if is_told:
+            require_shape(seen, dataset)
         return
     before = _spec_of(was, seen)
     types = {name: column.type for name, column in before.columns.items()}
