@@ -22,7 +22,7 @@ def test_what_was_found_adds_and_widens_columns_and_leaves_the_contract_as_it_is
     found = {"gift": {"int16", "int64"}, "price": {"decimal(12,4)", "string"}, "valid_from": {"date"}, "Op": {"int8"}}
     grown = with_found(orders, found)
     assert types(grown) == types(orders) | {"gift": "int64", "price": "decimal(12,4)"}
-    assert (grown.added, grown.declared, grown.contract) == ({"gift"}, orders, orders.contract)
+    assert (grown.added, grown.declared, grown.contract) == (frozenset({"gift"}), orders, orders.contract)
     assert grown.shape != orders.shape
     assert types(without_added(grown)) == types(orders) | {"price": "decimal(12,4)"}
     assert with_found(grown, found) is grown
