@@ -25,7 +25,7 @@ _EVERYTHING = 2**62
 
 def table_of(lake: Lake, name: str) -> Table:
     """A table by zone and name, such as `silver/orders`, or by name alone: `ledger`, `pending`, `verdicts`."""
-    found = {spec.sql_name.replace(".", "/"): spec for spec in lake.specs()}
+    found = {spec.sql_name.replace(".", "/"): spec for spec in lake.as_found().specs()}
     return lake.table(found[name])
 
 

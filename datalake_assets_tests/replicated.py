@@ -1,6 +1,7 @@
 """A small lake of replicated tables: landing files as DMS writes them, refreshing, and reading what came out."""
 
 import os
+import random
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -19,6 +20,7 @@ from datalake_assets_tests import lakes
 from datalake_assets_tests.dms_files import DMS_COLUMNS, Row, parquet
 from datalake_assets_tests.sources import write_datasets
 
+_MOST_STEPS = 20
 LOADED_AT = datetime(2026, 1, 5, 8, 30, tzinfo=UTC)
 ORDERS = """
 name: orders
@@ -85,6 +87,24 @@ class ReplicatedLake:
         dataset = self.lake.datasets[name]
         assert isinstance(dataset, CdcTable)
         return dataset
+
+    def again(self) -> "ReplicatedLake":
+        """The same lake as another process has it."""
+        return ReplicatedLake(self.root, *self._texts)
+
+    def fresh(self, root: Path) -> "ReplicatedLake":
+        """A lake in another folder under the same landed files and dataset files, of which nothing is processed."""
+        lake = ReplicatedLake(root, *self._texts)
+        shutil.copytree(self.lake.layout.bronze, lake.lake.layout.bronze)
+        return lake
+
+    def refresh_all(self, *, luck: random.Random | None = None) -> None:
+        """Steps (over all that waits, or a partition by luck) until nothing waits: wider columns have objects wait."""
+        for _ in range(_MOST_STEPS):
+            if not (waiting := self.waiting()):
+                return
+            self.refresh(partitions=waiting if luck is None else [luck.choice(waiting)])
+        raise AssertionError(f"{self.waiting()} wait for ever")
 
     def land(
         self,

@@ -11,14 +11,14 @@ import dagster as dg
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.steps.checks import RULES
+from datalake_assets.lake.steps.checks import rules
 
 _SHOWN = 20
 
 
 def check_specs(dataset: Dataset, silver: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """The checks of a dataset's silver asset."""
-    return [dg.AssetCheckSpec(rule, asset=silver, description=describe(dataset)) for rule, describe in RULES.items()]
+    return [dg.AssetCheckSpec(rule, asset=silver, description=text) for rule, text in rules(dataset).items()]
 
 
 def check_results(lake: Lake, dataset: Dataset, checks: Collection[dg.AssetCheckKey]) -> Iterator[dg.AssetCheckResult]:
@@ -32,6 +32,9 @@ def check_results(lake: Lake, dataset: Dataset, checks: Collection[dg.AssetCheck
             asset_key=check.asset_key,
             check_name=check.name,
             passed=not failing,
+            severity=dg.AssetCheckSeverity.WARN
+            if failing and not any(v.blocking for v in failing)
+            else dg.AssetCheckSeverity.ERROR,
             description=f"{failing[0].partition}: {failing[0].detail}" if failing else None,
             metadata={
                 "partitions_failing": len(failing),

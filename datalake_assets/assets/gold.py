@@ -81,7 +81,9 @@ def build_gold(
             context.add_asset_metadata(metadata, asset_key=gold_key(table), partition_key=key)
         for day, reason in report.withheld.items():
             context.log.warning("%s is held back: %s", day, reason)
-        yield dg.MaterializeResult(asset_key=gold_key(table), metadata=step_metadata(report, table=written))
+        grown = lake.as_found()
+        metadata = step_metadata(report, table=grown.table(grown.gold_tables[table.name].spec))
+        yield dg.MaterializeResult(asset_key=gold_key(table), metadata=metadata)
         if report.failed:
             raise dg.Failure(description="; ".join(report.failed), allow_retries=False)
 

@@ -36,7 +36,7 @@ def table_schema(spec: TableSpec) -> dg.TableSchema:
 
 
 def step_metadata(report: StepReport, *, table: Table) -> dict[str, Any]:
-    """What a step did, for the materializations it made."""
+    """What a step did, for the materializations it made; and the columns of the table, which may have grown by it."""
     days = [day.isoformat() for day in report.touched_dates]
     withheld = {day.isoformat(): reason for day, reason in report.withheld.items()}
     read = {
@@ -47,6 +47,7 @@ def step_metadata(report: StepReport, *, table: Table) -> dict[str, Any]:
     }
     return {
         "dagster/row_count": table.open().row_count,
+        "dagster/column_schema": table_schema(table.spec),
         **(read if report.zone == "silver" else {}),  # gold reads tables, not records
         "rows_out": report.rows_out,
         "rows_written": report.rows_written,

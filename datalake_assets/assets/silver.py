@@ -37,6 +37,14 @@ def silver_keys(dataset: Dataset) -> list[dg.AssetKey]:
     return [silver_key(dataset), *([history_key(dataset)] if with_history else [])]
 
 
+def _tables(lake: Lake, dataset: Dataset) -> dict[dg.AssetKey, Table]:
+    """The tables of a dataset's silver assets, in the columns that the dataset has."""
+    found = {silver_key(dataset): lake.silver(dataset)}
+    if isinstance(dataset, CdcTable) and dataset.history:
+        found[history_key(dataset)] = lake.table(tables.history_table(dataset))
+    return found
+
+
 def build_silver(
     lake: Lake,
     dataset: Dataset,
@@ -47,9 +55,7 @@ def build_silver(
     engines: Collection[str],
 ) -> dg.AssetsDefinition:
     """The silver assets of a dataset; one step writes them together. `engines` are those that it may compute with."""
-    written = {silver_key(dataset): lake.silver(dataset)}
-    if isinstance(dataset, CdcTable) and dataset.history:
-        written[history_key(dataset)] = lake.table(tables.history_table(dataset))
+    written = _tables(lake, dataset)
 
     def spec(key: dg.AssetKey, table: Table) -> dg.AssetSpec:
         return dg.AssetSpec(
@@ -92,6 +98,7 @@ def build_silver(
             report = runner.run(request, lake=lake, context=context)
         for failure in report.failed:
             context.log.warning("not read, tried again later: %s", failure)
+        grown = _tables(found := lake.as_found(), found.datasets[dataset.name])
         shown: dict[str, PartitionCounts] = {}
         for counts in report.partitions:
             partition = max(counts.partition, context.partition_keys[0])
@@ -100,6 +107,6 @@ def build_silver(
             for partition in context.partition_keys:
                 counts = shown.get(partition) or PartitionCounts(partition=partition)
                 context.add_asset_metadata(partition_metadata(counts), asset_key=key, partition_key=counts.partition)
-            yield dg.MaterializeResult(asset_key=key, metadata=step_metadata(report, table=written[key]))
+            yield dg.MaterializeResult(asset_key=key, metadata=step_metadata(report, table=grown[key]))
 
     return silver

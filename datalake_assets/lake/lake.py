@@ -4,15 +4,16 @@ Building one reads nothing; each part touches the disk or the network when it is
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from datalake_assets.lake.gold.registry import gold_tables
 from datalake_assets.lake.gold.table import GoldTable
 from datalake_assets.lake.readers.batch import Limits
-from datalake_assets.lake.spec import tables
+from datalake_assets.lake.spec import drift, tables
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.table_spec import TableSpec
+from datalake_assets.lake.store.found_columns import FoundColumns
 from datalake_assets.lake.store.landing import LandingZone
 from datalake_assets.lake.store.layout import Layout
 from datalake_assets.lake.store.ledger import Ledger
@@ -58,14 +59,39 @@ class ReplicaTables:
         return (*([self.history] if self.history else []), self.tombstones, self.silver)
 
 
+_SHARED = ("landing", "ledger", "verdicts", "pending", "found_columns", "_tables")
+"""What a lake and itself as found have in common: it remembers what it has looked at."""
+
+
 @dataclass(frozen=True)
 class Lake:
-    """A lake: where it is, and the datasets that it has."""
+    """A lake: where it is, and the datasets that it has.
+
+    They are as their files declare them, or (in the lake that `as_found` gives) with what landed files have besides.
+    """
 
     layout: Layout
     datasets: dict[str, Dataset]
     limits: Limits = field(default_factory=Limits)
     _tables: dict[str, Table] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _as_found: list["Lake"] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def as_found(self) -> "Lake":
+        """The lake with replicated tables as they have grown by what was found in their files, as of now.
+
+        Whoever reads or writes their tables asks for it first; the same one is given until something new is found.
+        """
+        replicated = {name: d for name, d in self.datasets.items() if isinstance(d, CdcTable)}
+        found = self.found_columns.all() if replicated else {}
+        grown = {name: drift.with_found(d, found.get(name, {})) for name, d in replicated.items()}
+        datasets: dict[str, Dataset] = {**self.datasets, **grown}
+        for lake in (self, *self._as_found):
+            if lake.datasets == datasets:
+                return lake
+        lake = replace(self, datasets=datasets)
+        vars(lake).update({name: getattr(self, name) for name in _SHARED})
+        self._as_found[:] = [lake]
+        return lake
 
     @cached_property
     def landing(self) -> LandingZone:
@@ -74,8 +100,10 @@ class Lake:
 
     @cached_property
     def gold_tables(self) -> dict[str, GoldTable]:
-        """The gold tables that the datasets give, by name."""
-        return gold_tables(self.datasets)
+        """The gold tables that the datasets give, by name: of the columns that are declared."""
+        return gold_tables(
+            {n: drift.without_added(d) if isinstance(d, CdcTable) else d for n, d in self.datasets.items()}
+        )
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -86,6 +114,11 @@ class Lake:
     def verdicts(self) -> Verdicts:
         """The memory of what was found wrong."""
         return Verdicts(self.table(tables.VERDICTS))
+
+    @cached_property
+    def found_columns(self) -> FoundColumns:
+        """The memory of what landed files have otherwise than their dataset files declare."""
+        return FoundColumns(self.table(tables.FOUND_COLUMNS))
 
     @cached_property
     def pending(self) -> Pending:
@@ -106,7 +139,7 @@ class Lake:
             yield from tables.dataset_tables(dataset)
         for gold in self.gold_tables.values():
             yield gold.spec
-        yield from (tables.LEDGER, tables.PENDING, tables.VERDICTS)
+        yield from (tables.LEDGER, tables.PENDING, tables.VERDICTS, tables.FOUND_COLUMNS)
 
     def silver(self, dataset: Dataset) -> Table:
         """A dataset's cleaned rows."""

@@ -126,7 +126,7 @@ def test_a_scenario_ends_in_its_control_output(spark: SparkEngine, tmp_path: Pat
     lake = scenario.lake(tmp_path)
     lake.engine = spark
     scenario.land(lake, scenario.steps)
-    lake.refresh()
+    lake.refresh_all()
     assert outcome(lake) == scenario.control()
 
 

@@ -345,7 +345,7 @@ def test_a_table_without_history_leaves_that_name_to_others(folder: Path) -> Non
     assert set(load_datasets(folder)) == {"orders", "orders_history"}
 
 
-@pytest.mark.parametrize("name", ["ledger", "pending", "verdicts"])
+@pytest.mark.parametrize("name", ["found_columns", "ledger", "pending", "verdicts"])
 def test_a_name_of_the_lakes_own_tables_is_refused(folder: Path, name: str) -> None:
     assert refusal(folder, with_line(EVENTS, "name: clicks", f"name: {name}")) == [
         f"1.yaml:1: the name {name!r} is taken by the lake itself; choose another `name`"

@@ -64,11 +64,11 @@ def replay(lake: Lake, dataset: Dataset, partitions: tuple[str, ...]) -> None:
     step(lake, StepRequest(zone="silver", name=dataset.name, partitions=partitions, replay=True))
 
 
-def side_by_side(*calls: Callable[[], None]) -> None:
+def side_by_side(*calls: Callable[[], object]) -> None:
     """Run calls in threads of their own; raises the first error of any."""
     errors: list[BaseException] = []
 
-    def guarded(call: Callable[[], None]) -> None:
+    def guarded(call: Callable[[], object]) -> None:
         try:
             call()
         except BaseException as error:  # noqa: BLE001 (raised below, in the test's own thread)
@@ -102,7 +102,7 @@ def killed_at_commit(number: int, *, after: bool) -> Iterator[None]:
         return commit
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("commit", "swap"):
+        for name in ("commit", "swap", "add_columns"):
             patch.setattr(Snapshot, name, dying(getattr(Snapshot, name)))
         with suppress(KilledError):
             yield

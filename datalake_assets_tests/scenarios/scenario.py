@@ -5,9 +5,9 @@ null; columns have their declared types unless the header says otherwise (`price
 without a zone). Where the dataset file says how to read CSV, files land as they are, and `<path>.gz.csv` as gzip in
 `<path>.csv.gz`. A name is written `%3D` for `=` as in any other lake.
 
-`<name>/control/` holds what silver, history and quarantine hold at the end, whatever the order of the steps. The table
-is that of `<name>/orders.yaml` or else of the `orders.yaml` here. To write control files anew, call `write_control` and
-read the difference.
+`<name>/control/` holds what silver, history and quarantine hold at the end, whatever the order of the steps; columns
+that were found in the files beside the declared ones stand last. The table is that of `<name>/orders.yaml` or else of
+the `orders.yaml` here. To write control files anew, call `write_control` and read the difference.
 """
 
 import csv
@@ -90,11 +90,12 @@ def scenarios() -> list[Scenario]:
 def outcome(lake: ReplicatedLake) -> dict[str, str]:
     """What a lake's tables hold, as the control output has it."""
     dataset = lake.dataset(TABLE)
+    added = sorted(lake.lake.as_found().datasets[TABLE].columns.keys() - dataset.columns.keys())
     placed = dataset.event_time.column if dataset.event_time else None
     values = [n for n in dataset.columns if n not in {*dataset.key, placed}]
-    silver = [*dataset.columns, "event_date", "_unknown"]
+    silver = [*dataset.columns, "event_date", "_unknown", *added]
     times = ["event_date", "valid_from", "valid_to", "is_current"]
-    history = [*dataset.key, "operation", *values, "_unknown", *times]
+    history = [*dataset.key, "operation", *values, "_unknown", *times, *added]
     in_order = [*dataset.key, *dataset.order_columns]
     changes = lake.rows(f"silver/{TABLE}_history", *dict.fromkeys([*history, *in_order]))
     rejects = ["source_filename", "row_number", "errors"]

@@ -20,5 +20,5 @@ def test_a_scenario_ends_in_its_control_output(tmp_path: Path, scenario: Scenari
     lake = scenario.lake(tmp_path)
     for steps in ARRANGEMENTS[arrangement](scenario.steps):
         scenario.land(lake, steps)
-        lake.refresh()
+        lake.refresh_all()
     assert outcome(lake) == scenario.control()

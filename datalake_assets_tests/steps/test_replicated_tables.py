@@ -283,20 +283,23 @@ def test_a_delete_with_a_whole_row_that_would_be_rejected_deletes_all_the_same(l
     assert products(lake) == {}
 
 
-def test_a_column_added_at_the_source_is_kept_and_becomes_a_column_once_it_is_declared(tmp_path: Path) -> None:
+def test_a_column_that_the_file_declares_in_another_type_than_was_found_asks_for_a_rebuild(tmp_path: Path) -> None:
     lake = ReplicatedLake(tmp_path)
     lake.land(LOAD, [change(None, 1, None), change(None, 2, None)])
     lake.land(NINE, [change("U", 1, 1, gift="yes")], types={"gift": "string"})
     lake.refresh()
-    assert lake.silver("orders", "_unknown") == {1: ('{"gift":"yes"}',), 2: (None,)}
-    wider = ReplicatedLake(tmp_path, ORDERS.replace("  created_at:", "  gift: {type: string}\n  created_at:"))
-    wider.land(TEN, [change("U", 2, 2, gift="no")], types={"gift": "string"})
-    with pytest.raises(ShapeChangedError, match=r"column `gift` added.*datalake rebuild orders"):
-        wider.refresh(partitions=["2026-01-05-10:00"])
-    assert lake.silver("orders", "_unknown") == {1: ('{"gift":"yes"}',), 2: (None,)}
-    wider.rebuild()
-    assert wider.silver("orders", "gift", "_unknown") == {1: ("yes", None), 2: ("no", None)}
-    assert operations(wider) == {1: [("L", "tea"), ("U", "tea")], 2: [("L", "tea"), ("U", "tea")]}
+    assert lake.silver("orders", "gift", "_unknown") == {1: ("yes", None), 2: (None, None)}
+    typed = ReplicatedLake(tmp_path, ORDERS.replace("  created_at:", "  gift: {type: boolean}\n  created_at:"))
+    typed.land(TEN, [change("U", 2, 2, gift=True)], types={"gift": "boolean"})
+    with pytest.raises(ShapeChangedError, match=r"type of `gift`: string -> boolean.*datalake rebuild orders"):
+        typed.refresh(partitions=["2026-01-05-10:00"])
+    assert lake.silver("orders", "gift") == {1: ("yes",), 2: (None,)}
+    typed.rebuild()
+    assert typed.silver("orders", "gift", "_unknown") == {1: (None, None), 2: (True, None)}
+    assert operations(typed) == {1: [("L", "tea")], 2: [("L", "tea"), ("U", "tea")]}
+    assert [row["errors"] for row in typed.rows("quarantine/orders", "errors")] == [
+        ["/gift type: yes (String) is no boolean"]
+    ]
 
 
 def test_closing_rows_of_a_history_writes_nothing_anew_that_was_closed_before(lake: ReplicatedLake) -> None:

@@ -19,8 +19,9 @@ from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.notes import CommitNotes
+from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.snapshot import Snapshot
-from datalake_assets.lake.store.table import Table
+from datalake_assets.lake.store.table_files import Convert, TableFiles
 
 Frame = nw.LazyFrame[Any]
 Prepare = Callable[[Frame], Frame]
@@ -110,5 +111,8 @@ class Engine(Protocol):
         A table whose columns are others than the registry's is given these, with `dates` None.
         """
 
-    def copy(self, built: Snapshot, table: Table) -> list[AddAction]:
-        """A table's rows as files of another one with the same columns, which nobody sees yet."""
+    def copy(self, built: TableFiles, table: TablePlace, *, by: Convert | None = None) -> list[AddAction]:
+        """A table's rows as files of another one, which nobody sees yet.
+
+        The other has the same columns, or those that `by`, which may be called in other processes, makes of them.
+        """

@@ -21,8 +21,9 @@ from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.notes import CommitNotes
+from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.snapshot import Snapshot
-from datalake_assets.lake.store.table import Table
+from datalake_assets.lake.store.table_files import Convert, TableFiles
 
 
 class PolarsEngine:
@@ -128,10 +129,10 @@ class PolarsEngine:
                 exactly_here=True,
             )
 
-    def copy(self, built: Snapshot, table: Table) -> list[AddAction]:
+    def copy(self, built: TableFiles, table: TablePlace, *, by: Convert | None = None) -> list[AddAction]:
         """A table's rows as files of another one."""
         lots = built.in_lots(built.files)
-        return [action for files in lots for action in built.part(files).written_to(table)]
+        return [action for files in lots for action in built.part(files).written_to(table, by=by)]
 
 
 def _native(frame: Frame) -> pl.LazyFrame:

@@ -25,8 +25,9 @@ from datalake_assets.lake.spec.parts import Column
 from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.notes import CommitNotes
+from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.snapshot import Snapshot
-from datalake_assets.lake.store.table import Table
+from datalake_assets.lake.store.table_files import Convert, TableFiles
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -163,8 +164,10 @@ class SparkEngine:
             days = pl.DataFrame({EVENT_DATE: sorted(dates)}, schema={EVENT_DATE: pl.Date})
             self.change(seen, add=rows, remove=self.take(days), on=[EVENT_DATE], notes=notes, exactly_here=True)
 
-    def copy(self, built: Snapshot, table: Table) -> list[AddAction]:
+    def copy(self, built: TableFiles, table: TablePlace, *, by: Convert | None = None) -> list[AddAction]:
         """A table's rows as files of another one."""
+        if by is not None:
+            return self._tables.converted(built, table, by)
         return self._tables.written(self._tables.rows(built, built.files), table)
 
 

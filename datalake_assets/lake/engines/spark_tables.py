@@ -22,11 +22,12 @@ from datalake_assets.lake.engines.spark_tasks import (
     as_arrow,
     as_batches,
     as_polars,
+    told_actions,
 )
 from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_MONTH
 from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.snapshot import SchemaChangeError, Snapshot
-from datalake_assets.lake.store.table_files import TableFiles, Within, may_hold, within_days
+from datalake_assets.lake.store.table_files import Convert, TableFiles, Within, may_hold, within_days
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -101,6 +102,17 @@ class SparkTables:
         by = list(dict.fromkeys([*cut, *(spec.clustered_by or spec.key)]))
         placed = rows.repartitionByRange(*by) if by else rows
         told = placed.mapInArrow(WriteRows(TablePlace(spec, table.uri)), struct(pl.Schema(ACTION))).toArrow()
+        return [action_of(text) for text in told.column("action").to_pylist()]
+
+    def converted(self, built: TableFiles, table: TablePlace, by: Convert) -> list[AddAction]:
+        """A table's rows as files of another one, in whose columns they are brought by each task for itself."""
+        place = TablePlace(table.spec, table.uri)
+        lots = [built.part(files) for files in built.in_lots(built.files)]
+
+        def work(part: TableFiles) -> Iterator[pa.RecordBatch]:
+            yield from told_actions(part.written_to(place, by=by))
+
+        told = self.each(lots, work, pl.Schema(ACTION)).toArrow()
         return [action_of(text) for text in told.column("action").to_pylist()]
 
     def each(

@@ -136,8 +136,12 @@ class WriteRows:
         held = list(batches)
         if held:
             rows = as_polars(pa.Table.from_batches(held), self.table.dtypes)
-            actions = write_files(rows, self.table.uri, self.table.spec)
-            yield from pa.table({"action": [_text(a) for a in actions]}, schema=ACTION).to_batches()
+            yield from told_actions(write_files(rows, self.table.uri, self.table.spec))
+
+
+def told_actions(actions: Sequence[AddAction]) -> Iterator[pa.RecordBatch]:
+    """Actions as a task tells them; `action_of` reads each."""
+    yield from pa.table({"action": [_text(a) for a in actions]}, schema=ACTION).to_batches()
 
 
 def _text(action: AddAction) -> str:

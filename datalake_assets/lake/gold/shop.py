@@ -8,6 +8,8 @@ from datalake_assets.lake.gold.table import Frame, GoldTable, Lookup, column, ro
 from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset
 from datalake_assets.lake.spec.parts import Column
+from datalake_assets.lake.spec.types import LakeType
+from datalake_assets.lake.spec.widening import join
 from datalake_assets.lake.transforms.quality import SCALE, millionths
 
 _ORDERS, _CUSTOMERS = "silver/orders", "silver/customers"
@@ -20,6 +22,7 @@ _SUMMED = {
     **dict.fromkeys(("float", "double"), "double"),
 }
 """The types of prices that can be summed, with the type of the sum."""
+_BUYER = "_buyer"
 _CUSTOMER_COLUMNS = {"name": "customer_name", "country": "customer_country"}
 
 
@@ -66,7 +69,8 @@ def orders_enriched(datasets: Mapping[str, Dataset]) -> GoldTable | None:
     if orders is None or customers is None or not orders.event_time or len(customers.key) != 1:
         return None
     (customer_key,) = customers.key
-    if orders.columns["customer_id"].type != customers.columns[customer_key].type:
+    joint = join(orders.columns["customer_id"].lake_type, customers.columns[customer_key].lake_type)
+    if joint is None or orders.declared.columns["customer_id"].type != customers.declared.columns[customer_key].type:
         return None
     shown = {source: name for source, name in _CUSTOMER_COLUMNS.items() if source in customers.columns}
     known = {source: name for source, name in shown.items() if name not in orders.columns}
@@ -75,10 +79,9 @@ def orders_enriched(datasets: Mapping[str, Dataset]) -> GoldTable | None:
         placed = frames[_ORDERS].filter(~nw.col(EVENT_DATE).is_null()).select(*orders.columns, EVENT_DATE)
         if _CUSTOMERS not in frames:
             return placed.with_columns(nw.lit(None).cast(nw.String).alias(name) for name in known.values())
-        buyers = frames[_CUSTOMERS].select(
-            nw.col(customer_key).alias("customer_id"), *(nw.col(source).alias(name) for source, name in known.items())
-        )
-        return placed.join(buyers, on="customer_id", how="left")
+        shown_beside = (nw.col(source).alias(name) for source, name in known.items())
+        buyers = frames[_CUSTOMERS].select(_as(joint, customer_key).alias(_BUYER), *shown_beside)
+        return placed.with_columns(_as(joint, "customer_id").alias(_BUYER)).join(buyers, on=_BUYER, how="left")
 
     copied: dict[str, Column] = {n: column(c.type, c.description) for n, c in orders.columns.items()}
     return GoldTable(
@@ -93,6 +96,14 @@ def orders_enriched(datasets: Mapping[str, Dataset]) -> GoldTable | None:
         compute=compute,
         monthly=True,
     )
+
+
+def _as(kind: LakeType, name: str) -> nw.Expr:
+    """A number in a type that may be wider than its own: of two tables one may have grown alone."""
+    value = nw.col(name)
+    if kind.name == "decimal":
+        return value.cast(nw.Decimal(kind.precision, kind.scale))
+    return value.cast(nw.Int64()) if kind.name.startswith("int") else value
 
 
 def _sum_of_doubles(placed: Frame) -> Frame:

@@ -26,9 +26,10 @@ from datalake_assets.lake.readers.change_rules import (
     typed_name,
 )
 from datalake_assets.lake.readers.columns import content_hash, exactly
-from datalake_assets.lake.readers.dms_files import commit_time, file_time
+from datalake_assets.lake.readers.dms_files import ParquetPieces, commit_time, file_time
 from datalake_assets.lake.readers.dms_pieces import pieces_of
 from datalake_assets.lake.readers.failures import UnreadableObjectError, failure_of
+from datalake_assets.lake.readers.found_types import json_text, lake_types
 from datalake_assets.lake.readers.json_columns import json_object
 from datalake_assets.lake.readers.read_ahead import read_ahead
 from datalake_assets.lake.readers.rejects import SCHEMA, Reject, as_frame
@@ -52,6 +53,8 @@ from datalake_assets.lake.spec.columns import (
     UPDATE,
 )
 from datalake_assets.lake.spec.dataset import OPERATION_COLUMN, CdcTable
+from datalake_assets.lake.spec.drift import news
+from datalake_assets.lake.spec.widening import ANY
 from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.landing import LandedObject, is_full_load
 from datalake_assets.lake.store.outcome import ObjectOutcome
@@ -148,6 +151,9 @@ class ChangeReader:
             first = file.first(number)
             try:
                 rows = file.read(number)
+                if number == 0 and isinstance(file, ParquetPieces):  # whose columns have names and types
+                    columns = news(self._dataset, lake_types(rows.frame.schema))
+                    so_far = so_far.model_copy(update={"columns": columns})
                 loaded_at = self._loaded_at(rows.frame, landed)
                 changes, bad = rows.placed(*self._evaluated(rows.frame, landed, first=first, size=share))
             except BaseException as error:  # noqa: BLE001  (as above)
@@ -263,6 +269,8 @@ class ChangeReader:
         """A declared column in its type; one that the file lacks is null (a column removed at the source)."""
         if name not in schema:
             return pl.lit(None, dtype_of(self._types[name]))
+        if self._types[name] == ANY and name in self._dataset.added:
+            return json_text(raw(name), schema[name])
         return exactly(raw(name), schema[name], self._types[name])
 
     def _sequences(self, schema: pl.Schema, *, full_load: bool) -> Iterator[pl.Expr]:
@@ -288,8 +296,7 @@ class ChangeReader:
 
     def _unknown(self, schema: pl.Schema) -> pl.Expr:
         """The columns that are not declared, as JSON text in the order of their names; null where none has a value."""
-        dms = {OPERATION_COLUMN, self._dataset.timestamp_column, *self._dataset.order_by}
-        dms |= {before_image(self._dataset, name) for name in self._types}
+        dms = self._dataset.dms_columns
         unknown = {n: (raw(n), schema[n]) for n in sorted(schema) if n not in self._types and n not in dms}
         if not unknown:
             return pl.lit(None, pl.String)

@@ -47,6 +47,16 @@ def decimal_of_text(text: pl.Expr, lake_type: LakeType) -> pl.Expr:
     return pl.when(text.str.contains(pattern)).then(text).cast(dtype_of(lake_type), strict=False)
 
 
+def decimal_text(value: pl.Expr) -> pl.Expr:
+    """Decimals as text, without zeros at the end: the same whatever the digits of their type."""
+    text = value.cast(pl.String)
+    return (
+        pl.when(text.str.contains(".", literal=True))
+        .then(text.str.strip_chars_end("0").str.strip_chars_end("."))
+        .otherwise(text)
+    )
+
+
 def of_text(text: pl.Expr, lake_type: LakeType) -> pl.Expr:
     """Text as a value of a type that JSON has no form of its own for; null where that can't be done exactly."""
     match lake_type.name:

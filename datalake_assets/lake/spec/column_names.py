@@ -37,3 +37,12 @@ def check_column_name(name: str, *, at: tuple[str, ...], taken: frozenset[str] =
             f"{_UNDECLARED}",
             at=at,
         )
+
+
+def can_be_column(name: str, *, taken: frozenset[str]) -> bool:
+    """Whether a name that the source has can be a column's."""
+    try:
+        check_column_name(name, at=(), taken=taken)
+    except FaultError:
+        return False
+    return True

@@ -4,12 +4,14 @@ Belongs here: the model and the rules that one dataset keeps by itself. Reading 
 datasets, are in `dataset_files.py`.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from datalake_assets.lake.spec.column_names import check_column_name
+from datalake_assets.lake.spec.column_names import can_be_column, check_column_name
 from datalake_assets.lake.spec.columns import (
+    BEFORE_IMAGE,
     COMMITTED_AT,
     EVENT_MONTH,
     FILE_TIME,
@@ -127,7 +129,10 @@ class EventStream(Source):
 
 
 class CdcTable(Source):
-    """A table that DMS replicates: a full load, then changes."""
+    """A table that DMS replicates: a full load, then changes.
+
+    As its file declares it, or (by `drift.with_found`) with the columns and types that landed files have besides.
+    """
 
     kind: Literal["cdc_table"]
     key: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -140,6 +145,7 @@ class CdcTable(Source):
     on_drift: OnDrift = OnDrift()
     csv: Csv | None = None
     _columns_at: ClassVar[tuple[str, ...]] = ("columns",)
+    _declared: "CdcTable | None" = PrivateAttr(default=None)
 
     @property
     def _taken_columns(self) -> frozenset[str]:
@@ -265,19 +271,48 @@ class CdcTable(Source):
         }
 
     @property
+    def declared(self) -> "CdcTable":
+        """The table as its file declares it."""
+        return self._declared or self
+
+    @property
+    def added(self) -> frozenset[str]:
+        """The columns that are not declared, but were found in landed files."""
+        return frozenset(self.columns.keys() - self.declared.columns.keys())
+
+    def can_add(self, name: str) -> bool:
+        """Whether a column of this name, which is not declared, can become one of the tables."""
+        taken = self._taken_columns | {own.lower() for own in (OPERATION_COLUMN, *self.order_by)}
+        return name not in self.dms_columns and can_be_column(name, taken=taken)
+
+    def evolved(self, columns: Mapping[str, Column]) -> "CdcTable":
+        """The declared table with other columns."""
+        copy = self.model_copy(update={"columns": dict(columns)})
+        copy._declared = self.declared  # noqa: SLF001 (its own kind)
+        return copy
+
+    @property
+    def dms_columns(self) -> frozenset[str]:
+        """The columns that are DMS's own, if they are not declared: operation, commit time, sequence, before images."""
+        columns = self.declared.columns
+        named = {OPERATION_COLUMN, *self.order_by, *([self.timestamp_column] if self.timestamp_column else [])}
+        return frozenset((named | {f"{BEFORE_IMAGE}{name}" for name in columns}) - columns.keys())
+
+    @property
     def _reading(self) -> dict[str, Any]:
-        rules = {name: column.model_dump(exclude={"description"}) for name, column in self.columns.items()}
+        columns = self.declared.columns  # what was found changes nothing in how older objects were read
+        rules = {name: column.model_dump(exclude={"description"}) for name, column in columns.items()}
         csv: dict[str, Any] = {}
         if self.csv is not None:
-            columns = [] if self.csv.header else list(self.csv_columns)
-            csv = {"csv": self.csv.model_dump() | {"columns": columns}}
+            in_order = [] if self.csv.header else list(self.csv_columns)
+            csv = {"csv": self.csv.model_dump() | {"columns": in_order}}
         return self._identity | {"unknown_fields": self.unknown_fields, "columns": rules} | csv
 
     @property
     def _shape(self) -> dict[str, Any]:
         tables = {"history": self.history, "unknown_fields": "kept"} | partitioning(self.kind, self.partition_by)
         tables |= {"kept": sorted(self.kept_columns)} if self.kept_columns else {}
-        return self._identity | tables | {"columns": _types(self.columns)}
+        return self._identity | tables | {"added": self.on_drift.added, "columns": _types(self.columns)}
 
     @property
     def unknown_fields(self) -> Literal["keep"]:

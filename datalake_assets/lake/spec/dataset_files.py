@@ -23,7 +23,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "columns": Column,
     "csv": Csv,
 }
-_NAMES_IN_USE = ("ledger", "pending", "verdicts")
+_NAMES_IN_USE = ("found_columns", "ledger", "pending", "verdicts")
 _FORMS = {
     "name": "lower-case letters, digits and underscores, beginning with a letter, such as web_events",
     "owner": "team:NAME or an e-mail address",

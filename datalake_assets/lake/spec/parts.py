@@ -117,8 +117,13 @@ class Csv(Part):
 
 
 class OnDrift(Part):
-    """What to do when the source table's shape changes."""
+    """What to do when the source table's shape changes.
 
-    added: Literal["evolve"] = "evolve"
+    `added`: a column that is not declared becomes one of the tables (`evolve`), or stays in `_unknown` (`keep`).
+    `removed`: its column stays, and is null from then on. `retyped`: a declared column grows as wide as the data of its
+    kind (`widen_or_quarantine`), or never (`quarantine`); rows that its type can't hold are quarantined either way.
+    """
+
+    added: Literal["evolve", "keep"] = "evolve"
     removed: Literal["keep"] = "keep"
-    retyped: Literal["widen_or_quarantine"] = "widen_or_quarantine"
+    retyped: Literal["widen_or_quarantine", "quarantine"] = "widen_or_quarantine"

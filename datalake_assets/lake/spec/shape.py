@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _USUAL_PARTITIONING = {"event_stream": "day", "cdc_table": "none"}
+_ADDED_ONCE = "keep"  # what tables were written by before there was a choice
 
 
 def canonical(value: Mapping[str, Any]) -> str:
@@ -54,6 +55,9 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     before, after = (shape.get("kept", []) for shape in (old, new))
     if before != after:
         yield f"columns with on_missing: keep: {_shown(before)} -> {_shown(after)}"
+    before, after = (shape.get("added", _ADDED_ONCE) for shape in (old, new))
+    if before != after and old["kind"] == new["kind"]:
+        yield f"on_drift added: {before} -> {after}"
     before, after = (shape.get("partition_by", _USUAL_PARTITIONING[shape["kind"]]) for shape in (old, new))
     if before != after:
         yield f"partition_by: {before} -> {after}"

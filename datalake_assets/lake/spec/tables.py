@@ -223,6 +223,18 @@ PENDING = TableSpec(
     key=("table", "source", "kind", "event_date"),
 )
 
+FOUND_COLUMNS = TableSpec(
+    zone="lake",
+    name="found_columns",
+    description="What landed files of replicated tables have otherwise than their dataset files declare.",
+    columns={
+        "dataset": TableColumn("string", "The dataset", required=True),
+        "column": TableColumn("string", "A column of its files", required=True),
+        "type": TableColumn("string", "A type that it had there, as dataset files write it", required=True),
+    },
+    key=("dataset", "column", "type"),
+)
+
 
 def dataset_tables(dataset: Dataset) -> Iterator[TableSpec]:
     """The tables of one dataset: silver's and quarantine's."""

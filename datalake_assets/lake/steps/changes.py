@@ -33,7 +33,7 @@ from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import history_table, silver_table
 from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
-from datalake_assets.lake.steps.shape import require_shape
+from datalake_assets.lake.steps.shape import require_columns
 from datalake_assets.lake.store.conflicts import until_undisturbed
 from datalake_assets.lake.store.full_loads import FullLoad
 from datalake_assets.lake.store.notes import CommitNotes
@@ -58,7 +58,10 @@ class ChangeWriter:
         self._kept = dataset.kept_columns
 
     def write(self, batch: Batch) -> None:
-        """Bring a batch of changes to history, tombstones and live rows."""
+        """Bring a batch of changes to history, tombstones and live rows.
+
+        Raises `ColumnsGrownError` where a table has other columns by now than the batch was read in.
+        """
         if not any(outcome.rows_out for outcome in batch.begun):
             return
         self._step.lake.ledger.tell_loads(self._dataset, batch.begun)
@@ -111,7 +114,7 @@ class ChangeWriter:
 
     def _write_history(self, seen: Snapshot, keys: Frame, changes: Frame | None) -> None:
         """Add changes to the history and mend the validity of their neighbours; of some keys without a change too."""
-        require_shape(seen, self._dataset)
+        require_columns(seen, self._dataset)
         self._require_reloads()
         engine = self._step.engine
         columns = [name for name in history_table(self._dataset).columns if name not in _VALIDITY]
@@ -151,7 +154,7 @@ class ChangeWriter:
             known = cdc.known_changes(changes, known, key=self._key, order=self._order, columns=columns)
         if self._kept:
             known = cdc.with_kept_values(known, key=self._key, order=self._order, kept=self._kept)
-            known = quality.score(known, columns=list(self._dataset.columns)).select(*columns)
+            known = quality.score(known, columns=list(self._dataset.declared.columns)).select(*columns)
         declared = (name for name in self._dataset.columns if name not in self._key)
         blank = [name for name in (*declared, UNKNOWN, EVENT_TIME, EVENT_DATE, LEFT_OUT) if name in columns]
         for number in self._complete:
@@ -173,7 +176,7 @@ class ChangeWriter:
         """Decide what the newest changes do, and do it; the live table is opened before the tombstones are read."""
         engine = self._step.engine
         live = self._tables.silver.open()
-        require_shape(live, self._dataset)
+        require_columns(live, self._dataset)
         self._require_reloads()
         if self._kept:
             newest = self._newest_of_history(newest)
@@ -202,7 +205,7 @@ class ChangeWriter:
         live = self._tables.silver.open()
         if not live.exists:
             return
-        require_shape(live, self._dataset)
+        require_columns(live, self._dataset)
         self._require_reloads()
         number = self._complete[-1]
         with self._step.stage("transform"):

@@ -16,8 +16,9 @@ import polars as pl
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH
-from datalake_assets.lake.spec.dataset import Dataset, EventStream
+from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.drift_checks import DESCRIPTION, SCHEMA_DRIFT
 from datalake_assets.lake.store.landing import parse_partition
 from datalake_assets.lake.store.ledger_rows import ADMITTED, Identity
 from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, ObjectOutcome
@@ -34,7 +35,14 @@ RULES: dict[str, Callable[[Dataset], str]] = {
         f"(from {dataset.min_records} records on)."
     ),
 }
-"""The rules that steps decide, each with its description for a dataset."""
+"""The rules that steps decide for every dataset, each with its description."""
+
+
+def rules(dataset: Dataset) -> dict[str, str]:
+    """The rules that steps decide for a dataset, with their descriptions."""
+    of_kind = {SCHEMA_DRIFT: DESCRIPTION} if isinstance(dataset, CdcTable) else {}
+    return {rule: describe(dataset) for rule, describe in RULES.items()} | of_kind
+
 
 Frame = nw.LazyFrame[Any]
 _BYTES_OF_A_RECORD = 100  # of a compressed event: to guess how many records an unreadable object would have had
@@ -122,14 +130,14 @@ class PartitionChecks:
         return _blocking(REJECTED_FRACTION, partition, sorted(dates), passed=passed, detail=detail)
 
 
-def store_verdicts(lake: Lake, dataset: Dataset, partitions: Collection[str]) -> None:
-    """Judge partitions by what the ledger has of them now, and enter the verdicts.
+def store_verdicts(lake: Lake, dataset: Dataset, partitions: Collection[str], drift: Sequence[Verdict] = ()) -> None:
+    """Judge partitions by what the ledger has of them now, and enter the verdicts, with those on drift.
 
     Whoever is last to complete an object of a partition sees all of them, however they were shared out among steps.
     """
 
     def judge() -> list[Verdict]:
-        return PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions)).on(partitions)
+        return [*PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions)).on(partitions), *drift]
 
     if partitions:
         lake.verdicts.store(dataset.name, judge, now=datetime.now(UTC))

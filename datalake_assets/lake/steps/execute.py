@@ -17,7 +17,8 @@ def execute(request: StepRequest, *, lake: Lake, engine: Engine) -> StepReport:
     """
     step = Step(lake, engine)
     if request.zone == "gold":
-        gold = lake.gold_tables[request.name]
+        step.lake = lake.as_found()
+        gold = step.lake.gold_tables[request.name]
         return compute_gold(step, gold, request.dates, only_due=request.only_due, earlier=request.earlier)
     partitions = request.partitions
     if request.earlier:

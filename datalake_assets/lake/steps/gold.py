@@ -249,6 +249,8 @@ def _dates_showing(step: Step, source: Snapshot, lookup: Lookup, now: Snapshot, 
             older = now.at(since.version)
         except DeltaError:  # the log does not reach back that far
             older = None
+        if older is not None and not older.has([lookup.key, *lookup.shows]):  # a column was widened since
+            older = None
     if older is not None:
         try:
             changed = engine.compute(engine.changed_since(now, older, [lookup.key, *lookup.shows]))

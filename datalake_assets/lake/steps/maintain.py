@@ -14,6 +14,7 @@ def maintain(lake: Lake, *, retention: timedelta) -> Iterator[Upkeep | str]:
     Yields what was done for each table that there is; a line of text for one whose writers left no room for it.
     `retention` is how long the files of an older state are kept: a reader that opened a table within it finds them.
     """
+    lake = lake.as_found()
     for spec in lake.specs():
         try:
             done = keep_up(lake.table(spec), retention=retention)

@@ -17,6 +17,7 @@ from datalake_assets.lake.steps.checks import judge_again
 from datalake_assets.lake.steps.shape import ShapeChangedError, require_shape
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets.lake.store.pending import Debt
+from datalake_assets.lake.store.snapshot import Snapshot
 
 _EVERYTHING = 2**62
 
@@ -77,7 +78,7 @@ def waiting_work(
         due = {o.landed.key: o.landed.partition for o in lake.ledger.to_read(dataset.name, None, now=now)} | due
     if due:
         try:
-            require_shape(lake.silver(dataset).open(), dataset)
+            _require_shape(lake, dataset)
         except ShapeChangedError as error:
             return LandingWork({}, (*found.later, str(error)))
     return LandingWork(dict(sorted(Counter(due.values()).items())), tuple(found.later))
@@ -85,6 +86,7 @@ def waiting_work(
 
 def gold_work(lake: Lake, *, now: datetime) -> dict[str, GoldWork]:
     """What each gold table owes, by its name; tables that owe nothing are left out."""
+    lake = lake.as_found()
     consumers = [lake.consumer(gold) for gold in lake.gold_tables.values()]
     debts = lake.pending.look(consumers, lake.sources())
     judge_again(lake)
@@ -164,11 +166,11 @@ def unfit_tables(lake: Lake) -> list[str]:
     """
     lines = []
     for name, dataset in lake.datasets.items():
-        silver = lake.silver(dataset).open()
         try:
-            require_shape(silver, dataset)
+            silver = _require_shape(lake, dataset)
         except ShapeChangedError as error:
             lines.append(str(error))
+            continue
         if not silver.exists:
             objects = lake.ledger.rows(name).filter(pl.col("rows_out") > 0).height
             if objects:
@@ -177,6 +179,13 @@ def unfit_tables(lake: Lake) -> list[str]:
                     f"run `datalake rebuild {name}`"
                 )
     return lines
+
+
+def _require_shape(lake: Lake, dataset: Dataset) -> Snapshot:
+    """A dataset's silver as it is. Raises `ShapeChangedError` where it must be rebuilt first."""
+    silver = lake.silver(dataset).open()  # before what was found is asked for, which is always ahead of it
+    require_shape(silver, lake.as_found().datasets[dataset.name])
+    return silver
 
 
 def outdated_partitions(lake: Lake, dataset: Dataset) -> dict[str, int]:

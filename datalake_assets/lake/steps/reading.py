@@ -34,9 +34,10 @@ class _Prepare:
     dataset: Dataset
 
     def __call__(self, accepted: Frame) -> Frame:
-        columns = list(self.dataset.columns)
         if isinstance(self.dataset, EventStream):
+            columns = list(self.dataset.columns)
             return quality.score(accepted, columns=columns).select(*silver_table(self.dataset).columns)
+        columns = list(self.dataset.declared.columns)  # a column that is found later changes no row's score
         return quality.score(accepted, columns=columns)
 
 

@@ -32,12 +32,16 @@ from datalake_assets.lake.spec.columns import (
     SOURCE_FILENAME,
 )
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.spec.drift import Found, with_found
 from datalake_assets.lake.steps.changes import ChangeWriter
 from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.drift_checks import drift_verdicts
 from datalake_assets.lake.steps.events import EventWriter
+from datalake_assets.lake.steps.evolving import remember
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
+from datalake_assets.lake.steps.shape import ColumnsGrownError
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
 from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
@@ -70,10 +74,9 @@ def rebuild_table(
     rebuild = _Rebuild(step, dataset, allow_rejects=allow_rejects)
     try:
         until_undisturbed(rebuild.build_and_swap, what=f"rebuild of {dataset.name}")
+        rebuild.settle()
     finally:
         rebuild.clear()
-    if isinstance(dataset, CdcTable):  # a load may be complete by what was read now
-        ChangeWriter(step, dataset, step.lake.replica_tables(dataset)).settle()
     outcomes = list(rebuild.outcomes.values())
     return report(step, dataset, outcomes, partitions or sorted({o.partition for o in outcomes}), rebuild.rejects)
 
@@ -82,16 +85,22 @@ class _Rebuild:
     def __init__(self, step: Step, dataset: Dataset, *, allow_rejects: bool) -> None:
         self._allow_rejects = allow_rejects
         self._step = step
-        self._dataset = dataset
-        self._lake = step.lake
+        self._name = dataset.name
+        self._begin()
+
+    def _begin(self, found: Found | None = None) -> None:
+        """Begin with nothing read, for tables of the columns that were found so far, or of others that are given."""
+        self._known = self._step.lake.found_columns.all().get(self._name, {})
+        self._step.lake = self._lake = self._step.lake.as_found()
+        self._dataset = self._lake.datasets[self._name]
+        if isinstance(self._dataset, CdcTable):
+            self._dataset = with_found(self._dataset, self._known if found is None else found)
+        dataset = self._dataset
         self._real: StreamTables | ReplicaTables = (
             self._lake.stream_tables(dataset)
             if isinstance(dataset, EventStream)
             else self._lake.replica_tables(dataset)
         )
-        self._begin()
-
-    def _begin(self) -> None:
         self._folder = f"{self._lake.layout.silver}/_rebuild/{self._dataset.name}-{uuid.uuid4().hex[:12]}"
         self._beside = self._real.beside(self._folder)
         self._kept: set[str] = set()
@@ -108,44 +117,83 @@ class _Rebuild:
 
     def build_and_swap(self) -> None:
         """Read what is not read yet, and swap. Raises `ConflictError` when another step came between."""
+        if self._known != self._lake.found_columns.all().get(self._name, {}):
+            self._begin_again()
+        while not self._attempt():
+            pass
+
+    def settle(self) -> None:
+        """Take out what a full load lacks that is complete by what was read now; else the next step does."""
+        if isinstance(self._real, ReplicaTables):
+            with suppress(ColumnsGrownError):
+                self._change_writer(self._real).settle()
+
+    def _begin_again(self, found: Found | None = None) -> None:
+        self.clear()
+        self._begin(found)
+
+    def _attempt(self) -> bool:
+        """Read and swap; False where it was found out that other tables are to be built, of which nothing is read."""
         seen = {table.uri: table.open() for table in self._real.all}
-        objects = self._lake.ledger.everything(self._dataset.name)
+        objects = self._lake.ledger.everything(self._name)
         if not self.outcomes.keys() <= {known.landed.identity for known in objects}:  # one was overwritten meanwhile
-            self.clear()
-            self._begin()
-        self._build([known for known in objects if known.landed.identity not in self.outcomes])
+            self._begin_again()
+            return False
+        if not self._build([known for known in objects if known.landed.identity not in self.outcomes]):
+            self._begin_again()
+            return False
         unread = [known for known in objects if not self.outcomes[known.landed.identity].is_read]
         if isinstance(self._dataset, CdcTable):
             self._refuse_without([known for known in unread if known.holds_rows])
+            found = self._found()
+            if with_found(self._dataset, found) != self._dataset:  # what had a column, or a wide one, is overwritten
+                self._begin_again(found)
+                return False
             self._keep_earlier_loads(seen)
         else:
             self._keep({known.landed.key for known in unread if known.begun}, seen)
         self._swap(seen)
+        self._lake.found_columns.keep_only(self._name, self._found(), known=self._known)
+        return True
 
-    def _build(self, objects: Sequence[Known]) -> None:
-        """Read objects into the tables beside."""
+    def _found(self) -> Found:
+        """What all objects have otherwise than the dataset file declares."""
+        found: dict[str, set[str]] = {}
+        for outcome in self.outcomes.values():
+            for name, text in outcome.columns.items():
+                found.setdefault(name, set()).add(text)
+        return found
+
+    def _build(self, objects: Sequence[Known]) -> bool:
+        """Read objects into the tables beside; False where one has a column that these were not made for."""
         write = self._writer()
         for batch in read(self._step, self._dataset, [known.landed for known in objects]) if objects else ():
+            columns = [outcome.columns for outcome in batch.begun if outcome.columns]
+            if any(text not in self._known.get(name, ()) for found in columns for name, text in found.items()):
+                remember(self._lake, self._dataset, batch.begun)
+                return False
             write(batch)
             self.outcomes |= {(o.key, o.etag, o.size): o for o in batch.outcomes}
             self._rejected.append((batch.rejected, batch.outcomes))
             self.rejects.update(rules_of(batch.rejected))
+        return True
 
     def _writer(self) -> Callable[[Batch], None]:
         if isinstance(self._beside, StreamTables) and isinstance(self._dataset, EventStream):
             step = Step(self._lake, self._step.engine, started_at=self._step.started_at, seconds=self._step.seconds)
             return EventWriter(step, self._dataset, self._beside, {}).write
-        return self._change_writer().write
-
-    def _change_writer(self) -> ChangeWriter:
-        beside = Step(self._lake, self._step.engine, started_at=self._step.started_at, seconds=self._step.seconds)
         assert isinstance(self._beside, ReplicaTables)  # noqa: S101 (the tables are the dataset's)
-        assert isinstance(self._dataset, CdcTable)  # noqa: S101 (as above)
-        return ChangeWriter(beside, self._dataset, self._beside)
+        return self._change_writer(self._beside).write
+
+    def _change_writer(self, tables: ReplicaTables) -> ChangeWriter:
+        step = Step(self._lake, self._step.engine, started_at=self._step.started_at, seconds=self._step.seconds)
+        assert isinstance(self._dataset, CdcTable)  # noqa: S101 (the tables are the dataset's)
+        return ChangeWriter(step, self._dataset, tables)
 
     def _keep_earlier_loads(self, seen: Seen) -> None:
         """Take over what files of full loads said that those of later loads overwrote; settle what these lack."""
-        writer = self._change_writer()
+        assert isinstance(self._beside, ReplicaTables)  # noqa: S101 (the tables are the dataset's)
+        writer = self._change_writer(self._beside)
         later = self._lake.ledger.overwritten_loads(self._dataset)
         if later:
             history = self._real.all[0]  # silver, where there is none
@@ -222,7 +270,8 @@ class _Rebuild:
         for rejected, outcomes in self._rejected:
             replace_rejects(lake.quarantine(dataset), rejected, outcomes)
         lake.ledger.note(dataset, begun={}, completed=list(self.outcomes.values()), now=datetime.now(UTC))
-        store_verdicts(lake, dataset, set(lake.ledger.rows(dataset.name)["partition"]))
+        judged = set(lake.ledger.rows(dataset.name)["partition"])
+        store_verdicts(lake, dataset, judged, drift_verdicts(lake, dataset, judged))
         check_repeated_keys(self._step, dataset)
 
 

@@ -22,11 +22,13 @@ from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter
 from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.drift_checks import drift_verdicts
 from datalake_assets.lake.steps.events import EventWriter
+from datalake_assets.lake.steps.evolving import is_up_to_date, learn, up_to_date
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError, rebuild_table
-from datalake_assets.lake.steps.shape import require_shape
+from datalake_assets.lake.steps.shape import ColumnsGrownError
 from datalake_assets.lake.store.ledger_lookup import Known
 from datalake_assets.lake.store.ledger_rows import Identity
 from datalake_assets.lake.store.outcome import ObjectOutcome
@@ -41,7 +43,7 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
     Raises `ShapeChangedError` before anything is written when the dataset file asks for another table than there is.
     """
     ledger = step.lake.ledger
-    require_shape(step.lake.silver(dataset).open(), dataset)
+    dataset = up_to_date(step, dataset)
     if replay:
         ledger.reopen(dataset.name, partitions)
     waiting = ledger.to_read(dataset.name, partitions, now=step.started_at)
@@ -103,21 +105,17 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
     lake = step.lake
     by_identity = {known.landed.identity: known for known in waiting}
     checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name, partitions))
-    writer = _writer(step, dataset, by_identity)
+    work = _Work(step, dataset, by_identity)
     overwriting = {identity for identity, known in by_identity.items() if known.overwrites}
     rejects: Counter[str] = Counter()
     outcomes: list[ObjectOutcome] = []
     done: tuple[ObjectOutcome, ...] = ()
-    batches = read(step, dataset, [known.landed for known in waiting])
-    while True:
-        with step.stage("read"):
-            batch = next(batches, None)
-        if batch is None:
-            break
+    while (batch := work.next_batch()) is not None:
         with step.stage("ledger"):
             begun = {(o.key, o.etag, o.size): o.event_dates for o in batch.begun}
             now = datetime.now(UTC)
             refused = lake.ledger.note(dataset, begun=begun, completed=done, now=now, overwriting=overwriting)
+            done = ()
             batch = _without(batch, refused)
             checks.add(batch.outcomes)
             if checks.failing():
@@ -125,22 +123,80 @@ def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], part
         quarantine = lake.quarantine(dataset)
         with step.stage("quarantine"):
             left = replace_rejects(quarantine, batch.rejected, batch.outcomes, keep_old=True)
-        writer.write(batch)
+        if not work.write(batch):
+            continue
         with step.stage("quarantine"):
             if left:
                 replace_rejects(quarantine, batch.rejected, batch.outcomes)
-            rejects.update(rules_of(batch.rejected))
+        if not work.end(batch):
+            continue
+        rejects.update(rules_of(batch.rejected))
         done = batch.outcomes
         outcomes.extend(done)
     with step.stage("ledger"):
         lake.ledger.note(dataset, begun={}, completed=done, now=datetime.now(UTC))
-    if isinstance(writer, ChangeWriter):
-        writer.settle()
+    work.settle()
     with step.stage("ledger"):
         judged = {p for known in waiting for p in (known.landed.partition, *known.before)}
-        store_verdicts(lake, dataset, judged)
-        check_repeated_keys(step, dataset)
-    return report(step, dataset, outcomes, partitions, rejects)
+        store_verdicts(lake, dataset, judged, drift_verdicts(lake, dataset, judged, rejects))
+        check_repeated_keys(step, work.dataset)
+    return report(step, work.dataset, outcomes, partitions, rejects)
+
+
+class _Work:
+    """The objects of a step, read and written by the columns that are known by then.
+
+    Where it turns out that there are more, be it that a batch has them or that another step found them, the tables are
+    evolved, and what is not ended is read again.
+    """
+
+    def __init__(self, step: Step, dataset: Dataset, known: dict[Identity, Known]) -> None:
+        self._step = step
+        self._known = known
+        self._left = dict(known)
+        self._begin(dataset)
+
+    def _begin(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._batches = read(self._step, dataset, [known.landed for known in self._left.values()])
+        self._writer = _writer(self._step, dataset, self._known)
+
+    def next_batch(self) -> Batch | None:
+        """What is read next; None at the end."""
+        while True:
+            with self._step.stage("read"):
+                batch = next(self._batches, None)
+            if batch is None or not learn(self._step, self.dataset, batch.begun):
+                return batch
+            self._begin(up_to_date(self._step, self.dataset))
+
+    def write(self, batch: Batch) -> bool:
+        """Bring a batch to silver; False where silver has other columns by now, and the batch is to be read again."""
+        try:
+            self._writer.write(batch)
+        except ColumnsGrownError:
+            self._begin(up_to_date(self._step, self.dataset))
+            return False
+        return True
+
+    def end(self, batch: Batch) -> bool:
+        """Count a batch as done; False where it may have been rejected by types that are too narrow by now."""
+        if not is_up_to_date(self._step, self.dataset):
+            self._begin(up_to_date(self._step, self.dataset))
+            return False
+        for outcome in batch.outcomes:
+            self._left.pop((outcome.key, outcome.etag, outcome.size), None)
+        return True
+
+    def settle(self) -> None:
+        """Do what the objects together ask for, once all are written."""
+        while isinstance(self._writer, ChangeWriter):
+            try:
+                self._writer.settle()
+            except ColumnsGrownError:
+                self._begin(up_to_date(self._step, self.dataset))
+            else:
+                return
 
 
 def _without(batch: Batch, refused: Collection[Identity]) -> Batch:

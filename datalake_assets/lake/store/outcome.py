@@ -1,9 +1,10 @@
 """What became of one landed object that was read: the message from readers to the ledger."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 PROCESSED, FAILED, MISSING, SUPERSEDED = "processed", "failed", "missing", "superseded"
 
@@ -18,6 +19,8 @@ class ObjectOutcome(BaseModel):
     rejected. `event_dates` are those of its accepted records, in order, without the date of those that have none; of a
     replicated table also the days on which its changes were committed. `loaded_at` is when the first of its rows was
     transferred, of a file of a full load whose rows tell that; `ends_load` whether the file says that it is the last.
+    `columns` are those of its columns that are not as the dataset file declares them, with the types they have (see
+    `drift.news`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +38,7 @@ class ObjectOutcome(BaseModel):
     event_dates: tuple[date, ...] = ()
     loaded_at: datetime | None = None
     ends_load: bool = False
+    columns: Mapping[str, str] = Field(default_factory=dict)
     error: str | None = None
     final: bool = False
 

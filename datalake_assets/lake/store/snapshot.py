@@ -36,6 +36,7 @@ from datalake_assets.lake.store.table_form import (
     delta_schema,
     is_commit,
     put_commit,
+    reformed,
     replacement,
 )
 
@@ -121,10 +122,25 @@ class Snapshot(TableFiles):
         if self.handle is None:
             return self._create(actions, notes)
         self._guard()
-        commit, version = replacement(self, actions, notes), self.version + 1
+        try:
+            return self._put(replacement(self, actions, notes))
+        except ConflictError:
+            self.discard(actions)
+            raise
+
+    def add_columns(self, *, notes: CommitNotes) -> int:
+        """Give the table the columns of the registry that it lacks; one commit that writes no file.
+
+        Raises `ConflictError` when the table has changed since it was opened.
+        """
+        self._guard()
+        return self._put(reformed(self, notes))
+
+    def _put(self, commit: bytes) -> int:
+        """Make a commit the table's next one."""
+        version = self.version + 1
         # Of a log that was cut short meanwhile, the next number could be free again: hence the look at the table.
         if self.at(None).version != self.version or not put_commit(self.table.uri, version, commit):
-            self.discard(actions)
             raise ConflictError(f"{self.table.uri}: somebody else has committed version {version}")
         return version
 

@@ -5,7 +5,7 @@ cut otherwise than the registry asks for, until it is rebuilt, and was before: i
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from itertools import islice
@@ -26,6 +26,8 @@ _FEW_FILES = 2
 _MOST_RUNS = 32  # of days: what lies between the later ones is read too
 Within = Mapping[str, Collection[Any]] | None
 """Part of a table: values of columns that cut it, or event dates, however it is cut; None is all of it."""
+Convert = Callable[[pl.LazyFrame], pl.LazyFrame]
+"""What makes rows of some columns rows of others, one by one."""
 
 
 class TableFiles:
@@ -124,9 +126,15 @@ class TableFiles:
         found.files = files
         return found
 
-    def written_to(self, table: TablePlace) -> list[AddAction]:
-        """The rows as files of another table with the same columns, which nobody sees yet."""
-        return write_files(self.scan_files(self.files).drop("_file").collect(), table.uri, table.spec)
+    def written_to(self, table: TablePlace, *, by: Convert | None = None) -> list[AddAction]:
+        """The rows as files of another table with the same columns, or those that `by` makes, which nobody sees yet.
+
+        A column that `by` does not give is null.
+        """
+        rows = self.scan_files(self.files).drop("_file")
+        if by is not None:
+            rows = by(rows).match_to_schema(table.dtypes, missing_columns="insert")
+        return write_files(rows.collect(), table.uri, table.spec)
 
     def scan_files(self, files: pl.DataFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The rows of some live files, with `_file` (the path of each) as the last column."""
@@ -237,6 +245,10 @@ class TableFiles:
                 yield entry_of(version, get(self.table.uri, commit_name(version)))
             except FileNotFoundError:
                 return
+
+    def has(self, columns: Collection[str]) -> bool:
+        """Whether the table has some columns in the registry's types."""
+        return not {text.partition(":")[0] for text in self.other_columns()} & set(columns)
 
     def other_columns(self) -> list[str]:
         """What the table has otherwise than the registry, column by column, and by which it is cut."""

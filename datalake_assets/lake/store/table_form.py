@@ -8,7 +8,7 @@ that nobody has decided about. Rows by rows, tables are changed in `snapshot.py`
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -52,36 +52,27 @@ def replacement(seen: TableFiles, actions: Sequence[AddAction], notes: CommitNot
 
     The table keeps its id, so that its readers follow it as before, its protocol and its properties.
     """
-    return b"".join(json.dumps(entry).encode() + b"\n" for entry in _entries(seen, actions, notes))
+    return _as_bytes(_entries(seen, actions, notes))
+
+
+def reformed(seen: TableFiles, notes: CommitNotes) -> bytes:
+    """The commit that gives an existing table the registry's columns and leaves its files as they are, as NDJSON.
+
+    Only columns may be added by it: files that lack one show null.
+    """
+    return _as_bytes([_info("ADD COLUMNS", {}, notes), _metadata(seen)])
+
+
+def _as_bytes(entries: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
 
 
 def _entries(seen: TableFiles, actions: Sequence[AddAction], notes: CommitNotes) -> Iterator[dict[str, Any]]:
     """The entries by the Delta protocol, "Actions"."""
-    assert seen.handle is not None  # noqa: S101 (callers know that the table exists)
-    spec, now = seen.table.spec, int(time.time() * 1000)
-    yield {
-        "commitInfo": {
-            "timestamp": now,
-            "operation": "WRITE",
-            "operationParameters": {"mode": "Overwrite", "partitionBy": json.dumps(spec.partition_by)},
-            "engineInfo": "datalake_assets",
-            "txnId": str(uuid.uuid4()),
-            "userMetadata": notes.as_text(),
-        }
-    }
-    was = seen.handle.metadata()
-    yield {
-        "metaData": {
-            "id": was.id,
-            "name": was.name,
-            "description": spec.description,
-            "format": {"provider": "parquet", "options": {}},
-            "schemaString": delta_schema(seen.table.stored_dtypes).to_json(),
-            "partitionColumns": list(spec.partition_by),
-            "createdTime": was.created_time,
-            "configuration": {**was.configuration, **configuration(spec)},
-        }
-    }
+    parameters = {"mode": "Overwrite", "partitionBy": json.dumps(seen.table.spec.partition_by)}
+    yield _info("WRITE", parameters, notes)
+    yield _metadata(seen)
+    now = int(time.time() * 1000)
     for file in seen.files.iter_rows(named=True):
         yield {
             "remove": {
@@ -104,6 +95,37 @@ def _entries(seen: TableFiles, actions: Sequence[AddAction], notes: CommitNotes)
                 "stats": action.stats,
             }
         }
+
+
+def _info(operation: str, parameters: dict[str, str], notes: CommitNotes) -> dict[str, Any]:
+    return {
+        "commitInfo": {
+            "timestamp": int(time.time() * 1000),
+            "operation": operation,
+            "operationParameters": parameters,
+            "engineInfo": "datalake_assets",
+            "txnId": str(uuid.uuid4()),
+            "userMetadata": notes.as_text(),
+        }
+    }
+
+
+def _metadata(seen: TableFiles) -> dict[str, Any]:
+    """The registry's form of an existing table, which keeps its id and what else it is configured to."""
+    assert seen.handle is not None  # noqa: S101 (callers know that the table exists)
+    spec, was = seen.table.spec, seen.handle.metadata()
+    return {
+        "metaData": {
+            "id": was.id,
+            "name": was.name,
+            "description": spec.description,
+            "format": {"provider": "parquet", "options": {}},
+            "schemaString": delta_schema(seen.table.stored_dtypes).to_json(),
+            "partitionColumns": list(spec.partition_by),
+            "createdTime": was.created_time,
+            "configuration": {**was.configuration, **configuration(spec)},
+        }
+    }
 
 
 def put_commit(uri: str, version: int, commit: bytes) -> bool:
