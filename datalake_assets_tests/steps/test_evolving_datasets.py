@@ -31,7 +31,7 @@ def test_a_table_gains_a_column(tmp_path: Path) -> None:
 
 def test_gold_that_wants_a_column_which_silver_has_not_seen_yet_finds_it_empty(tmp_path: Path) -> None:
     before = ReplicatedLake(tmp_path, _WITHOUT_CUSTOMER, CUSTOMERS)
-    before.land(_FIRST, [change("I", 1, 1)], types={"customer_id": "int64"})
+    before.land(_FIRST, [{name: value for name, value in change("I", 1, 1).items() if name != "customer_id"}])
     before.refresh()
     after = ReplicatedLake(tmp_path, ORDERS, CUSTOMERS)
     assert "orders_enriched" in after.refresh_gold()

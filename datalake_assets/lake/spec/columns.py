@@ -29,6 +29,9 @@ VALID_FROM, VALID_TO, IS_CURRENT = "valid_from", "valid_to", "is_current"
 GENERATION = "_generation"
 """After how many reloads of its table a change comes; worked out from the known ones, and never stored."""
 
+RELOADED = "reloaded"
+"""Stands for the content of a delete that no change told, but a load that lacks the row."""
+
 LEFT_OUT = "_left_out"
 """What an update did not tell of its row, of a table where that is kept: names in commas, such as `,notes,photo,`."""
 

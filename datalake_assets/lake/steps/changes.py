@@ -25,6 +25,7 @@ from datalake_assets.lake.spec.columns import (
     IS_CURRENT,
     LEFT_OUT,
     OPERATION,
+    RELOADED,
     UNKNOWN,
     VALID_FROM,
     VALID_TO,
@@ -149,7 +150,7 @@ class ChangeWriter:
 
     def _known(self, existing: Frame, changes: Frame | None, *, columns: Sequence[str]) -> Frame:
         """All changes of some keys: those of the history, those read now, and those that a reload stands for."""
-        known = self._placed(existing.filter(nw.col(CONTENT_HASH) != cdc.RELOADED)).select(*columns)
+        known = self._placed(existing.filter(nw.col(CONTENT_HASH) != RELOADED)).select(*columns)
         if changes is not None:
             known = cdc.known_changes(changes, known, key=self._key, order=self._order, columns=columns)
         if self._kept:

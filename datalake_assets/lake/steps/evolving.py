@@ -18,7 +18,7 @@ from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.readers.columns import content_hash
 from datalake_assets.lake.readers.found_types import json_text
 from datalake_assets.lake.spec import tables
-from datalake_assets.lake.spec.columns import CONTENT_HASH, SOURCE_FILENAME, UNKNOWN
+from datalake_assets.lake.spec.columns import CONTENT_HASH, LEFT_OUT, RELOADED, SOURCE_FILENAME, UNKNOWN
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset
 from datalake_assets.lake.spec.drift import grown_from
 from datalake_assets.lake.spec.table_spec import TableSpec
@@ -53,7 +53,15 @@ class Widening:
         if CONTENT_HASH not in present:
             return wider
         hashed: dict[str, pl.DataType] = {name: dtype_of(kind) for name, kind in new.items()} | {UNKNOWN: pl.String()}
-        return wider.with_columns(content_hash(hashed, with_nulls=hashed.keys()).alias(CONTENT_HASH))
+        kept = {name: f"kept {name}" for name in self.now.kept_columns}  # what was left out was hashed as null
+        told = [~pl.col(LEFT_OUT).fill_null("").str.contains(f",{name},", literal=True) for name in kept]
+        bare = wider.with_columns(pl.col(name).alias(aside) for name, aside in kept.items()).with_columns(
+            pl.when(is_told).then(name).alias(name) for name, is_told in zip(kept, told, strict=True)
+        )
+        content = pl.when(pl.col(CONTENT_HASH) == RELOADED).then(pl.lit(RELOADED))
+        anew = content.otherwise(content_hash(hashed, with_nulls=hashed.keys())).alias(CONTENT_HASH)
+        whole = bare.with_columns(anew).with_columns(pl.col(aside).alias(name) for name, aside in kept.items())
+        return whole.drop(kept.values())
 
 
 def _widened(value: pl.Expr, was: LakeType, now: LakeType) -> pl.Expr:

@@ -24,6 +24,7 @@ from datalake_assets.lake.spec.columns import (
     LEFT_OUT,
     OPERATION,
     QUALITY_SCORE,
+    RELOADED,
     ROW_NUMBER,
     SOURCE_FILENAME,
     VALID_FROM,
@@ -35,9 +36,6 @@ CLOCK_SKEW = timedelta(milliseconds=100)
 """How much later than DMS's a source's clock may go; those of AWS agree within a millisecond."""
 
 _LAST_SEQUENCE = Decimal("9" * 38)
-RELOADED = "reloaded"
-"""Stands for the content of a delete that no change told, but a load that lacks the row."""
-
 OLD_DATE, OLD_COMMIT, REPLACES = "_old_date", "_old_commit", "_replaces"
 _OLD, _BURIED = "_old.", "_buried."
 _LIFE, _TOLD = "_life", "_told"
