@@ -133,3 +133,11 @@ def test_a_table_may_be_loaded_many_times(lake: ReplicatedLake) -> None:
     assert products(lake) == {2: "curd", 5: "mead"}
     assert [entry[:2] for entry in history(lake, 2)] == [("L", "milk"), ("D", None), ("L", "whey"), ("U", "curd")]
     assert [entry[:2] for entry in history(lake, 1)][-2:] == [("L", "coffee"), ("D", None)]
+
+
+def test_what_an_earlier_and_longer_load_left_behind_is_not_of_the_reload(lake: ReplicatedLake) -> None:
+    meet(lake, load(1, NINE, _1="tea"), load(2, NINE + timedelta(minutes=1), _2="milk"), SECOND, AFTER)
+    assert products(lake) == {1: "coffee", 3: "gin", 5: "mead"}
+    late = ReplicatedLake(lake.root.parent / "late", ORDERS)  # it never saw what was overwritten
+    meet(late, AFTER, SECOND, load(2, NINE + timedelta(minutes=1), _2="milk"))
+    assert products(late) == products(lake)

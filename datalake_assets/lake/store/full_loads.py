@@ -45,10 +45,10 @@ class LoadFile:
     @property
     def place(self) -> tuple[str, int]:
         """What it is called within its load, whatever day it landed: its segment, and its number from 1."""
-        folder, _, name = self.key.rpartition("/")
+        folder, slash, name = self.key.rpartition("/")
         match = _COUNTED.match(name)
         segment, number = match.groups() if match else (name, "1")
-        return _DATE_FOLDERS.sub("", f"{folder}/") + segment, int(number, 16)
+        return _DATE_FOLDERS.sub("", folder + slash) + segment, int(number, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +81,20 @@ def full_loads(
 ) -> tuple[FullLoad, ...]:
     """The loads that some files make, in their order.
 
-    A load begins where a name comes again. It is complete when its files are counted without a gap, all their rows are
-    in silver, and DMS has gone on to write changes, or a file says that it is the last; nobody asks that of the first.
-    `changes_between` tells whether DMS wrote changes after a moment and before another (None: ever since).
+    A load begins where the count begins anew: what an earlier one left behind, under higher numbers, is not of it. It is
+    complete when its files are counted without a gap, all their rows are in silver, and DMS has gone on to write
+    changes, or a file says that it is the last; nobody asks that of the first. `changes_between` tells whether DMS wrote
+    changes after a moment and before another (None: ever since).
     """
     loads: list[list[LoadFile]] = []
-    for file in sorted(files, key=lambda f: (f.loaded_at, f.key)):
-        if not loads or file.place in {other.place for other in loads[-1]}:
+    counted: dict[str, int] = {}
+    for file in sorted(files, key=lambda f: (f.loaded_at, f.place, f.key)):
+        segment, number = file.place
+        if not loads or number <= counted.get(segment, 0):
             loads.append([])
+            counted = {}
         loads[-1].append(file)
+        counted[segment] = number
     next_ones = [*(load[0].loaded_at for load in loads), None][1:]
     return tuple(
         FullLoad(

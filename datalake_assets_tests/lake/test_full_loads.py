@@ -1,0 +1,58 @@
+"""Which files make a full load, and whether it is whole."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from datalake_assets.lake.store.full_loads import FullLoad, LoadFile, full_loads
+
+NINE = datetime(2026, 1, 5, 9, tzinfo=UTC)
+
+
+def files(*told: tuple[str, int], **how: bool) -> list[LoadFile]:
+    """Files by name and the minute of their first transfer."""
+    return [LoadFile(name, NINE + timedelta(minutes=minute), **{"is_whole": True} | how) for name, minute in told]
+
+
+def loads(found: list[LoadFile], *, goes_on: bool = True) -> list[tuple[int, bool]]:
+    """When each load began (minutes), and whether it is complete."""
+    told: tuple[FullLoad, ...] = full_loads(found, changes_between=lambda after, before: goes_on and after != before)
+    return [((load.started_at - NINE).seconds // 60, load.is_complete) for load in told]
+
+
+FIRST = files(("LOAD00000001.parquet", 0), ("LOAD00000002.parquet", 1))
+
+
+@pytest.mark.parametrize(
+    ("reload", "expected"),
+    [
+        ([], [(0, False)]),
+        ([("LOAD00000001.parquet", 5)], [(0, False), (5, True)]),
+        ([("LOAD00000001.parquet", 5), ("LOAD00000002.parquet", 6)], [(0, False), (5, True)]),
+        ([("LOAD00000002.parquet", 6)], [(0, False), (6, False)]),
+        ([("LOAD00000001.parquet", 5), ("LOAD00000003.parquet", 6)], [(0, False), (5, False)]),
+        ([("LOAD00000001.parquet", 5), ("LOAD00000001.parquet", 6)], [(0, False), (5, True), (6, True)]),
+        ([("2026/01/05/LOAD00000001.parquet", 5)], [(0, False), (5, True)]),
+        ([("year=2026/LOAD00000001.parquet", 5), ("2026/02/LOAD00000002.csv.gz", 6)], [(0, False), (5, True)]),
+    ],
+)
+def test_a_load_begins_where_the_count_begins_anew(
+    reload: list[tuple[str, int]], expected: list[tuple[int, bool]]
+) -> None:
+    assert loads([*files(*reload), *FIRST]) == expected
+
+
+def test_segments_of_a_parallel_load_are_counted_apart() -> None:
+    names = ["SEGMENT1_LOAD00000001.parquet", "SEGMENT2_LOAD00000001.parquet", "p%3Da/LOAD00000001.parquet"]
+    first, second = (files(*((name, at) for name in names)) for at in (0, 5))
+    assert loads([*first, *second]) == [(0, False), (5, True)]
+
+
+def test_a_load_without_changes_after_it_may_go_on() -> None:
+    second = files(("LOAD00000001.parquet", 5))
+    assert loads([*FIRST, *second], goes_on=False) == [(0, False), (5, False)]
+    assert loads([*FIRST, *files(("LOAD00000001.parquet", 5), ends=True)], goes_on=False) == [(0, False), (5, True)]
+
+
+def test_a_load_that_is_not_in_silver_is_not_complete() -> None:
+    assert loads([*FIRST, *files(("LOAD00000001.parquet", 5), is_whole=False)]) == [(0, False), (5, False)]
