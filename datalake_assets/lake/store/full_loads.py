@@ -81,10 +81,10 @@ def full_loads(
 ) -> tuple[FullLoad, ...]:
     """The loads that some files make, in their order.
 
-    A load begins where the count begins anew: what an earlier one left behind, under higher numbers, is not of it. It is
-    complete when its files are counted without a gap, all their rows are in silver, and DMS has gone on to write
-    changes, or a file says that it is the last; nobody asks that of the first. `changes_between` tells whether DMS wrote
-    changes after a moment and before another (None: ever since).
+    A load begins where the count begins anew: what an earlier one left behind, under higher numbers, is not of it. It
+    is complete when its files are counted without a gap, all their rows are in silver, and DMS has gone on to write
+    changes, or a file says that it is the last; nobody asks that of the first. `changes_between` tells whether DMS
+    wrote changes after a moment and before another (None: ever since).
     """
     loads: list[list[LoadFile]] = []
     counted: dict[str, int] = {}
