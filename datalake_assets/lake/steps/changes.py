@@ -57,6 +57,7 @@ class ChangeWriter:
         self._key = list(dataset.key)
         self._stored = dataset.order_columns
         self._kept = dataset.kept_columns
+        self._loads: tuple[int, tuple[FullLoad, ...]] | None = None  # and the ledger's version that tells them
 
     def write(self, batch: Batch) -> None:
         """Bring a batch of changes to history, tombstones and live rows.
@@ -93,7 +94,13 @@ class ChangeWriter:
         self._order = [*([GENERATION] if self._reloads else ()), *self._stored]
 
     def _known_reloads(self) -> tuple[FullLoad, ...]:
-        return self._step.lake.ledger.loads(self._dataset)[1:] if self._dataset.timestamp_column else ()
+        if self._dataset.timestamp_column is None:
+            return ()
+        ledger = self._step.lake.ledger
+        version = ledger.table.open().version
+        if self._loads is None or self._loads[0] != version:
+            self._loads = version, ledger.loads(self._dataset)
+        return self._loads[1][1:]
 
     def _require_reloads(self) -> None:
         """Raise where a reload has begun since we looked; asked after a table is opened, on which is decided then."""
