@@ -42,6 +42,10 @@ from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.transforms import cdc, quality
 
 
+class EarlierLoadError(RuntimeError):
+    """A load of the table was found to come before others that are in silver: changes are in another order by it."""
+
+
 class _ReloadedError(Exception):
     """Another reload of the table has begun: what comes after what is to be told anew."""
 
@@ -62,11 +66,17 @@ class ChangeWriter:
     def write(self, batch: Batch) -> None:
         """Bring a batch of changes to history, tombstones and live rows.
 
-        Raises `ColumnsGrownError` where a table has other columns by now than the batch was read in.
+        Raises `ColumnsGrownError` where a table has other columns by now than the batch was read in, and, once,
+        `EarlierLoadError` where what the batch tells of the table's loads asks for a rebuild.
         """
         if not any(outcome.rows_out for outcome in batch.begun):
             return
+        before = [load.started_at for load in self._known_loads()]
         self._step.lake.ledger.tell_loads(self._dataset, batch.begun)
+        now = [load.started_at for load in self._known_loads()]
+        is_later = now[1 : len(before)] == before[1:] and (len(now) == len(before) or now[:1] == before[:1])
+        if before and not is_later:
+            raise EarlierLoadError(f"{self._dataset.name}: one of its loads lay before another that is in silver")
         self.add(batch.accepted)
 
     def add(self, changes: Frame) -> None:
@@ -89,22 +99,22 @@ class ChangeWriter:
 
     def _look(self) -> None:
         """See which reloads there are."""
-        self._reloads = self._known_reloads()
+        self._reloads = self._known_loads()[1:]
         self._complete = [n for n, load in enumerate(self._reloads, start=1) if load.is_complete]
         self._order = [*([GENERATION] if self._reloads else ()), *self._stored]
 
-    def _known_reloads(self) -> tuple[FullLoad, ...]:
+    def _known_loads(self) -> tuple[FullLoad, ...]:
         if self._dataset.timestamp_column is None:
             return ()
         ledger = self._step.lake.ledger
         version = ledger.table.open().version
         if self._loads is None or self._loads[0] != version:
             self._loads = version, ledger.loads(self._dataset)
-        return self._loads[1][1:]
+        return self._loads[1]
 
     def _require_reloads(self) -> None:
         """Raise where a reload has begun since we looked; asked after a table is opened, on which is decided then."""
-        if [load.started_at for load in self._known_reloads()] != [load.started_at for load in self._reloads]:
+        if [load.started_at for load in self._known_loads()[1:]] != [load.started_at for load in self._reloads]:
             raise _ReloadedError
 
     def _placed(self, changes: Frame) -> Frame:

@@ -33,7 +33,7 @@ from datalake_assets.lake.spec.columns import (
 )
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.drift import Found, with_found
-from datalake_assets.lake.steps.changes import ChangeWriter
+from datalake_assets.lake.steps.changes import ChangeWriter, EarlierLoadError
 from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.drift_checks import drift_verdicts
@@ -119,7 +119,7 @@ class _Rebuild:
         """Read what is not read yet, and swap. Raises `ConflictError` when another step came between."""
         if self._known != self._lake.found_columns.all().get(self._name, {}):
             self._begin_again()
-        while not self._attempt():
+        while not self._tried():
             pass
 
     def settle(self) -> None:
@@ -131,6 +131,14 @@ class _Rebuild:
     def _begin_again(self, found: Found | None = None) -> None:
         self.clear()
         self._begin(found)
+
+    def _tried(self) -> bool:
+        """Attempt it; False where it is to be attempted again."""
+        try:
+            return self._attempt()
+        except EarlierLoadError:  # which is known now
+            self._begin_again()
+            return False
 
     def _attempt(self) -> bool:
         """Read and swap; False where it was found out that other tables are to be built, of which nothing is read."""

@@ -9,6 +9,7 @@ and the ledger tells where records of them may be.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,7 +20,7 @@ from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.readers.rejects import rules_of
 from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
-from datalake_assets.lake.steps.changes import ChangeWriter
+from datalake_assets.lake.steps.changes import ChangeWriter, EarlierLoadError
 from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.drift_checks import drift_verdicts
@@ -58,7 +59,12 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
             if replay:
                 raise
             return done.model_copy(update={"failed": (str(refusal), *done.failed)})
-    return bring_to_silver(step, dataset, waiting, partitions)
+    try:
+        return bring_to_silver(step, dataset, waiting, partitions)
+    except EarlierLoadError:
+        with suppress(RebuildRefusedError):  # what is gone can't be put in order anew: the rest is
+            return rebuild_table(step, dataset, partitions)
+        return refresh_silver(step, dataset, partitions, replay=False)
 
 
 def _postpone(step: Step, dataset: Dataset, objects: Sequence[Known], refusal: RebuildRefusedError) -> None:
