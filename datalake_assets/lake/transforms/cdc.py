@@ -37,7 +37,7 @@ CLOCK_SKEW = timedelta(milliseconds=100)
 
 _LAST_SEQUENCE = Decimal("9" * 38)
 OLD_DATE, OLD_COMMIT, REPLACES = "_old_date", "_old_commit", "_replaces"
-_OLD, _BURIED = "_old.", "_buried."
+_OLD, _BURIED = "_old_", "_buried_"
 _LIFE, _TOLD = "_life", "_told"
 Columns = Sequence[str]
 
