@@ -163,6 +163,7 @@ def _text(column: Column, null_text: str | None) -> Canonical | None:
         text, is_raw = _sql("{}::text", source), null_text is None
     else:  # as the type's output function writes it: a cast of inet to text adds a netmask
         text = _sql("CASE WHEN {0} IS NOT NULL THEN format('%s', {0}) END", source)
+    text = _sql('({}) COLLATE "C"', text)  # one under which texts that are equal have the same bytes
     if null_text is not None:
         text = _sql("NULLIF({}, {})", text, sql.Literal(null_text))
         own = pl.when(own != null_text).then(own)
