@@ -22,6 +22,7 @@ class ReportFormat(StrEnum):
 
 
 def reconcile(
+    *,
     dataset: Annotated[str, typer.Argument(help="The replicated table's dataset.")],
     source: Annotated[
         str | None,
@@ -39,7 +40,7 @@ def reconcile(
     show_values: Annotated[bool, typer.Option("--show-values", help="Print the values that differ, too.")] = False,
     format_: Annotated[ReportFormat, typer.Option("--format", help="How to print the result.")] = ReportFormat.TABLE,
 ) -> None:
-    """Compare a replicated table with its source. Exits with 1 where they differ, with 2 where they can't be compared."""
+    """Compare a replicated table with its source; exits with 1 where they differ, with 2 where that can't be told."""
     from datalake_assets.reconcile.plan import ReconcileError
     from datalake_assets.reconcile.reconcile import Ask
     from datalake_assets.reconcile.reconcile import reconcile as compared
@@ -86,8 +87,8 @@ def _lines(one: "Difference", *, values: bool) -> list[tuple[str | None, ...]]:
     key = ", ".join(f"{name}={value}" for name, value in one.key.items())
     if not values:
         return [(key, one.kind, ", ".join(one.columns))]
-    lines = [(key, one.kind, name, *both) for name, both in one.columns.items()]
-    return lines or [(key, one.kind, "", "", "")]
+    nothing: dict[str, tuple[str | None, str | None]] = {"": ("", "")}
+    return [(key, one.kind, name, *both) for name, both in (one.columns or nothing).items()]
 
 
 def _verdict(found: "Reconciliation") -> str:
@@ -98,7 +99,8 @@ def _verdict(found: "Reconciliation") -> str:
         return f"[bold]{both} agree[/]: {read}."
     if not found.differing:
         changing = f"{found.unsettled:,} keys" if found.unsettled else "more keys than can be remembered"
-        return f"[bold]Not known[/]: {changing} went on changing; compare again at a quieter time, or with a longer --settle."
+        remedy = "compare again at a quieter time, or with a longer --settle"
+        return f"[bold]Not known[/]: {changing} went on changing; {remedy}."
     more = "at least " if found.is_cut_short else ""
     parts = f"{found.changed:,} changed, {found.missing:,} missing in silver, {found.extra:,} not in the source"
     remedy = "" if found.silver_moved else " Silver did not move meanwhile: is it up to date (`datalake status`)?"

@@ -36,9 +36,9 @@ _NAN = "NaN"
 class Canonical:
     """A column as both sides write it.
 
-    `in_source` and `in_silver` give one text for equal values, NULL for NULL; `has_any_text` where that may hold anything. Where
-    `number` is the type of Postgres that holds the column's numbers, keys go by their value; else by their text.
-    `is_raw`: the text is the value itself, so that a row is found by it. `shown` makes of a text what people read.
+    `in_source` and `in_silver` give one text for equal values, NULL for NULL; `has_any_text` where that may hold
+    anything. Where `number` is the type of Postgres that holds the column's numbers, keys go by their value; else by
+    their text. `is_raw`: the text is the value itself, so that a row is found by it. `shown` makes it readable.
     """
 
     name: str

@@ -16,6 +16,8 @@ from datalake_assets.replicate.session import Source, one_line, value
 
 _FETCHED = 5_000
 _KEYS_AT_ONCE = 1_000
+_NOT_WANTED = ("jit", "enable_sort")
+"""What Postgres would do as it can't tell that ranges are few: sort all rows by range, and compile their bounds."""
 
 
 class SourceSide:
@@ -25,6 +27,8 @@ class SourceSide:
         """Take a session in autocommit; nothing is read but the encoding of the server."""
         self._connection = connection
         self._plan = plan
+        for name in _NOT_WANTED:
+            connection.execute("SELECT set_config(%s, 'off', false)", (name,))
         self._is_utf8 = value(connection, sql.SQL("SHOW server_encoding")) == "UTF8"
         self._key = sql.SQL("ARRAY[{}]::text[]").format(sql.SQL(", ").join(c.in_source for c in plan.key))
         fields = [sql.SQL("coalesce('=' || {}, '~')").format(_escaped(c)) for c in plan.columns]

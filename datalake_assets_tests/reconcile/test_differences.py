@@ -89,9 +89,9 @@ def test_values_that_only_change_places_between_columns_or_rows_differ(postgres:
 def test_a_side_may_be_empty_or_nearly_so(compared: Compared, in_source: int, in_silver: int) -> None:
     statement = "INSERT INTO t SELECT generate_series(1, 3000)"
     if in_silver:
-        compared.postgres.execute(statement, f"DELETE FROM t WHERE id > {in_silver}")  # type: ignore[arg-type]
+        compared.postgres.execute(statement, f"DELETE FROM t WHERE id > {in_silver}")
         compared.catch_up()
-    compared.postgres.execute("TRUNCATE t", statement, f"DELETE FROM t WHERE id > {in_source}")  # type: ignore[arg-type]
+    compared.postgres.execute("TRUNCATE t", statement, f"DELETE FROM t WHERE id > {in_source}")
     found = compared.reconcile(Ask(rows_in_range=100, shown=3))
     assert (found.source_rows, found.silver_rows) == (in_source, in_silver)
     assert (found.missing, found.extra) == (max(0, in_source - in_silver), max(0, in_silver - in_source))
