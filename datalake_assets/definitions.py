@@ -9,11 +9,17 @@ from datalake_assets.assets.bronze import build_bronze
 from datalake_assets.assets.gold import build_gold
 from datalake_assets.assets.jobs import build_jobs
 from datalake_assets.assets.maintenance import build_maintenance
+from datalake_assets.assets.reconciled import build_reconciled, reconciled_keys
 from datalake_assets.assets.silver import build_silver
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.store.store_check import UnreachableStoreError, check_stores
 from datalake_assets.resources.runners.choosing import ChoosingRunner, engines_of
-from datalake_assets.schedules import build_backfill_schedule, build_maintenance_schedule, build_replay_schedule
+from datalake_assets.schedules import (
+    build_backfill_schedule,
+    build_maintenance_schedule,
+    build_reconcile_schedule,
+    build_replay_schedule,
+)
 from datalake_assets.sensors.gold import build_gold_sensor
 from datalake_assets.sensors.landing import build_landing_sensor
 from datalake_assets.settings import Settings
@@ -34,7 +40,7 @@ def build_definitions(
     most = settings.partitions_per_run
     datasets = lake.datasets.values()
     tables = lake.gold_tables.values()
-    jobs = build_jobs(lake)
+    jobs = build_jobs(lake, apart=reconciled_keys(lake, settings))
     for dataset in datasets:
         settings.require_runner(settings.runner_of(dataset)[0], by=f"`runner` of dataset {dataset.name}")
     engines_of_gold = engines_of(settings, None)
@@ -53,11 +59,13 @@ def build_definitions(
             ),
             build_maintenance(lake, settings),
         ],
+        asset_checks=build_reconciled(lake, settings),
         sensors=[build_landing_sensor(lake, jobs, settings, begins), build_gold_sensor(lake, jobs, settings, begins)],
         schedules=[
             build_backfill_schedule(lake, settings, begins),
             build_replay_schedule(lake, settings, begins),
             build_maintenance_schedule(lake, jobs),
+            *build_reconcile_schedule(jobs),
         ],
         jobs=list(jobs.values()),
         resources={"runner": ChoosingRunner(settings)},

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from datalake_assets.assets.beginnings import Beginnings
-from datalake_assets.assets.jobs import ANY_ASSETS_JOB, MAINTENANCE_JOB, Jobs
+from datalake_assets.assets.jobs import ANY_ASSETS_JOB, MAINTENANCE_JOB, RECONCILE_JOB, Jobs
 from datalake_assets.assets.silver import ONLY_WAITING_TAG
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import LandingWork, gold_work, outdated_partitions
@@ -18,6 +18,7 @@ from datalake_assets.settings import Settings
 SCHEDULE = "nightly_backfill"
 REPLAY_SCHEDULE = "nightly_replay"
 MAINTENANCE_SCHEDULE = "nightly_maintenance"
+RECONCILE_SCHEDULE = "nightly_reconcile"
 
 
 def build_backfill_schedule(lake: Lake, settings: Settings, begins: Beginnings) -> dg.ScheduleDefinition:
@@ -91,3 +92,18 @@ def build_maintenance_schedule(lake: Lake, jobs: Jobs) -> dg.ScheduleDefinition:
         description="Puts small files of all tables together and deletes the files that nobody needs any more.",
         default_status=dg.DefaultScheduleStatus.RUNNING if lake.layout.is_local else dg.DefaultScheduleStatus.STOPPED,
     )
+
+
+def build_reconcile_schedule(jobs: Jobs) -> list[dg.ScheduleDefinition]:
+    """Every night, when it is switched on: replicated tables are compared with their source, where there is one."""
+    if RECONCILE_JOB not in jobs:
+        return []
+    return [
+        dg.ScheduleDefinition(
+            name=RECONCILE_SCHEDULE,
+            cron_schedule="0 5 * * *",
+            job=jobs[RECONCILE_JOB],
+            description="Compares replicated tables with their source, which reads them whole. Off until switched on.",
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+        )
+    ]

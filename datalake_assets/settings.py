@@ -56,7 +56,8 @@ class Settings(BaseSettings):
     `<root>/_pipes`). A job has `workers_min` to `workers_max` workers. It may wait `job_start_seconds` for its turn and
     take `job_seconds`; it is looked at every `poll_seconds` at most.
 
-    `source_url` is the Postgres that `datalake replicate` reads.
+    `source_url` is the Postgres that `datalake replicate` reads, and that silver is compared with. `settle_seconds` is
+    how long silver may take to follow it, `reconcile_severity` what a difference is to Dagster's check.
 
     Building one raises `pydantic.ValidationError`, which names the variable that is wrong.
     """
@@ -85,6 +86,8 @@ class Settings(BaseSettings):
     job_start_seconds: Annotated[float, Field(gt=0)] = 1_800
     job_seconds: Annotated[float, Field(ge=60)] = 21_600
     source_url: SecretStr | None = None
+    settle_seconds: Annotated[float, Field(ge=0)] = 60
+    reconcile_severity: Literal["warn", "error"] = "error"
     start: date | None = None
     first_event_date: date | None = None
     lookback_hours: Annotated[int, Field(ge=1)] = 24

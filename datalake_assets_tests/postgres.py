@@ -80,11 +80,13 @@ def server(settings: str = "") -> Iterator[str]:
 
 
 @contextmanager
-def database(server_url: str) -> Iterator[Database]:
-    """A fresh database on a server; its slots and itself are gone afterwards."""
+def database(server_url: str, options: LiteralString = "") -> Iterator[Database]:
+    """A fresh database on a server, made with these options; its slots and itself are gone afterwards."""
     name = f"datalake_test_{os.getpid()}_{next(_NAMES)}"
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(sql.Identifier(name), sql.SQL(options))
+        )
         try:
             yield Database(_with_database(server_url, name))
         finally:

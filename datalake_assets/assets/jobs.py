@@ -1,5 +1,6 @@
 """The jobs that sensors run: Dagster wants the assets of one job to be cut into the same partitions, or into none."""
 
+from collections.abc import Collection
 from typing import Any
 
 import dagster as dg
@@ -27,9 +28,13 @@ ANY_ASSETS_JOB = "__ASSET_JOB"
 MAINTENANCE_JOB = "maintenance"
 """The job that keeps the tables lean."""
 
+RECONCILE_JOB = "reconcile"
+"""The job that compares replicated tables with their source."""
+
 _LANDING = "Admits the objects that landed in {cadence} partitions to the ledger and brings them to silver."
 _GOLD = "Computes gold tables of the event dates that silver touched, and those that are computed whole."
 _MONTHLY_GOLD = "Computes what is due of some months of the gold tables that are made of replicated tables."
+_RECONCILE = "Compares replicated tables with their source, key range by key range."
 
 
 def landing_job_name(dataset: Dataset) -> str:
@@ -42,8 +47,8 @@ def gold_job_name(table: GoldTable) -> str:
     return MONTHLY_GOLD_JOB if table.monthly else GOLD_JOB
 
 
-def build_jobs(lake: Lake) -> Jobs:
-    """One job for each way of cutting assets into partitions."""
+def build_jobs(lake: Lake, *, apart: Collection[dg.AssetCheckKey] = ()) -> Jobs:
+    """One job for each way of cutting assets into partitions; the checks that go `apart` have one of their own."""
     assets: dict[str, list[dg.AssetKey]] = {}
     descriptions = {GOLD_JOB: _GOLD, MONTHLY_GOLD_JOB: _MONTHLY_GOLD}
     for dataset in lake.datasets.values():
@@ -54,7 +59,13 @@ def build_jobs(lake: Lake) -> Jobs:
     descriptions[MAINTENANCE_JOB] = "Puts small files together and deletes dead ones, in all tables."
     for table in lake.gold_tables.values():
         assets.setdefault(gold_job_name(table), []).append(gold_key(table))
-    return {
-        name: dg.define_asset_job(name, selection=dg.AssetSelection.assets(*keys), description=descriptions[name])
+    checks = dg.AssetSelection.checks(*apart)
+    jobs: Jobs = {
+        name: dg.define_asset_job(
+            name, selection=dg.AssetSelection.assets(*keys) - checks, description=descriptions[name]
+        )
         for name, keys in assets.items()
     }
+    if apart:
+        jobs[RECONCILE_JOB] = dg.define_asset_job(RECONCILE_JOB, selection=checks, description=_RECONCILE)
+    return jobs

@@ -2,7 +2,7 @@
 
 import typer
 
-from datalake_assets.cli import looking, replicating, working
+from datalake_assets.cli import looking, reconciling, replicating, working
 
 app = typer.Typer(
     name="datalake",
@@ -14,6 +14,7 @@ app = typer.Typer(
 app.command()(working.simulate)
 app.command()(working.run)
 app.command()(replicating.replicate)
+app.command()(reconciling.reconcile)
 app.command()(working.rebuild)
 app.command()(working.maintain)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(working.dev)

@@ -41,6 +41,14 @@ def open_lake(settings: Settings, *, writes: bool = True) -> Lake:
         fail(str(error))
 
 
+def source_url(settings: Settings, given: str | None) -> str:
+    """The URL of the Postgres that is replicated, as an option or the settings give it; ends the command without."""
+    url = given or (settings.source_url.get_secret_value() if settings.source_url else None)
+    if url is None:
+        fail("no source; give --source postgresql://USER@HOST/DATABASE, or set DATALAKE_SOURCE_URL")
+    return url
+
+
 def require_runners(settings: Settings, lake: Lake) -> None:
     """End the command where a runner of the settings, or of a dataset's own, can't run any step."""
     from datalake_assets.resources.runners.choosing import check_runners

@@ -7,7 +7,7 @@ import typer
 
 from datalake_assets.cli.console import fail, say, tell, visible
 from datalake_assets.cli.console import progress as progress_bar
-from datalake_assets.cli.opening import read_settings, require_places
+from datalake_assets.cli.opening import read_settings, require_places, source_url
 from datalake_assets.replicate.form import DatePartition, FileFormat, Form
 
 _NO_COLUMN = "none"
@@ -57,9 +57,7 @@ def replicate(
     from datalake_assets.replicate.task import replicate as run_task
 
     settings = read_settings()
-    url = source or (settings.source_url.get_secret_value() if settings.source_url else None)
-    if url is None:
-        fail("no source; give --source postgresql://USER@HOST/DATABASE, or set DATALAKE_SOURCE_URL")
+    url = source_url(settings, source)
     if not table and not drop:
         fail("no table; give --table SCHEMA.TABLE, once or more")
     require_places(settings, writes=True)
