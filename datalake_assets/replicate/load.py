@@ -11,6 +11,7 @@ import pyarrow as pa
 from psycopg import errors, sql
 from pyarrow import csv
 
+from datalake_assets.lake.readers.dms_files import LOAD_METADATA
 from datalake_assets.replicate.dms_format import time_text
 from datalake_assets.replicate.files import Bronze
 from datalake_assets.replicate.form import Form
@@ -18,13 +19,6 @@ from datalake_assets.replicate.rows import FILE_BYTES, Header, file_of
 from datalake_assets.replicate.session import ReplicationError, Source, one_line, value
 from datalake_assets.replicate.source import SourceTable, find_table, wait_for_older_transactions
 
-LOAD_METADATA = "datalake.load"
-"""The key in a load file's footer (where it is Parquet) under which it tells its load, as JSON.
-
-`load`: when it began, ISO 8601. `file`: its number from 1. `last`: whether it is the load's last. `after`: the sequence
-of a change; the load's rows are as new as all changes up to it, and those that are not in the load come after it; empty
-where there was none.
-"""
 _INSERT = "I"
 
 

@@ -14,7 +14,22 @@ import polars as pl
 
 Value = str | None
 Draw = Callable[[random.Random], Value]
-_WORDS = ("tea", "ряба", "☕🫖👩‍👩‍👧", "e\u0301", "\u202eabc", "a,b;c\t|", 'say "no"', "it's", "\\N", "NULL", "", " ", "two\nlines\r\n", "�")
+_WORDS = (
+    "tea",
+    "ряба",
+    "☕🫖👩‍👩‍👧",
+    "e\u0301",
+    "\u202eabc",
+    "a,b;c\t|",
+    'say "no"',
+    "it's",
+    "\\N",
+    "NULL",
+    "",
+    " ",
+    "two\nlines\r\n",
+    "�",
+)
 _CLIPPED = {"infinity": "9999-12-31 23:59:59", "-infinity": "4713-01-01 00:00:00 BC"}
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from datalake_assets.lake.readers.dms_files import LOAD_METADATA
 from datalake_assets.replicate.form import Form
-from datalake_assets.replicate.load import LOAD_METADATA
 from datalake_assets.replicate.plan import Tally, Task
 from datalake_assets.replicate.task import drop, replicate
 from datalake_assets_tests.postgres import Database

@@ -138,6 +138,8 @@ class ChangeReader:
         so_far = ObjectOutcome(
             key=landed.key, etag=landed.etag, size=landed.size, partition=landed.partition, bytes_read=landed.size
         )
+        if is_full_load(landed.key):
+            so_far = so_far.model_copy(update={"ends_load": file.ends_load})
         share = landed.size // file.count
         for number in range(file.count):
             first = file.first(number)

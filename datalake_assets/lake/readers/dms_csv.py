@@ -47,6 +47,8 @@ class CsvPieces:
         text = unpack(data, limit=limit)
         if not text:
             raise UnreadableObjectError("the object is empty, it has 0 bytes of text; land it again")
+        self.ends_load: bool | None = None
+        """CSV has no place to say whether it is the last of a full load."""
         self._dataset = dataset
         self._delimiter, self._null = dataset.csv.delimiter, dataset.csv.null_value
         self._longest = longest

@@ -5,6 +5,7 @@ Belongs here: one file, as it is. What its rows mean under a dataset's declarati
 """
 
 import io
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,13 @@ from datalake_assets.lake.store.landing import landing_time
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
 
+LOAD_METADATA = "datalake.load"
+"""The key in a load file's footer under which `datalake replicate` tells its load, as JSON; AWS DMS has none.
+
+`load`: when it began, ISO 8601, which all its rows tell too. `file`: its number from 1. `last`: whether it is the
+load's last. `after`: the sequence of a change; the load's rows are as new as all changes up to it, and those that are
+not in the load come after it; empty where there was none.
+"""
 _BYTES_OF_A_VALUE = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 _BYTES_OF_A_LENGTH = 4
 _FEWEST_ROWS = 10_000  # of a piece; DMS's own row groups have as many
@@ -37,6 +45,8 @@ class ParquetPieces:
         metadata = known if size > piece_bytes else None
         rows = int(metadata.num_rows) if metadata is not None else 0
         self._data = data
+        self.ends_load = _ends_load(known)
+        """Whether the file says that it is the last of a full load; None where it says nothing."""
         self.rows = max(_FEWEST_ROWS, rows * piece_bytes // size) if rows else None
         """How many rows a piece has; None where the file is not cut."""
         self.count = -(-rows // self.rows) if self.rows else 1
@@ -145,6 +155,17 @@ def _decoded_size(data: bytes) -> int:
 
 def _physical_types(metadata: "FileMetaData") -> list[str]:
     return [str(metadata.schema.column(n).physical_type) for n in range(metadata.num_columns)]
+
+
+def _ends_load(metadata: "FileMetaData | None") -> bool | None:
+    told = (metadata.metadata or {}).get(LOAD_METADATA.encode()) if metadata is not None else None
+    if told is None:
+        return None
+    try:
+        last = json.loads(told).get("last")
+    except (ValueError, AttributeError):  # not of ours
+        return None
+    return last if isinstance(last, bool) else None
 
 
 def _metadata(data: bytes) -> "FileMetaData | None":
