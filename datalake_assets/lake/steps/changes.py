@@ -204,7 +204,7 @@ class ChangeWriter:
         self._change_live(live, decided, buries=buries)
 
     def _tell_what_a_reload_lacks(self, number: int) -> None:
-        """Add to the history that a reload lacks rows, also those of keys that changed since: once, when it is whole."""
+        """Add to the history that a reload lacks rows, also those of keys that changed since."""
         assert self._tables.history is not None  # noqa: S101 (asked by the caller)
 
         def tell(seen: Snapshot) -> None:
