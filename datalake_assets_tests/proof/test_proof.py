@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -41,7 +42,7 @@ _RELOADED = ("accounts", "pages")
 
 @dataclass
 class Proof:
-    """A source, a task that lands beside bronze, a carrier, and a lake."""
+    """A source, a task that lands beside bronze, a carrier, and a lake; `runs`: how often that is `datalake run`."""
 
     postgres: Database
     folder: Path
@@ -60,10 +61,10 @@ class Proof:
 
     @cached_property
     def carrier(self) -> Carrier:
-        places = {name: self.folder / name for name in ("staged/bronze", "lake/bronze", "aside")}
-        for place in places.values():
+        staged, bronze, aside = (self.folder / name for name in ("staged/bronze", "lake/bronze", "aside"))
+        for place in (staged, bronze, aside):
             place.mkdir(parents=True)
-        return Carrier(*places.values(), self.dice("carrier"), self.is_read)
+        return Carrier(staged, bronze, aside, self.dice("carrier"), self.is_read)
 
     def is_read(self, key: str) -> bool:
         """Whether what lies under a key of a load is in silver."""
@@ -161,20 +162,18 @@ class Proof:
             if not self.carrier.waits:
                 break
             for name in self.lake.datasets:
-                lakes.process(self.lake, name, lakes.landing(self.lake, name).waiting)
+                lakes.process(self.lake, name, list(lakes.landing(self.lake, name).waiting))
         assert not self.carrier.waits
         self.run((*_CLI, "run"), self.lake_environment)
 
     def run(self, command: Command, environment: dict[str, str]) -> None:
-        import subprocess
-
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
 
     def in_source(self, table: Table) -> list[tuple[Any, ...]]:
         columns = (*table.columns, *table.added)
         query = sql.SQL("SELECT {} FROM {}").format(
-            sql.SQL(", ").join(sql.SQL(c.source) for c in columns),  # type: ignore[arg-type] # a text of the test's own
+            sql.SQL(", ").join(sql.SQL(c.source) for c in columns),
             sql.Identifier(table.name),
         )
         with psycopg.connect(self.postgres.url) as connection:
@@ -207,7 +206,7 @@ def prove(proof: Proof, *, transactions: int, pause: float) -> None:
     proof.postgres.execute("CREATE TYPE mood AS ENUM ('sad', 'ok', 'über 🙂')")
     for table in proof.tables:
         for statement in table.create():
-            proof.postgres.execute(statement)  # type: ignore[arg-type] # a text of the test's own
+            proof.postgres.execute(statement)
     pace = proof.dice("pace")
     with proof.postgres.connect() as connection, proof.carried():
         worker = Worker(connection, proof.tables, proof.dice("work"))
@@ -254,13 +253,11 @@ def _faults(ended: Sequence[tuple[int, str]]) -> list[str]:
 
 def _check(proof: Proof, table: Table) -> None:
     source = proof.in_source(table)
-    print(f"{table.name}: {len(source)} rows")  # noqa: T201
     _assert_same(proof.in_silver(table), source, what=f"silver/{table.name}")
     quarantine = lakes.table_of(proof.lake, f"quarantine/{table.name}").open()
     assert not quarantine.exists or not quarantine.scan().collect().height
     if table.has_history:
         expected = _comparable(replay.history(table, proof.carrier.delivered))
-        print(f"  {len(expected)} entries of history")  # noqa: T201
         _assert_same(proof.in_history(table), expected, what=f"history of {table.name}")
 
 
