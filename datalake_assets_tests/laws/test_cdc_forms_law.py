@@ -232,7 +232,7 @@ def check(plan: Plan) -> None:
         assert sorted((row["id"], row["line"]) for row in current) == sorted(whole.silver())
 
 
-@settings(max_examples=6, phases=QUICK)
+@settings(max_examples=4, phases=QUICK)
 @given(plans())
 def test_tables_are_those_of_the_set_of_landed_files_in_every_form(plan: Plan) -> None:
     check(plan)
