@@ -1,20 +1,26 @@
 """A table that DMS loads again: what came before does not come back, and rows that it lacks go."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from datalake_assets.lake.store.full_loads import LOAD_METADATA
+from datalake_assets_tests.dms_files import parquet
 from datalake_assets_tests.replicated import ORDERS, ReplicatedLake, change, in_order
 
 NINE, TEN = datetime(2026, 1, 5, 9, tzinfo=UTC), datetime(2026, 1, 5, 10, tzinfo=UTC)
 TABLES = ("silver/orders", "silver/orders_history")
-Landing = tuple[str, Sequence[dict[str, Any]]]
+Landing = tuple[str, Sequence[dict[str, Any]] | bytes]
+Rows = tuple[str, Sequence[dict[str, Any]]]
 
 
-def load(number: int, at: datetime, **products: str) -> Landing:
+def load(number: int, at: datetime, **products: str) -> Rows:
     """A file of a full load that began `at`; products by their ids, as `_1="tea"`."""
     rows = [
         change(None, int(id_[1:]), None, at=at + timedelta(seconds=n), product_name=product)
@@ -23,7 +29,18 @@ def load(number: int, at: datetime, **products: str) -> Landing:
     return f"LOAD{number:08X}.parquet", rows
 
 
-def changes(at: datetime, *rows: tuple[str, int, str | None]) -> Landing:
+def told(landing: Rows, *, is_last: bool) -> Landing:
+    """A file of a load as `datalake replicate` writes it: its footer tells whether it is the last one."""
+    path, rows = landing
+    types = dict.fromkeys(rows[0], "string") | {"id": "int64", "customer_id": "int64", "created_at": "timestamp"}
+    types["price"] = "decimal(10,2)"
+    table = pq.read_table(BytesIO(parquet([row | {"dms_timestamp": rows[0]["dms_timestamp"]} for row in rows], types)))
+    sink = BytesIO()
+    pq.write_table(table.replace_schema_metadata({LOAD_METADATA: json.dumps({"last": is_last})}), sink)
+    return path, sink.getvalue()
+
+
+def changes(at: datetime, *rows: tuple[str, int, str | None]) -> Rows:
     """A file of changes, each (operation, id, product), a second apart from `at` on."""
     made = []
     for n, (op, id_, product) in enumerate(rows):
@@ -141,3 +158,29 @@ def test_what_an_earlier_and_longer_load_left_behind_is_not_of_the_reload(lake: 
     late = ReplicatedLake(lake.root.parent / "late", ORDERS)  # it never saw what was overwritten
     meet(late, AFTER, SECOND, load(2, NINE + timedelta(minutes=1), _2="milk"))
     assert products(late) == products(lake)
+
+
+def test_the_files_of_a_reload_may_come_in_any_order(lake: ReplicatedLake) -> None:
+    second = load(2, TEN + timedelta(minutes=1), _1="coffee")
+    meet(lake, FIRST, BEFORE, second, load(1, TEN, _3="rum again"), AFTER)
+    assert products(lake) == {1: "coffee", 3: "gin", 5: "mead"}
+    assert [entry[:2] for entry in history(lake, 1)] == [("L", "tea"), ("U", "TEA"), ("L", "coffee")]
+
+
+def test_what_a_reload_lacked_is_told_however_late_it_is_known_to_be_complete(lake: ReplicatedLake) -> None:
+    third = load(1, TEN + timedelta(hours=1), _2="whey", _5="mead")
+    meet(lake, FIRST, BEFORE, SECOND, third, AFTER)
+    assert [entry[:2] for entry in history(lake, 2)] == [("L", "milk"), ("D", None), ("L", "whey")]
+
+
+def test_a_load_that_was_cut_off_removes_nothing(lake: ReplicatedLake) -> None:
+    """Such as `datalake replicate` begins again: its files tell whether they are the last."""
+    meet(lake, FIRST, BEFORE, told(load(1, TEN, _1="coffee"), is_last=False), AFTER)
+    assert products(lake) == {1: "coffee", 2: "milk", 3: "gin", 4: "ale", 5: "mead"}
+    begun_again = TEN + timedelta(hours=1)
+    meet(lake, told(load(2, begun_again, _4="stout"), is_last=True))
+    assert products(lake) == {1: "coffee", 2: "milk", 3: "gin", 4: "stout", 5: "mead"}
+    meet(lake, told(load(1, begun_again, _1="espresso", _3="genever"), is_last=False))
+    assert products(lake) == {1: "espresso", 3: "genever", 4: "stout"}
+    assert [entry[:2] for entry in history(lake, 2)] == [("L", "milk"), ("D", None)]
+    assert history(lake, 2)[0][3] == "10:59"

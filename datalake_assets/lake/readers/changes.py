@@ -144,7 +144,7 @@ class ChangeReader:
             size=landed.size,
             partition=landed.partition,
             bytes_read=landed.size,
-            ends_load=file.ends_load,
+            ends_load=file.ends_load if is_full_load(landed.key) else None,
         )
         share = landed.size // file.count
         for number in range(file.count):

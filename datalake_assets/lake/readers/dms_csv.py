@@ -47,6 +47,8 @@ class CsvPieces:
         text = unpack(data, limit=limit)
         if not text:
             raise UnreadableObjectError("the object is empty, it has 0 bytes of text; land it again")
+        self.ends_load: bool | None = None
+        """CSV has no place to say whether it is the last of a full load."""
         self._dataset = dataset
         self._delimiter, self._null = dataset.csv.delimiter, dataset.csv.null_value
         self._longest = longest
@@ -60,7 +62,6 @@ class CsvPieces:
         self._check_fields(begin)
         self._pieces = self._text.pieces(piece_bytes, begin=begin)
         self.count = max(1, len(self._pieces))
-        self.ends_load = False  # text has no place to say so
 
     def check(self) -> None:
         """Nothing is left to be found out: a line that can't be read is no fault of its file."""

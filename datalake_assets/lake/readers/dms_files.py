@@ -39,11 +39,11 @@ class ParquetPieces:
         metadata = known if size > piece_bytes else None
         rows = int(metadata.num_rows) if metadata is not None else 0
         self._data = data
+        self.ends_load = _ends_load(known)
+        """Whether the file says that it is the last of a full load; None where it says nothing."""
         self.rows = max(_FEWEST_ROWS, rows * piece_bytes // size) if rows else None
         """How many rows a piece has; None where the file is not cut."""
         self.count = -(-rows // self.rows) if self.rows else 1
-        self.ends_load = known is not None and _ends_load(known)
-        """Whether the file says of itself that it is the last of a full load (see `LOAD_METADATA`)."""
         self._has_int96 = known is not None and "INT96" in _physical_types(known)
 
     def check(self) -> None:
@@ -103,15 +103,6 @@ class ParquetPieces:
             raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None
 
 
-def _ends_load(metadata: "FileMetaData") -> bool:
-    text = (metadata.metadata or {}).get(LOAD_METADATA.encode(), b"{}")
-    try:
-        told = json.loads(text)
-    except ValueError:  # somebody else's key of this name
-        return False
-    return isinstance(told, dict) and told.get("last") is True
-
-
 def _plain(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(
         pl.col(name).ext.storage() if dtype.is_extension() else pl.col(name).cast(pl.String)
@@ -158,6 +149,17 @@ def _decoded_size(data: bytes) -> int:
 
 def _physical_types(metadata: "FileMetaData") -> list[str]:
     return [str(metadata.schema.column(n).physical_type) for n in range(metadata.num_columns)]
+
+
+def _ends_load(metadata: "FileMetaData | None") -> bool | None:
+    told = (metadata.metadata or {}).get(LOAD_METADATA.encode()) if metadata is not None else None
+    if told is None:
+        return None
+    try:
+        last = json.loads(told).get("last")
+    except (ValueError, AttributeError):  # not of ours
+        return None
+    return last if isinstance(last, bool) else None
 
 
 def _metadata(data: bytes) -> "FileMetaData | None":

@@ -15,10 +15,10 @@ _PIECES_OF_A_BATCH = 2
 
 
 class Pieces(Protocol):
-    """A file in pieces, the same ones whenever it is read."""
+    """A file in pieces, the same ones whenever it is read; `ends_load`: what it says of being the last of a load."""
 
     count: int
-    ends_load: bool
+    ends_load: bool | None
 
     def check(self) -> None:
         """Raise `UnreadableObjectError` for a file of which some piece can't be read, where that can be."""

@@ -168,6 +168,7 @@ LEDGER = TableSpec(
         "event_dates": TableColumn("list<date>", "The event dates on which silver may hold records of it"),
         "loaded_at": TableColumn("timestamp", "Of a full load's file: when its first row was transferred, UTC"),
         "ends_load": TableColumn("boolean", "Whether a full load's file says that it is the last one"),
+        "load_settled": TableColumn("boolean", "Whether what its whole load lacks was taken out of silver"),
         "contract": TableColumn(
             "string", "The contract under which it was read last; `several` while it is read under another"
         ),

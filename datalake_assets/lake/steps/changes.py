@@ -22,6 +22,7 @@ from datalake_assets.lake.spec.columns import (
     EVENT_DATE,
     EVENT_TIME,
     GENERATION,
+    IS_CHANGE,
     IS_CURRENT,
     LEFT_OUT,
     OPERATION,
@@ -87,14 +88,21 @@ class ChangeWriter:
                 self._write(changes)
                 return
 
-    def settle(self) -> None:
-        """Take the rows out of silver that a complete reload of the table lacks."""
+    def settle(self, *, noted: bool = True) -> None:
+        """Take the rows out of silver that a complete reload of the table lacks; note it, unless tables lie beside."""
         while True:
             self._look()
             if not self._complete:
                 return
             with suppress(_ReloadedError):
+                unsettled = [number for number in self._complete if not self._reloads[number - 1].is_settled]
+                if unsettled and self._tables.history is not None:
+                    for number in unsettled:
+                        self._tell_what_a_reload_lacks(number)
                 until_undisturbed(self._remove_what_reloads_lack, what=self._tables.silver.uri)
+                if noted:
+                    settled = [self._reloads[number - 1] for number in unsettled]
+                    self._step.lake.ledger.settle_loads(self._dataset, settled)
                 return
 
     def _look(self) -> None:
@@ -217,6 +225,21 @@ class ChangeWriter:
             self._bury(buried, new)
         self._change_live(live, decided, buries=buries)
 
+    def _tell_what_a_reload_lacks(self, number: int) -> None:
+        """Add to the history that a reload lacks rows, also those of keys that changed since."""
+        assert self._tables.history is not None  # noqa: S101 (asked by the caller)
+
+        def tell(seen: Snapshot) -> None:
+            self._require_reloads()
+            with self._step.stage("transform"):
+                known = self._placed(self._step.engine.scan(seen)).select(*self._key, *_PLACE)
+                keys = cdc.without_row(known, key=self._key, generation=number, at=self._reloads[number - 1].started_at)
+                keys = self._step.engine.compute(keys)
+            if self._count(keys):
+                self._write_history(seen, keys, None)
+
+        self._tables.history.transact(tell)
+
     def _remove_what_reloads_lack(self) -> None:
         """Take out the live rows that come before the newest complete reload: it has none of their keys."""
         engine = self._step.engine
@@ -296,4 +319,5 @@ class ChangeWriter:
         return int(rows[0]["rows"])
 
 
+_PLACE = (GENERATION, IS_CHANGE, OPERATION, VALID_TO)
 _VALIDITY = {VALID_FROM, VALID_TO, IS_CURRENT}

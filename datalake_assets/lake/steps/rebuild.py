@@ -212,7 +212,7 @@ class _Rebuild:
                 rows = rows.with_columns(pl.lit(LOAD).alias(OPERATION), pl.lit("").alias(CONTENT_HASH))
             if rows.height:
                 writer.add(self._step.engine.take(rows))
-        writer.settle()
+        writer.settle(noted=False)
 
     def _refuse_without(self, lost: Sequence[Known]) -> None:
         """Raise where something that silver holds, or should hold, can't be read now."""

@@ -34,13 +34,15 @@ _DATE_FOLDERS = re.compile(r"(?:^|(?<=/))(?:[a-z]+=)?[0-9]+/")
 class LoadFile:
     """A file of a full load: when its first row was transferred (UTC).
 
-    `is_whole`: all its rows are in silver. `ends`: it says itself that no file of its load comes after it.
+    `is_whole`: all its rows are in silver. `ends`: whether it is the last of its load, where files say that; the rows
+    of such loads all tell when the load began. `is_settled`: what its load lacks was taken out when it was there.
     """
 
     key: str
     loaded_at: datetime
     is_whole: bool
-    ends: bool = False
+    ends: bool | None = None
+    is_settled: bool = False
 
     @property
     def place(self) -> tuple[str, int]:
@@ -53,11 +55,15 @@ class LoadFile:
 
 @dataclass(frozen=True, slots=True)
 class FullLoad:
-    """One full load, from its first transfer on (UTC), and the key of its first file."""
+    """One full load, from its first transfer on (UTC), and the key of its first file.
+
+    `is_settled`: of a complete one, what it lacks was taken out.
+    """
 
     started_at: datetime
     is_complete: bool
     first_file: str
+    is_settled: bool = False
 
 
 def load_files(rows: pl.DataFrame) -> list[LoadFile]:
@@ -69,7 +75,11 @@ def load_files(rows: pl.DataFrame) -> list[LoadFile]:
     now = {r["key"]: r["loaded_at"] for r in told.iter_rows(named=True) if r["status"] != SUPERSEDED}
     return [
         LoadFile(
-            r["key"], r["loaded_at"], r["processed_at"] is not None and not r["rows_rejected"], bool(r["ends_load"])
+            r["key"],
+            r["loaded_at"],
+            r["processed_at"] is not None and not r["rows_rejected"],
+            r["ends_load"],
+            bool(r["load_settled"]),
         )
         for r in told.iter_rows(named=True)
         if r["status"] != SUPERSEDED or r["loaded_at"] < now.get(r["key"], LAST)
@@ -81,20 +91,13 @@ def full_loads(
 ) -> tuple[FullLoad, ...]:
     """The loads that some files make, in their order.
 
-    A load begins where the count begins anew: what an earlier one left behind, under higher numbers, is not of it. It
-    is complete when its files are counted without a gap, all their rows are in silver, and DMS has gone on to write
-    changes, or a file says that it is the last; nobody asks that of the first. `changes_between` tells whether DMS
-    wrote changes after a moment and before another (None: ever since).
+    A load begins where the count begins anew (what an earlier one left behind, under higher numbers, is not of it), or
+    where files tell their load another time. It is complete when its files are counted without a gap, all their rows
+    are in silver, and a file says that it is the last, or, where files say nothing of it, DMS has gone on to write
+    changes; nobody asks that of the first. `changes_between` tells whether DMS wrote changes after a moment and before
+    another (None: ever since).
     """
-    loads: list[list[LoadFile]] = []
-    counted: dict[str, int] = {}
-    for file in sorted(files, key=lambda f: (f.loaded_at, f.place, f.key)):
-        segment, number = file.place
-        if not loads or number <= counted.get(segment, 0):
-            loads.append([])
-            counted = {}
-        loads[-1].append(file)
-        counted[segment] = number
+    loads = _grouped(files)
     next_ones = [*(load[0].loaded_at for load in loads), None][1:]
     return tuple(
         FullLoad(
@@ -102,11 +105,41 @@ def full_loads(
             is_complete=load is not loads[0]
             and _is_counted(load)
             and all(file.is_whole for file in load)
-            and (any(file.ends for file in load) or changes_between(load[-1].loaded_at, next_one)),
+            and (_ends(load) or (_says_nothing(load) and changes_between(load[-1].loaded_at, next_one))),
             first_file=load[0].key,
+            is_settled=all(file.is_settled for file in load),
         )
         for load, next_one in zip(loads, next_ones, strict=True)
     )
+
+
+def starts_of(files: Sequence[LoadFile]) -> dict[tuple[str, datetime], datetime]:
+    """When the load of each file began; files by their keys and when their first rows were transferred."""
+    return {(file.key, file.loaded_at): load[0].loaded_at for load in _grouped(files) for file in load}
+
+
+def _grouped(files: Sequence[LoadFile]) -> list[list[LoadFile]]:
+    loads: list[list[LoadFile]] = []
+    for file in sorted(files, key=lambda f: (f.loaded_at, f.place, f.key)):
+        if not loads or _begins_another(file, loads[-1]):
+            loads.append([])
+        loads[-1].append(file)
+    return loads
+
+
+def _begins_another(file: LoadFile, load: Sequence[LoadFile]) -> bool:
+    if file.ends is not None and load[0].ends is not None:
+        return file.loaded_at != load[0].loaded_at
+    segment, number = file.place
+    return any(other.place[0] == segment and other.place[1] >= number for other in load)
+
+
+def _ends(load: Sequence[LoadFile]) -> bool:
+    return any(file.ends for file in load)
+
+
+def _says_nothing(load: Sequence[LoadFile]) -> bool:
+    return all(file.ends is None for file in load)
 
 
 def _is_counted(load: Sequence[LoadFile]) -> bool:

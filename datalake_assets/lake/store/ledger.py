@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.store.full_loads import FullLoad, full_loads, load_files
+from datalake_assets.lake.store.full_loads import FullLoad, full_loads, load_files, starts_of
 from datalake_assets.lake.store.key_times import LAST, named_time
 from datalake_assets.lake.store.landing import LandedObject, is_full_load, partition_key
 from datalake_assets.lake.store.ledger_lookup import (
@@ -32,6 +32,7 @@ from datalake_assets.lake.store.ledger_rows import (
     ADMITTED,
     IDENTITY,
     Identity,
+    Row,
     begun_now,
     completed_now,
     identity_of,
@@ -44,7 +45,7 @@ from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.store.table import Table
 
 _IDENTITY = list(IDENTITY)
-_TOLD_OF_LOADS = ("key", "status", "loaded_at", "ends_load", "rows_rejected", "processed_at")
+_TOLD_OF_LOADS = ("key", "status", "loaded_at", "ends_load", "load_settled", "rows_rejected", "processed_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,11 @@ class Ledger:
         return any(map(is_full_load, keys))
 
     def tell_loads(self, dataset: Dataset, outcomes: Iterable[ObjectOutcome]) -> None:
-        """Note when files of full loads were transferred, before any of their rows is written."""
+        """Note when files of full loads were transferred, before any of their rows is written.
+
+        Files that came before the first of their load, and were taken for an earlier one's, are to be read again: what
+        they say leads now.
+        """
         told = {(o.key, o.etag, o.size): o for o in outcomes if o.loaded_at is not None}
         if not told:
             return
@@ -258,9 +263,34 @@ class Ledger:
         def decide(seen: Snapshot) -> None:
             rows = rows_of_keys(seen, parts, [key for key, _, _ in told]).to_dicts()
             found = [(row, told[identity_of(row)]) for row in rows if identity_of(row) in told]
-            new = [row | {"loaded_at": o.loaded_at} for row, o in found if row["loaded_at"] != o.loaded_at]
+            news = [(row, {"loaded_at": o.loaded_at, "ends_load": o.ends_load}) for row, o in found]
+            new = [row | told for row, told in news if row | told != row]
             if new:
-                frame = pl.DataFrame(new, schema=self.table.dtypes)
+                known = seen.scan({"dataset": [dataset.name]}).filter(pl.col("loaded_at").is_not_null()).collect()
+                again = _of_another_load(known, pl.DataFrame(new, schema=self.table.dtypes))
+                frame = pl.DataFrame([*new, *again], schema=self.table.dtypes)
+                touched = within(dataset, frame["key"].to_list())
+                seen.change(add=frame, remove=frame.select(_IDENTITY), on=_IDENTITY, within=touched)
+
+        self.table.transact(decide)
+
+    def settle_loads(self, dataset: Dataset, loads: Collection[FullLoad]) -> None:
+        """Note that what complete loads lack is taken out."""
+        if not loads:
+            return
+
+        def decide(seen: Snapshot) -> None:
+            rows = seen.scan({"dataset": [dataset.name]}).filter(pl.col("loaded_at").is_not_null()).collect()
+            starts = starts_of(load_files(rows))
+            settled = {load.started_at for load in loads}
+            of_them = [
+                row | {"load_settled": True}
+                for row in rows.iter_rows(named=True)
+                if starts.get((row["key"], row["loaded_at"])) in settled and row["processed_at"] is not None
+            ]
+            if of_them:
+                frame = pl.DataFrame(of_them, schema=self.table.dtypes)
+                parts = within(dataset, frame["key"].to_list())
                 seen.change(add=frame, remove=frame.select(_IDENTITY), on=_IDENTITY, within=parts)
 
         self.table.transact(decide)
@@ -338,6 +368,18 @@ class Ledger:
             frame = pl.DataFrame(changed, schema=self.table.dtypes)
             seen.change(add=frame, remove=frame.select(_IDENTITY), on=_IDENTITY, within=parts)
         return frozenset(refused)
+
+
+def _of_another_load(known: pl.DataFrame, new: pl.DataFrame) -> list[Row]:
+    """Rows of files that belong to a later load, now that more files are known, as those that wait to be read."""
+    before = starts_of(load_files(known))
+    others = known.join(new, on=_IDENTITY, how="anti")
+    after = starts_of(load_files(pl.concat([others.select(new.columns), new])))
+    return [
+        row | {"status": ADMITTED, "retry_at": None, "processed_at": None}
+        for row in others.select(new.columns).filter(pl.col("status") == PROCESSED).iter_rows(named=True)
+        if after[row["key"], row["loaded_at"]] > before[row["key"], row["loaded_at"]]
+    ]
 
 
 def _is_back(found: Match) -> bool:

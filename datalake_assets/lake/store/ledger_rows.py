@@ -95,6 +95,7 @@ def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime
         "event_dates": list(outcome.event_dates),
         "loaded_at": outcome.loaded_at,
         "ends_load": outcome.ends_load,
+        "load_settled": None,
         "contract": contract,
         "begun_at": row["begun_at"] or now,
         "processed_at": now,

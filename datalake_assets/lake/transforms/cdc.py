@@ -79,6 +79,17 @@ def removals(
     )
 
 
+def without_row(history: nw.LazyFrame[Any], *, key: Columns, generation: int, at: datetime) -> nw.LazyFrame[Any]:
+    """The keys, among those of a history, of rows that there were when a reload began (`at`), and that it lacks.
+
+    There may be some more among them: what the history is to have for a key is worked out from all of its changes.
+    """
+    still = nw.col(VALID_TO).is_null() | (nw.col(VALID_TO) >= at - CLOCK_SKEW - timedelta(microseconds=1))
+    there = history.filter(nw.col(GENERATION) < generation, nw.col(OPERATION) != DELETE, still)
+    loaded = history.filter(nw.col(GENERATION) == generation, ~nw.col(IS_CHANGE))
+    return there.select(*key).unique().join(loaded.select(*key).unique(), on=list(key), how="anti")
+
+
 def newest(changes: nw.LazyFrame[Any], *, key: Columns, order: Columns) -> nw.LazyFrame[Any]:
     """The newest change of each key; `order` are the columns that tell it, the most significant first."""
     for name in order:
