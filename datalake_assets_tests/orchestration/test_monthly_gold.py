@@ -30,7 +30,7 @@ def land(settings: Settings, name: str, *rows: dict[str, object]) -> None:
 
 
 def placed(id_: int, *day: int) -> dict[str, object]:
-    return change(None, id_, None, created=datetime(*day, 12, tzinfo=UTC))  # type: ignore[arg-type, misc] # mypy takes `tzinfo` for one of the parts
+    return change("I", id_, id_, created=datetime(*day, 12, tzinfo=UTC))  # type: ignore[arg-type, misc] # mypy takes `tzinfo` for one of the parts
 
 
 def run(settings: Settings, instance: dg.DagsterInstance) -> None:
