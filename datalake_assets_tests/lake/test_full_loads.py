@@ -56,3 +56,13 @@ def test_a_load_without_changes_after_it_may_go_on() -> None:
 
 def test_a_load_that_is_not_in_silver_is_not_complete() -> None:
     assert loads([*FIRST, *files(("LOAD00000001.parquet", 5), is_whole=False)]) == [(0, False), (5, False)]
+
+
+def test_a_settled_load_is_complete_without_a_look_at_the_objects_since() -> None:
+    """Every step over a table that was ever reloaded looked through all that had landed since."""
+
+    def never(_after: datetime, _before: datetime | None) -> bool:
+        raise AssertionError
+
+    (_, second) = full_loads([*FIRST, *files(("LOAD00000001.parquet", 5), is_settled=True)], changes_between=never)
+    assert second.is_complete

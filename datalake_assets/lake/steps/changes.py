@@ -48,7 +48,7 @@ class EarlierLoadError(RuntimeError):
 
 
 class _ReloadedError(Exception):
-    """Another reload of the table has begun: what comes after what is to be told anew."""
+    """A reload of the table has begun, or is complete by now: what comes after what is to be told anew."""
 
 
 class ChangeWriter:
@@ -92,11 +92,12 @@ class ChangeWriter:
         """Take the rows out of silver that a complete reload of the table lacks; note it, unless tables lie beside."""
         while True:
             self._look()
-            if not self._complete:
+            # Who writes after a reload is known to be complete writes nothing that it lacks: once settled, it stays so.
+            unsettled = [number for number in self._complete if not noted or not self._reloads[number - 1].is_settled]
+            if not unsettled:
                 return
             with suppress(_ReloadedError):
-                unsettled = [number for number in self._complete if not self._reloads[number - 1].is_settled]
-                if unsettled and self._tables.history is not None:
+                if self._tables.history is not None:
                     for number in unsettled:
                         self._tell_what_a_reload_lacks(number)
                 until_undisturbed(self._remove_what_reloads_lack, what=self._tables.silver.uri)
@@ -121,8 +122,14 @@ class ChangeWriter:
         return self._loads[1]
 
     def _require_reloads(self) -> None:
-        """Raise where a reload has begun since we looked; asked after a table is opened, on which is decided then."""
-        if [load.started_at for load in self._known_loads()[1:]] != [load.started_at for load in self._reloads]:
+        """Raise where a reload has begun, or has become complete, since we looked.
+
+        It is asked after a table is opened, on which is decided then.
+        """
+        now, then = (
+            [(load.started_at, load.is_complete) for load in r] for r in (self._known_loads()[1:], self._reloads)
+        )
+        if now != then:
             raise _ReloadedError
 
     def _placed(self, changes: Frame) -> Frame:

@@ -57,7 +57,7 @@ class LoadFile:
 class FullLoad:
     """One full load, from its first transfer on (UTC), and the key of its first file.
 
-    `is_settled`: of a complete one, what it lacks was taken out.
+    `is_settled`: it was complete, and what it lacks was taken out.
     """
 
     started_at: datetime
@@ -102,12 +102,9 @@ def full_loads(
     return tuple(
         FullLoad(
             started_at=load[0].loaded_at,
-            is_complete=load is not loads[0]
-            and _is_counted(load)
-            and all(file.is_whole for file in load)
-            and (_ends(load) or (_says_nothing(load) and changes_between(load[-1].loaded_at, next_one))),
+            is_complete=load is not loads[0] and (_is_settled(load) or _is_complete(load, next_one, changes_between)),
             first_file=load[0].key,
-            is_settled=all(file.is_settled for file in load),
+            is_settled=_is_settled(load),
         )
         for load, next_one in zip(loads, next_ones, strict=True)
     )
@@ -134,12 +131,18 @@ def _begins_another(file: LoadFile, load: Sequence[LoadFile]) -> bool:
     return any(other.place[0] == segment and other.place[1] >= number for other in load)
 
 
-def _ends(load: Sequence[LoadFile]) -> bool:
+def _is_settled(load: Sequence[LoadFile]) -> bool:
+    return all(file.is_settled for file in load)
+
+
+def _is_complete(
+    load: Sequence[LoadFile], next_one: datetime | None, changes_between: Callable[[datetime, datetime | None], bool]
+) -> bool:
+    if not _is_counted(load) or not all(file.is_whole for file in load):
+        return False
+    if all(file.ends is None for file in load):
+        return changes_between(load[-1].loaded_at, next_one)
     return any(file.ends for file in load)
-
-
-def _says_nothing(load: Sequence[LoadFile]) -> bool:
-    return all(file.ends is None for file in load)
 
 
 def _is_counted(load: Sequence[LoadFile]) -> bool:

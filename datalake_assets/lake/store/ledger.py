@@ -217,10 +217,7 @@ class Ledger:
     def loads(self, dataset: Dataset) -> tuple[FullLoad, ...]:
         """The full loads of a table whose rows tell when they were transferred, in their order."""
         seen = self.table.open()
-        of_dataset = seen.files_within({"dataset": [dataset.name]})
-        if "max.loaded_at" not in of_dataset.columns:
-            return ()
-        rows = seen.scan_files(of_dataset.filter(pl.col("max.loaded_at").is_not_null()), _TOLD_OF_LOADS).collect()
+        rows = _rows_of_loads(seen, dataset, _TOLD_OF_LOADS)
 
         def changes_between(after: datetime, before: datetime | None) -> bool:
             has_changes = self._has_changes(seen, dataset, after, before or LAST)
@@ -230,9 +227,9 @@ class Ledger:
 
     def overwritten_loads(self, dataset: Dataset) -> dict[str, datetime]:
         """The files of full loads that lie over those of earlier loads, by key: when their rows were transferred."""
-        rows = self.table.open().scan({"dataset": [dataset.name]}).filter(pl.col("loaded_at").is_not_null())
+        rows = _rows_of_loads(self.table.open(), dataset, ("key", "loaded_at"))
         times = rows.group_by("key").agg(pl.col("loaded_at").max(), pl.len()).filter(pl.col("len") > 1)
-        return dict(times.select("key", "loaded_at").collect().iter_rows())
+        return dict(times.select("key", "loaded_at").iter_rows())
 
     def _has_changes(self, seen: Snapshot, dataset: Dataset, after: datetime, before: datetime) -> bool:
         """Whether DMS wrote a file of changes within some time."""
@@ -266,7 +263,7 @@ class Ledger:
             news = [(row, {"loaded_at": o.loaded_at, "ends_load": o.ends_load}) for row, o in found]
             new = [row | told for row, told in news if row | told != row]
             if new:
-                known = seen.scan({"dataset": [dataset.name]}).filter(pl.col("loaded_at").is_not_null()).collect()
+                known = _rows_of_loads(seen, dataset)
                 again = _of_another_load(known, pl.DataFrame(new, schema=self.table.dtypes))
                 frame = pl.DataFrame([*new, *again], schema=self.table.dtypes)
                 touched = within(dataset, frame["key"].to_list())
@@ -280,7 +277,7 @@ class Ledger:
             return
 
         def decide(seen: Snapshot) -> None:
-            rows = seen.scan({"dataset": [dataset.name]}).filter(pl.col("loaded_at").is_not_null()).collect()
+            rows = _rows_of_loads(seen, dataset)
             starts = starts_of(load_files(rows))
             settled = {load.started_at for load in loads}
             of_them = [
@@ -368,6 +365,14 @@ class Ledger:
             frame = pl.DataFrame(changed, schema=self.table.dtypes)
             seen.change(add=frame, remove=frame.select(_IDENTITY), on=_IDENTITY, within=parts)
         return frozenset(refused)
+
+
+def _rows_of_loads(seen: Snapshot, dataset: Dataset, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The rows of a table's full loads that tell when they were transferred, from the files that hold any."""
+    files = seen.files_within({"dataset": [dataset.name]})
+    holding = files.filter(pl.col("max.loaded_at").is_not_null()) if "max.loaded_at" in files.columns else files.clear()
+    rows = seen.scan_files(holding, columns).drop("_file")
+    return rows.filter(pl.col("loaded_at").is_not_null()).collect()
 
 
 def _of_another_load(known: pl.DataFrame, new: pl.DataFrame) -> list[Row]:
