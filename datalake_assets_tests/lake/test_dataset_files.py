@@ -201,7 +201,7 @@ def test_a_wrong_event_stream_is_refused(folder: Path, old: str, new: str, told:
             "int64",
             (
                 "1.yaml:8: `columns.id` is 'int64'; write a mapping with the keys type, required, minimum, "
-                "maximum, description"
+                "maximum, on_missing, description"
             ),
         ),
         (
