@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datalake_assets.lake.readers.batch import Batch, Limits
+from datalake_assets.lake.readers.change_rows import ChangeRows
 from datalake_assets.lake.readers.changes import ChangeReader
 from datalake_assets.lake.store.landing import LandedObject
 from datalake_assets_tests.memory.lakes import LOADED, DiedError, MemoryLake, dying, orders
@@ -85,14 +86,14 @@ def test_a_damaged_file_is_rejected_whole_however_it_is_cut() -> None:
 def test_rows_that_can_not_be_evaluated_are_rejected_by_reference_and_the_others_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    evaluate = ChangeReader._changes  # noqa: SLF001 (stands for what a library can't do with some rows)
+    evaluate = ChangeRows._changes  # noqa: SLF001 (stands for what a library can't do with some rows)
 
-    def panics(self: ChangeReader, frame: pl.DataFrame, landed: LandedObject, *, first: int, size: int) -> object:
+    def panics(self: ChangeRows, frame: pl.DataFrame, landed: LandedObject, *, first: int, size: int) -> object:
         if first > 20_000:
             raise pl.exceptions.PanicException("index out of bounds")
         return evaluate(self, frame, landed, first=first, size=size)
 
-    monkeypatch.setattr(ChangeReader, "_changes", panics)
+    monkeypatch.setattr(ChangeRows, "_changes", panics)
     read = batches(load_file(), LIMITS)
     assert rows(read).height == 20_000 - 20
     (outcome,) = read[-1].outcomes

@@ -168,7 +168,7 @@ def test_a_file_that_makes_a_library_panic_fails_alone(read: Reader, monkeypatch
             raise pl.exceptions.PanicException("index out of bounds")
         return json_object(columns)
 
-    monkeypatch.setattr("datalake_assets.lake.readers.changes.json_object", panics)
+    monkeypatch.setattr("datalake_assets.lake.readers.change_rows.json_object", panics)
     found = read({"LOAD00000001.parquet": [article(poison="x")], **GOOD}, types={"poison": "string"})
     assert found.values("id") == [1]
     outcome = found.outcomes["LOAD00000001.parquet"]

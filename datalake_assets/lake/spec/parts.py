@@ -1,6 +1,6 @@
 """The parts of a dataset file: where it lands, its event time, its columns, its CSV.
 
-Belongs here: what one part keeps by itself. What a whole dataset keeps is in `dataset.py`.
+Belongs here: what one part keeps by itself. What a whole dataset keeps is in `event_stream.py` and `cdc_table.py`.
 """
 
 from typing import Annotated, Literal

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
-from datalake_assets.lake.engines.base import Engine
+import narwhals as nw
+
+from datalake_assets.lake.engines.base import Engine, Frame
 from datalake_assets.lake.lake import Lake
 
 
@@ -30,3 +32,7 @@ class Step:
             yield
         finally:
             self.seconds[name] += time.perf_counter() - begin
+
+    def count(self, frame: Frame) -> int:
+        """How many rows a frame has."""
+        return int(self.engine.rows(frame.select(nw.len().alias("rows")))[0]["rows"])

@@ -11,7 +11,6 @@ silver, and every step that writes them commits on silver too: silver's version 
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
 
 import narwhals as nw
 
@@ -81,7 +80,7 @@ class EventWriter:
             copies, alone, existing = engine.contested(accepted, seen, on=self._key, dates=dates)
             self._doubt(existing)
             fresh, losing, displaced = accepted, None, None
-            if self._count(copies):
+            if self._step.count(copies):
                 note_repeated_keys(self._step, self._dataset, existing)
                 best = engine.compute(winners(copies, identity=self._identity))
                 best, losing, displaced = self._against(existing, best, engine.compute(without(copies, best)))
@@ -131,7 +130,7 @@ class EventWriter:
             beaten = engine.compute(without(losing, below))
             counts = [engine.rows(frame.group_by(EVENT_DATE).agg(nw.len().alias("rows"))) for frame in (removed, added)]
         touched = {row[EVENT_DATE] for part in counts for row in part}
-        moved = bool(self._count(stale) or self._count(beaten))
+        moved = bool(self._step.count(stale) or self._step.count(beaten))
         if moved:
             with self._step.stage("write"):
                 engine.change(
@@ -151,7 +150,7 @@ class EventWriter:
         outranking = stronger.filter(nw.col(OUTRANKS)).select(*self._key)
         displaced = engine.compute(existing.join(outranking, on=self._key, how="semi"))
         losing = engine.compute(nw.concat([losing, weaker, displaced], how="vertical"))
-        return stronger.drop(IS_NEW, OUTRANKS), losing, displaced if self._count(displaced) else None
+        return stronger.drop(IS_NEW, OUTRANKS), losing, displaced if self._step.count(displaced) else None
 
     def _doubt(self, existing: Frame) -> None:
         """Have the objects read again whose rows were kept as displaced, but are not what silver shows after all.
@@ -168,13 +167,13 @@ class EventWriter:
 
     def _keep_duplicates(self, losing: Frame, dates: set[date]) -> bool:
         """Keep copies that lose, unless they are kept already; whether there were any."""
-        if not self._count(losing):
+        if not self._step.count(losing):
             return False
         engine = self._step.engine
 
         def decide(seen: Snapshot) -> None:
             new = engine.compute(without(losing, engine.scan(seen, dates=dates)))
-            if self._count(new):
+            if self._step.count(new):
                 engine.change(seen, add=new, dates=dates, notes=self._notes())
 
         with self._step.stage("write"):
@@ -209,7 +208,3 @@ class EventWriter:
 
     def _notes(self) -> CommitNotes:
         return CommitNotes(shape=self._dataset.shape_text)
-
-    def _count(self, frame: Frame) -> int:
-        rows: list[dict[str, Any]] = self._step.engine.rows(frame.select(nw.len().alias("rows")))
-        return int(rows[0]["rows"])

@@ -202,7 +202,7 @@ class _Rebuild:
         """Take over what files of full loads said that those of later loads overwrote; settle what these lack."""
         assert isinstance(self._beside, ReplicaTables)  # noqa: S101 (the tables are the dataset's)
         writer = self._change_writer(self._beside)
-        later = self._lake.ledger.overwritten_loads(self._dataset)
+        later = self._lake.ledger.loads.overwritten(self._dataset)
         if later:
             history = self._real.all[0]  # silver, where there is none
             rows = _rows_of(seen[history.uri], set(later))
