@@ -7,15 +7,10 @@ before the services were up are left out. It is no part of `python -m benchmarks
 """
 
 import argparse
-import os
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -26,11 +21,9 @@ from dagster import DagsterRunStatus as Status
 from deltalake import DeltaTable
 
 from benchmarks.harness import say
+from benchmarks.services import LOOK_SECONDS, Services
 
 _DATASET = "web_events"
-_PROJECT = Path(__file__).parents[1]
-_LOOK_SECONDS = 1.0
-_STOP_SECONDS = 15
 _SETTLE_SECONDS = 60.0
 _TARGET_P50, _TARGET_P95, _TARGET_WAITING = 25.0, 60.0, 6
 
@@ -55,55 +48,25 @@ def main() -> None:
 
 
 def _watch(folder: Path, *, minutes: float, rate: int) -> bool:
-    root, home = folder / "lake", folder / "home"
-    home.mkdir(parents=True)
-    (home / "dagster.yaml").write_text((_PROJECT / "dagster.yaml").read_text())
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DATALAKE_", "DAGSTER_"))}
-    environment |= {"DATALAKE_ROOT": str(root), "DAGSTER_HOME": str(home)}
+    services = Services(folder)
     seen = Seen()
-    os.environ["DAGSTER_HOME"] = str(home)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    services = ("dev", "-h", "127.0.0.1", "-p", port)
-    with _command(folder, environment, *services), dg.DagsterInstance.get() as instance:
-        say("waiting for the first tick")
-        while not instance.get_daemon_heartbeats():
-            time.sleep(_LOOK_SECONDS)
-        follow = ("simulate", "--hours", "1", "--rate", str(rate), "--follow")
-        with _command(folder, environment, *follow):
+    follow = ("simulate", "--hours", "1", "--rate", str(rate), "--follow")
+    with services.dev() as instance:
+        with services.command(*follow):
             began = time.time()
             say(f"watching for {minutes:g} minutes")
-            _look(seen, root, instance, until=began + minutes * 60)
+            _look(seen, services.root, instance, until=began + minutes * 60)
         say("waiting for what landed last")
-        _look(seen, root, instance, until=time.time() + _SETTLE_SECONDS)
+        _look(seen, services.root, instance, until=time.time() + _SETTLE_SECONDS)
         runs = instance.get_run_records()
-    return _report(seen, _delays(root, seen, since=began), runs, minutes=minutes)
-
-
-@contextmanager
-def _command(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[None]:
-    with (folder / f"{arguments[0]}.log").open("wb") as log:
-        program = [sys.executable, "-m", "datalake_assets.cli", *arguments]
-        process = subprocess.Popen(program, env=environment, cwd=_PROJECT, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        yield
-    finally:
-        if process.poll() is not None:
-            say(f"datalake {arguments[0]} ended by itself; see {log.name}")
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            say(f"datalake {arguments[0]} did not stop in {_STOP_SECONDS} s")
-            process.kill()
+    return _report(seen, _delays(services.root, seen, since=began), runs, minutes=minutes)
 
 
 def _look(seen: Seen, root: Path, instance: dg.DagsterInstance, *, until: float) -> None:
     while time.time() < until:
         seen.gold.append((time.time(), _records(root)))
         seen.waiting.append(instance.get_runs_count(dg.RunsFilter(statuses=[Status.QUEUED, Status.NOT_STARTED])))
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)
 
 
 def _records(root: Path) -> int:

@@ -4,7 +4,8 @@ A longer table has more days of history at the same 50,000 orders a day; its las
 so are the changes: updates and deletes of orders of the last five days, and new orders, in one DMS file. Each table
 was loaded by the lake itself from DMS load files. A run admits the file and refreshes silver as the assets do, on a
 copy of the lake; so it counts the ledger, the look for live rows and tombstones, and the merge. The peer of the longer
-table is the shorter one: the cost of a merge has to follow the changes.
+table is the shorter one: the cost of a merge has to follow the changes. Into the middle one the changes are merged by
+hand too (`merge_peers.py`). Last, one refresh brings 5 million changes of orders of all ages to the longest.
 """
 
 import os
@@ -18,7 +19,8 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks.harness import Options, Result, Sample, alone, cost, interleaved, say
+from benchmarks import merge_peers
+from benchmarks.harness import Job, Options, Result, Sample, alone, cost, interleaved, say, speed
 from benchmarks.lakes import DATASETS, copied, emptied, kept, lake_at
 from datalake_assets.lake.engines.polars import PolarsEngine
 from datalake_assets.lake.lake import Lake
@@ -27,16 +29,18 @@ from datalake_assets.lake.steps.messages import StepRequest
 from datalake_assets.lake.steps.planning import admit
 
 _LANDED = datetime(2026, 1, 10, tzinfo=UTC)
-_LOAD_PARTITION, _CHANGE_PARTITION = "2026-01-10-00:00", "2026-01-10-05:00"
+_LOAD_PARTITION, _CHANGE_PARTITION, _MANY_PARTITION = "2026-01-10-00:00", "2026-01-10-05:00", "2026-01-10-06:00"
+_CHANGES = "dms/public/orders/2026/01/10/05/20260110-051500000.parquet"
 _RECENT_DAYS = 5
 _ROWS_PER_FILE = 500_000
 _MEMORY_MB = 2_000.0
+_NEWEST = 10**9  # ids rise with time, and the newest order has the same id in every table
 
 
 def run(options: Options) -> Iterator[Result]:
     """Compare merges into tables of growing length."""
-    per_day, changes = (500, 500) if options.quick else (50_000, 50_000)
-    days = [10, 20] if options.quick else [10, 100, 400]
+    per_day, changes, many = (500, 500, 5_000) if options.quick else (50_000, 50_000, 5_000_000)
+    days = [10, 20, 40] if options.quick else [10, 100, 400]
     folder = emptied(options.folder / "merge")
     datasets = _datasets_without_history(folder / "datasets")
     jobs = {}
@@ -58,6 +62,38 @@ def run(options: Options) -> Iterator[Result]:
         ours, peer = measured[longer], measured[shorter]
         name = f"merge of {changes:,} changes / {longer} against {shorter}"
         yield cost(name, ours=ours, peer=peer, target=1.5)
+    yield from _beside_peers(folder / f"{days[1] * per_day}", folder / "copy", datasets, options, changes=changes)
+    yield _many_changes(
+        folder / f"{days[2] * per_day}", folder / "copy", datasets, days=days[2], per_day=per_day, changes=many
+    )
+
+
+def _beside_peers(root: Path, copy: Path, datasets: Path, options: Options, *, changes: int) -> Iterator[Result]:
+    """The merge into one table beside those that one would write by hand."""
+    alone(merge_peers.keep_by_hand, root, datasets)
+    jobs = {
+        "ours": partial(_merge_into_copy, root, copy, datasets),
+        "delta-rs": partial(_by_peer, merge_peers.by_delta_rs, root, copy),
+        "Spark": partial(_by_peer, merge_peers.by_spark, root, copy),
+    }
+    measured = interleaved(jobs, rounds=options.rounds)
+    for name, target in (("delta-rs", 0.9), ("Spark", 5.0)):
+        title = f"merge of {changes:,} changes as fast as by hand with {name}"
+        yield speed(title, ours=measured["ours"], peer=measured[name], target=target)
+
+
+def _by_peer(merge: Job, root: Path, copy: Path) -> Sample:
+    return alone(merge, copied(root, copy), f"bronze/{_CHANGES}")
+
+
+def _many_changes(root: Path, copy: Path, datasets: Path, *, days: int, per_day: int, changes: int) -> Result:
+    """The memory of one refresh that brings many changes of orders of all ages."""
+    table = copied(root, copy) / "bronze/dms/public/orders"
+    _land_many(table / "2026/01/10/06", total=days * per_day, per_day=per_day, changes=changes)
+    sample = alone(_merge_many, copy, datasets)
+    say(f"  merged {changes:,} changes of all ages: {sample.seconds:.1f} s, {sample.peak_mb:,.0f} MB")
+    name = f"memory of a merge of {changes:,} changes into {days * per_day:,} orders (MB: at most)"
+    return Result(name, sample.peak_mb, _MEMORY_MB, "MB", sample.peak_mb, _MEMORY_MB, at_most=True)
 
 
 def _merge_into_copy(root: Path, copy: Path, datasets: Path) -> Sample:
@@ -70,6 +106,10 @@ def _load(root: Path, datasets: Path) -> float:
 
 def _merge(root: Path, datasets: Path) -> float:
     return _refresh(lake_at(root, datasets=datasets), _CHANGE_PARTITION)
+
+
+def _merge_many(root: Path, datasets: Path) -> float:
+    return _refresh(lake_at(root, datasets=datasets), _MANY_PARTITION)
 
 
 def _refresh(lake: Lake, partition: str) -> float:
@@ -94,30 +134,41 @@ def _datasets_without_history(folder: Path) -> Path:
 def _land(folder: Path, *, days: int, per_day: int, changes: int) -> None:
     """The load files of `days` days until the tenth of January, and one file of changes, as DMS writes them."""
     table = folder / "dms/public/orders"
-    hour = table / "2026/01/10/05"
-    hour.mkdir(parents=True)
-    newest = 10**9  # ids rise with time, and the newest order has the same id in every table
+    (folder / _CHANGES).parent.mkdir(parents=True)
     total = days * per_day
     for number, begin in enumerate(range(0, total, _ROWS_PER_FILE), start=1):
         age = pl.int_range(total - begin, max(total - begin - _ROWS_PER_FILE, 0), -1, eager=True)
-        frame = _orders(newest - age, age, per_day=per_day)
+        frame = _orders(_NEWEST - age, age, per_day=per_day)
         load = frame.with_columns(Op=pl.lit("I"), dms_timestamp=pl.lit(_text(_LANDED)), ar_h_change_seq=pl.lit(""))
         _write(load, table / f"LOAD{number:08X}.parquet")
         _land_at(table / f"LOAD{number:08X}.parquet")
     recent = pl.int_range(1, _RECENT_DAYS * per_day + 1, eager=True).sample(changes * 7 // 10, seed=1)
     new = pl.int_range(0, -(changes - recent.len()), -1, eager=True)
-    age = pl.concat([recent, new])
-    changed = _orders(newest - age, age, per_day=per_day).with_row_index("row")
+    _write(_changed(pl.concat([recent, new]), per_day=per_day, first=0), folder / _CHANGES)
+
+
+def _land_many(hour: Path, *, total: int, per_day: int, changes: int) -> None:
+    """Files of changes of orders of all ages, each order once."""
+    hour.mkdir(parents=True)
+    ages = pl.int_range(1, total + 1, eager=True).sample(changes, seed=2, shuffle=True)
+    for number, begin in enumerate(range(0, changes, _ROWS_PER_FILE)):
+        some = ages.slice(begin, _ROWS_PER_FILE)
+        _write(_changed(some, per_day=per_day, first=changes + begin), hour / f"20260110-06{number:02}00000.parquet")
+
+
+def _changed(ages: pl.Series, *, per_day: int, first: int) -> pl.DataFrame:
+    """Changes, by how many orders ago those were placed that they change: new ones, one delete in seven, updates."""
+    row = pl.int_range(pl.len())
+    operation = pl.when(pl.col("age") <= 0).then(pl.lit("I")).when(row % 7 == 0).then(pl.lit("D"))
     committed = _LANDED + timedelta(hours=5, minutes=10)
-    operation = pl.when(pl.col("row") >= recent.len()).then(pl.lit("I")).when(pl.col("row") % 7 == 0).then(pl.lit("D"))
-    sequence = pl.lit("2026011005100000") + pl.col("row").cast(pl.String).str.zfill(19)
-    marked = changed.with_columns(
+    orders = _orders(_NEWEST - ages, ages, per_day=per_day).with_columns(age=ages)
+    return orders.select(
+        pl.exclude("age", "status"),
         Op=operation.otherwise(pl.lit("U")),
         dms_timestamp=pl.lit(_text(committed)),
-        ar_h_change_seq=sequence,
+        ar_h_change_seq=pl.lit("2026011005100000") + (row + first).cast(pl.String).str.zfill(19),
         status=pl.lit("shipped"),
     )
-    _write(marked.drop("row"), hour / "20260110-051500000.parquet")
 
 
 def _orders(ids: pl.Series, age: pl.Series, *, per_day: int) -> pl.DataFrame:
