@@ -13,6 +13,7 @@ import polars as pl
 from deltalake import DeltaTable, write_deltalake
 
 from benchmarks.lakes import lake_at
+from datalake_assets.lake.engines.spark_session import SPARK_LOCAL
 
 _COLUMNS = ("id", "customer_id", "product_name", "price", "status", "created_at", "updated_at")
 _DELTA = {
@@ -80,8 +81,11 @@ def by_spark(root: Path, landed: str) -> float:
 
 
 def _session() -> Any:
-    from datalake_assets.lake.engines.spark_session import SPARK_LOCAL, spark_session
+    from pyspark.sql import SparkSession
 
-    session = spark_session(SPARK_LOCAL | _DELTA | {"spark.master": "local[2]"})
+    builder = SparkSession.builder
+    for name, value in (SPARK_LOCAL | _DELTA | {"spark.master": "local[2]"}).items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session

@@ -1,5 +1,6 @@
 """Which files make a full load, and whether it is whole."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,8 +33,7 @@ FIRST = files(("LOAD00000001.parquet", 0), ("LOAD00000002.parquet", 1))
         ([("LOAD00000002.parquet", 6)], [(0, False), (6, False)]),
         ([("LOAD00000001.parquet", 5), ("LOAD00000003.parquet", 6)], [(0, False), (5, False)]),
         ([("LOAD00000001.parquet", 5), ("LOAD00000001.parquet", 6)], [(0, False), (5, True), (6, True)]),
-        ([("2026/01/05/LOAD00000001.parquet", 5)], [(0, False), (5, True)]),
-        ([("year=2026/LOAD00000001.parquet", 5), ("2026/02/LOAD00000002.csv.gz", 6)], [(0, False), (5, True)]),
+        ([("LOAD00000001.parquet", 5), ("2026/LOAD00000001.parquet", 6)], [(0, False), (5, True)]),
     ],
 )
 def test_a_load_begins_where_the_count_begins_anew(
@@ -46,6 +46,19 @@ def test_segments_of_a_parallel_load_are_counted_apart() -> None:
     names = ["SEGMENT1_LOAD00000001.parquet", "SEGMENT2_LOAD00000001.parquet", "p%3Da/LOAD00000001.parquet"]
     first, second = (files(*((name, at) for name in names)) for at in (0, 5))
     assert loads([*first, *second]) == [(0, False), (5, True)]
+
+
+def test_folders_of_a_parallel_load_are_segments_whatever_they_are_called() -> None:
+    """Those that looked like dates were taken for reloads of one another, and all but the last lost their rows."""
+    for names in (("year=2025", "year=2026"), ("1", "2"), ("2026/01/04", "2026/01/05")):
+        parallel = files(*((f"{name}/LOAD00000001.parquet", n) for n, name in enumerate(names)))
+        assert loads(parallel) == [(0, False)]
+
+
+def test_files_whose_rows_tell_another_order_by_moments_are_one_load() -> None:
+    first, second = files(("LOAD00000001.parquet", 1), ("LOAD00000002.parquet", 1))
+    early = replace(second, loaded_at=first.loaded_at - timedelta(milliseconds=10))
+    assert len(loads([early, first])) == 1
 
 
 def test_a_load_without_changes_after_it_may_go_on() -> None:

@@ -119,7 +119,7 @@ def test_the_timestamp_column_may_be_a_column_of_the_table_too(read: Reader) -> 
         ("FFFFFFFF/FFFFFFFF", "string", 2**64 - 1),
         (12, "int64", 12),
         (Decimal("9" * 35), "decimal(35,0)", int("9" * 35)),
-        (datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), "timestamp", 1_000_000),
+        (datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), "timestamp", 1_000_000_000),
         (date(1970, 1, 3), "date", 2),
     ],
 )

@@ -173,6 +173,61 @@ def test_what_a_reload_lacked_is_told_however_late_it_is_known_to_be_complete(la
     assert [entry[:2] for entry in history(lake, 2)] == [("L", "milk"), ("D", None), ("L", "whey")]
 
 
+@pytest.mark.parametrize("history", [True, False])
+def test_a_copy_that_can_not_be_read_takes_nothing_back_and_a_good_one_heals_it(tmp_path: Path, history: bool) -> None:
+    """It emptied silver, and the good copy was taken for the first load."""
+    lake = ReplicatedLake(tmp_path, ORDERS if history else ORDERS.replace("history: true", "history: false"))
+    meet(lake, FIRST, BEFORE, (SECOND[0], b"PAR1 cut off"), changes(TEN + timedelta(minutes=5), ("I", 9, "port")))
+    assert products(lake) == {1: "TEA", 2: "milk", 4: "ale", 9: "port"}
+    lake.rebuild()
+    assert products(lake) == {1: "TEA", 2: "milk", 4: "ale", 9: "port"}
+    meet(lake, SECOND, AFTER)
+    assert products(lake) == {1: "coffee", 3: "gin", 5: "mead", 9: "port"}
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_a_rebuild_keeps_what_an_overwritten_load_said_while_the_reload_goes_on(tmp_path: Path, history: bool) -> None:
+    lake = ReplicatedLake(tmp_path, ORDERS if history else ORDERS.replace("history: true", "history: false"))
+    meet(lake, FIRST, BEFORE, SECOND)
+    before = products(lake)
+    lake.rebuild()
+    assert products(lake) == before == {1: "coffee", 2: "milk", 3: "rum again", 4: "ale"}
+    lake = ReplicatedLake(
+        tmp_path, ORDERS.replace("order_by: [ar_h_change_seq]", "order_by: [ar_h_change_seq, customer_id]")
+    )
+    lake.rebuild()
+    assert products(lake) == before
+
+
+def test_a_load_put_right_without_its_first_row_is_no_reload(lake: ReplicatedLake) -> None:
+    name, rows = load(1, NINE, _1="tea", _2="milk", _3="rum")
+    put_right = (name, [rows[1], rows[2] | {"product_name": "RUM"}])
+    meet(lake, (name, rows), put_right)
+    assert products(lake) == {2: "milk", 3: "RUM"}
+    assert [entry[:2] for entry in history(lake, 3)] == [("L", "RUM")]
+
+
+def test_rows_come_back_that_went_for_a_load_that_was_not_complete_after_all(lake: ReplicatedLake) -> None:
+    name, rows = load(2, TEN + timedelta(minutes=1), _3="rum again")
+    with_a_reject = (name, [*rows, change(None, 2, None, at=TEN, price=-1)])
+    meet(lake, FIRST, BEFORE, load(1, TEN, _1="coffee"), AFTER)
+    assert products(lake) == {1: "coffee", 3: "gin", 5: "mead"}
+    meet(lake, with_a_reject)
+    assert products(lake) == {1: "coffee", 2: "milk", 3: "gin", 4: "ale", 5: "mead"}
+    assert [entry[:2] for entry in history(lake, 2)] == [("L", "milk")]
+    meet(lake, changes(TEN + timedelta(minutes=20), ("U", 5, "MEAD")))
+    assert products(lake) == {1: "coffee", 2: "milk", 3: "gin", 4: "ale", 5: "MEAD"}
+
+
+def test_a_rebuild_keeps_the_columns_that_only_an_overwritten_load_had(lake: ReplicatedLake) -> None:
+    name, rows = FIRST
+    lake.land(name, [row | {"colour": f"c{n}"} for n, row in enumerate(rows)], types={"colour": "string"})
+    lake.refresh()
+    meet(lake, SECOND)
+    lake.rebuild()
+    assert {row["id"]: row["colour"] for row in lake.rows("silver/orders")} == {1: None, 2: "c1", 3: None}
+
+
 def test_a_load_that_was_cut_off_removes_nothing(lake: ReplicatedLake) -> None:
     """Such as `datalake replicate` begins again: its files tell whether they are the last."""
     meet(lake, FIRST, BEFORE, told(load(1, TEN, _1="coffee"), is_last=False), AFTER)

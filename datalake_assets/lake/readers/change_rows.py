@@ -65,13 +65,14 @@ class ChangeRows:
         self.none = self._no_changes()
         """No rows, with the columns of all that is accepted."""
 
-    def loaded_at(self, frame: pl.DataFrame, landed: LandedObject) -> datetime | None:
-        """When the first rows of a full load were transferred; None for changes, and where no column tells it."""
+    def transferred(self, frame: pl.DataFrame, landed: LandedObject) -> tuple[datetime, datetime] | None:
+        """When the first and the last row of a full load was; None for changes, and where no column tells it."""
         name = self._dataset.timestamp_column
         if name is None or name not in frame.columns or not is_full_load(landed.key):
             return None
-        moment: datetime | None = frame.select(exactly(pl.col(name), frame.schema[name], TIMESTAMP_TYPE).min()).item()
-        return moment
+        moment = exactly(pl.col(name), frame.schema[name], TIMESTAMP_TYPE)
+        first, last = frame.select(moment.min().alias("first"), moment.max().alias("last")).row(0)
+        return None if first is None else (first, last)
 
     def evaluated(
         self, frame: pl.DataFrame, landed: LandedObject, *, first: int, size: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from datalake_assets.lake.readers.bounds import above, below, shown_bound
 from datalake_assets.lake.readers.columns import exactly, has_text
 from datalake_assets.lake.readers.sequence import SEQUENCE_DTYPE, sequence
 from datalake_assets.lake.spec.columns import BEFORE_IMAGE, DELETE, INSERT, LOAD, OPERATION, UPDATE
@@ -49,13 +50,12 @@ def faults(dataset: CdcTable, schema: pl.Schema, *, full_load: bool) -> list[Fau
         if column.required or is_key:
             missing = raw(name).is_null() if name in schema else pl.lit(value=True)
             own.append(Fault(missing, pl.lit(f"/{name} required: NULL in a required column")))
-        number = typed.cast(pl.Float64, strict=False)
         if column.minimum is not None:
-            rule = f"minimum: {{}} is less than {column.minimum:g}"
-            own.append(_bound_fault(name, typed, rule, number < column.minimum))
+            rule = f"minimum: {{}} is less than {shown_bound(column.minimum)}"
+            own.append(_bound_fault(name, typed, rule, below(typed, column.lake_type, column.minimum)))
         if column.maximum is not None:
-            rule = f"maximum: {{}} is greater than {column.maximum:g}"
-            own.append(_bound_fault(name, typed, rule, number > column.maximum))
+            rule = f"maximum: {{}} is greater than {shown_bound(column.maximum)}"
+            own.append(_bound_fault(name, typed, rule, above(typed, column.lake_type, column.maximum)))
         if dataset.event_time and name == dataset.event_time.column:
             text = typed.cast(pl.String, strict=False).fill_null("a value")
             reason = pl.format(f"/{_braced(name)} event_time: {{}} is no time of the years 1 to 9999", text)
@@ -67,7 +67,10 @@ def faults(dataset: CdcTable, schema: pl.Schema, *, full_load: bool) -> list[Fau
 def _faults_of_dms(dataset: CdcTable, schema: pl.Schema, *, full_load: bool) -> list[Fault]:
     """The rules of the columns that DMS adds: the operation, the sequence, and the commit time."""
     operation = pl.col(OPERATION)
-    rules = [Fault(~operation.is_in(_OPERATIONS), pl.format("/Op enum: {} is not one of I, U, D", operation))]
+    known = operation.is_in(_OPERATIONS)
+    if not full_load and OPERATION_COLUMN in schema:
+        known &= raw(OPERATION_COLUMN).is_null() | (operation != LOAD)
+    rules = [Fault(~known, pl.format("/Op enum: {} is not one of I, U, D", operation))]
     if not full_load:
         rules += [_sequence_fault(name, schema) for name in dataset.order_by]
     no_text = []

@@ -117,7 +117,7 @@ class ChangeReader:
                 if number == 0 and isinstance(file, ParquetPieces):  # whose columns have names and types
                     columns = news(self._dataset, lake_types(rows.frame.schema))
                     so_far = so_far.model_copy(update={"columns": columns})
-                loaded_at = self._rows.loaded_at(rows.frame, landed)
+                transferred = self._rows.transferred(rows.frame, landed)
                 changes, bad = rows.placed(*self._rows.evaluated(rows.frame, landed, first=first, size=share))
             except BaseException as error:  # noqa: BLE001  (as above)
                 failure = failure_of(error)
@@ -125,18 +125,22 @@ class ChangeReader:
                     yield _Piece(landed, self._rows.none, failure.outcome(landed), failure.rejects(landed))
                     return
                 reason = f"object: its rows from {first:,} on: {failure.error}"
-                loaded_at, changes, bad = None, self._rows.none, [Reject(first, "", (reason,), size=share)]
+                transferred, changes, bad = None, self._rows.none, [Reject(first, "", (reason,), size=share)]
             rejects += bad
-            so_far = _added(so_far, changes, bad, loaded_at)
+            so_far = _added(so_far, changes, bad, transferred)
             is_last = number == file.count - 1
             yield _Piece(landed, changes, so_far, rejects if is_last else (), is_last)
 
 
 def _added(
-    outcome: ObjectOutcome, changes: pl.DataFrame, rejects: Sequence[Reject], loaded_at: datetime | None
+    outcome: ObjectOutcome,
+    changes: pl.DataFrame,
+    rejects: Sequence[Reject],
+    transferred: tuple[datetime, datetime] | None,
 ) -> ObjectOutcome:
     """What became of a file, with a further part of it; a row that moved to another key is two changes."""
     rows = changes[ROW_NUMBER].n_unique()
+    first, last = transferred or (None, None)
     return outcome.model_copy(
         update={
             "rows_in": outcome.rows_in + rows + len(rejects),
@@ -144,7 +148,8 @@ def _added(
             "rows_rejected": outcome.rows_rejected + len(rejects),
             "bytes_rejected": outcome.bytes_rejected + sum(reject.size for reject in rejects),
             "event_dates": tuple(sorted({*outcome.event_dates, *_days(changes)})),
-            "loaded_at": min(filter(None, (outcome.loaded_at, loaded_at)), default=None),
+            "loaded_at": min(filter(None, (outcome.loaded_at, first)), default=None),
+            "loaded_until": max(filter(None, (outcome.loaded_until, last)), default=None),
         }
     )
 

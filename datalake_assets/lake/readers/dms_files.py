@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _BYTES_OF_A_VALUE = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
 _BYTES_OF_A_LENGTH = 4
+# The microseconds whose nanoseconds fit 64 bits.
+_FIRST_NANOSECOND, _LAST_NANOSECOND = -(2**63) // 1_000 + 1, (2**63 - 1) // 1_000
 _FEWEST_ROWS = 10_000  # of a piece; DMS's own row groups have as many
 
 
@@ -79,13 +81,31 @@ class ParquetPieces:
     def _int96(self, number: int) -> pl.DataFrame:
         """A piece of a file with times of 96 bits, which Polars would cut off at the years 1677 and 2262.
 
+        They are in microseconds, but for columns that have more than that.
         Raises `UnreadableObjectError`.
         """
+        frame = self._by_arrow(number, unit="us")
+        as_nanoseconds = self._by_arrow(number, unit="ns")
+        for name, dtype in frame.schema.items():
+            if dtype == as_nanoseconds.schema[name] or not isinstance(dtype, pl.Datetime):
+                continue
+            ticks = frame[name].to_physical()
+            lost = as_nanoseconds[name].to_physical() - ticks * 1_000  # both wrap around beyond these years alike
+            if not (lost == 0).all():
+                if not ticks.is_between(_FIRST_NANOSECOND, _LAST_NANOSECOND).all():
+                    raise UnreadableObjectError(
+                        f"{name} holds times of nanoseconds beside times before 1678 or after 2261; replicate it in "
+                        "microseconds, and land the object again"
+                    )
+                frame = frame.with_columns(as_nanoseconds[name])
+        return frame
+
+    def _by_arrow(self, number: int, *, unit: str) -> pl.DataFrame:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
-            file = pq.ParquetFile(io.BytesIO(self._data), coerce_int96_timestamp_unit="us")
+            file = pq.ParquetFile(io.BytesIO(self._data), coerce_int96_timestamp_unit=unit)
             if self.rows is None:
                 return pl.DataFrame(file.read(use_threads=False))
             begin, end, row = number * self.rows, (number + 1) * self.rows, 0

@@ -53,6 +53,10 @@ class EventTime(Part):
     unit: Literal["s", "ms", "us", "iso8601"] | None = None
 
 
+Bound = int | Annotated[float, Field(allow_inf_nan=False)]
+"""A whole number of any size, or a decimal as it is written."""
+
+
 class Column(Part):
     """One declared column: its type and what a value must keep to be accepted.
 
@@ -62,8 +66,8 @@ class Column(Part):
 
     type: str
     required: bool = False
-    minimum: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    maximum: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    minimum: Bound | None = None
+    maximum: Bound | None = None
     on_missing: Literal["null", "keep"] = "null"
     description: str = ""
 

@@ -167,6 +167,7 @@ LEDGER = TableSpec(
         "bytes_rejected": TableColumn("int64", "How many of its bytes could not be used"),
         "event_dates": TableColumn("list<date>", "The event dates on which silver may hold records of it"),
         "loaded_at": TableColumn("timestamp", "Of a full load's file: when its first row was transferred, UTC"),
+        "loaded_until": TableColumn("timestamp", "Of a full load's file: when its last row was transferred, UTC"),
         "ends_load": TableColumn("boolean", "Whether a full load's file says that it is the last one"),
         "load_settled": TableColumn("boolean", "Whether what its whole load lacks was taken out of silver"),
         "contract": TableColumn(

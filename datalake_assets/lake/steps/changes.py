@@ -33,8 +33,11 @@ from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.transforms import cdc
 
 
-class EarlierLoadError(RuntimeError):
-    """A load of the table was found to come before others that are in silver: changes are in another order by it."""
+class LoadsChangedError(RuntimeError):
+    """What is known of the table's loads now asks for other rows than silver has, and which only a rebuild can tell.
+
+    A load was found to come before others that are in silver, or one to be not complete that seemed so.
+    """
 
 
 class ChangeWriter:
@@ -55,7 +58,7 @@ class ChangeWriter:
         """Bring a batch of changes to history, tombstones and live rows.
 
         Raises `ColumnsGrownError` where a table has other columns by now than the batch was read in, and, once,
-        `EarlierLoadError` where what the batch tells of the table's loads asks for a rebuild.
+        `LoadsChangedError` where what the batch tells of the table's loads asks for a rebuild.
         """
         if not any(outcome.rows_out for outcome in batch.begun):
             return
@@ -64,7 +67,7 @@ class ChangeWriter:
         now = [load.started_at for load in self._reloads.loads()]
         is_later = now[1 : len(before)] == before[1:] and (len(now) == len(before) or now[:1] == before[:1])
         if before and not is_later:
-            raise EarlierLoadError(f"{self._dataset.name}: one of its loads lay before another that is in silver")
+            raise LoadsChangedError(f"{self._dataset.name}: one of its loads lay before another that is in silver")
         self.add(batch.accepted)
 
     def add(self, changes: Frame) -> None:
@@ -76,9 +79,14 @@ class ChangeWriter:
                 return
 
     def settle(self, *, noted: bool = True) -> None:
-        """Take the rows out of silver that a complete reload of the table lacks; note it, unless tables lie beside."""
+        """Take the rows out of silver that a complete reload of the table lacks; note it, unless tables lie beside.
+
+        Raises `LoadsChangedError` where some were taken out for one that is not complete after all.
+        """
         while True:
             self._reloads.look()
+            if noted and self._reloads.undone:
+                raise LoadsChangedError(f"{self._dataset.name}: rows were taken out for a load that is not complete")
             # Who writes after a reload is known to be complete writes nothing that it lacks: once settled, it stays so.
             unsettled = [n for n in self._reloads.complete if not noted or not self._reloads[n].is_settled]
             if not unsettled:

@@ -33,7 +33,7 @@ from datalake_assets.lake.spec.columns import (
 )
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.drift import Found, with_found
-from datalake_assets.lake.steps.changes import ChangeWriter, EarlierLoadError
+from datalake_assets.lake.steps.changes import ChangeWriter, LoadsChangedError
 from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.drift_checks import drift_verdicts
@@ -125,6 +125,7 @@ class _Rebuild:
     def settle(self) -> None:
         """Take out what a full load lacks that is complete by what was read now; else the next step does."""
         if isinstance(self._real, ReplicaTables):
+            self._lake.ledger.loads.unsettle(self._dataset)
             with suppress(ColumnsGrownError):
                 self._change_writer(self._real).settle()
 
@@ -136,7 +137,7 @@ class _Rebuild:
         """Attempt it; False where it is to be attempted again."""
         try:
             return self._attempt()
-        except EarlierLoadError:  # which is known now
+        except LoadsChangedError:  # which is known now
             self._begin_again()
             return False
 
@@ -165,8 +166,9 @@ class _Rebuild:
         return True
 
     def _found(self) -> Found:
-        """What all objects have otherwise than the dataset file declares."""
-        found: dict[str, set[str]] = {}
+        """What objects have otherwise than the dataset file declares, those too that are gone and whose rows stay."""
+        stay = isinstance(self._dataset, CdcTable) and self._lake.ledger.loads.overwritten(self._dataset)
+        found: dict[str, set[str]] = {name: set(texts) for name, texts in self._known.items()} if stay else {}
         for outcome in self.outcomes.values():
             for name, text in outcome.columns.items():
                 found.setdefault(name, set()).add(text)
@@ -201,14 +203,19 @@ class _Rebuild:
     def _keep_earlier_loads(self, seen: Seen) -> None:
         """Take over what files of full loads said that those of later loads overwrote; settle what these lack."""
         assert isinstance(self._beside, ReplicaTables)  # noqa: S101 (the tables are the dataset's)
+        assert isinstance(self._real, ReplicaTables)  # noqa: S101 (as above)
+        assert isinstance(self._dataset, CdcTable)  # noqa: S101 (as above)
         writer = self._change_writer(self._beside)
-        later = self._lake.ledger.loads.overwritten(self._dataset)
-        if later:
-            history = self._real.all[0]  # silver, where there is none
-            rows = _rows_of(seen[history.uri], set(later))
-            first = pl.col(SOURCE_FILENAME).replace_strict(later, return_dtype=rows.schema[COMMITTED_AT])
-            rows = rows.filter(~pl.col(IS_CHANGE), pl.col(COMMITTED_AT) < first)
-            if OPERATION not in rows.columns:
+        until = self._lake.ledger.loads.overwritten(self._dataset)
+        if until:
+            history = self._real.history
+            told = history if history is not None and seen[history.uri].exists else self._real.silver
+            rows = _rows_of(seen[told.uri], set(until))
+            last = pl.col(SOURCE_FILENAME).replace_strict(until, return_dtype=rows.schema[COMMITTED_AT])
+            rows = rows.filter(~pl.col(IS_CHANGE), pl.col(COMMITTED_AT) <= last)
+            sequences = self._dataset.sequence_columns.values()
+            rows = rows.with_columns(pl.col(name).fill_null(0) for name in sequences)  # as a load's are
+            if told is self._real.silver:
                 rows = rows.with_columns(pl.lit(LOAD).alias(OPERATION), pl.lit("").alias(CONTENT_HASH))
             if rows.height:
                 writer.add(self._step.engine.take(rows))

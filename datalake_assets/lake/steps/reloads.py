@@ -31,6 +31,8 @@ class Reloads:
         self._reloads = self.loads()[1:]
         self.complete = tuple(n for n, load in enumerate(self._reloads, start=1) if load.is_complete)
         """The numbers of those that are complete."""
+        self.undone = tuple(load for load in self._reloads if load.was_settled and not load.is_complete)
+        """Those that were complete, as it seemed, for which rows were taken out."""
 
     def __getitem__(self, number: int) -> FullLoad:
         """The reload of a number."""

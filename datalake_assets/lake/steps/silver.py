@@ -20,7 +20,7 @@ from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.readers.rejects import rules_of
 from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
-from datalake_assets.lake.steps.changes import ChangeWriter, EarlierLoadError
+from datalake_assets.lake.steps.changes import ChangeWriter, LoadsChangedError
 from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.drift_checks import drift_verdicts
@@ -55,15 +55,22 @@ def refresh_silver(step: Step, dataset: Dataset, partitions: Sequence[str], *, r
         except RebuildRefusedError as refusal:  # which must not keep what landed beside these objects from silver
             _postpone(step, dataset, taking_back, refusal)
             others = [known for known in waiting if known not in taking_back]
-            done = bring_to_silver(step, dataset, others, partitions)
+            done = _brought(step, dataset, others, partitions)
             if replay:
                 raise
             return done.model_copy(update={"failed": (str(refusal), *done.failed)})
+    return _brought(step, dataset, waiting, partitions)
+
+
+def _brought(step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]) -> StepReport:
+    """Bring objects to silver; where it turns out that the table's loads ask for another, by a rebuild."""
     try:
         return bring_to_silver(step, dataset, waiting, partitions)
-    except EarlierLoadError:
+    except LoadsChangedError:
         with suppress(RebuildRefusedError):  # what is gone can't be put in order anew: the rest is
             return rebuild_table(step, dataset, partitions)
+        if isinstance(dataset, CdcTable):
+            step.lake.ledger.loads.unsettle(dataset)
         return refresh_silver(step, dataset, partitions, replay=False)
 
 
@@ -99,11 +106,15 @@ def needs_rebuild(step: Step, known: Known, dataset: CdcTable) -> bool:
 
 
 def _is_of_reload(step: Step, known: Known, dataset: CdcTable) -> bool:
-    """Whether the rows of a full load's file were transferred later than those of what lay under its key."""
+    """Whether the rows of a full load's file were transferred later than those of what lay under its key.
+
+    Or nothing in it can be read that tells: what lay there stays until a good copy lands.
+    """
     if known.loaded_before is None or (known.was_processed and known.contract != dataset.contract):
         return False
-    outcomes = [o for batch in read(step, dataset, [known.landed]) for o in batch.begun]
-    return any(o.loaded_at is not None and o.loaded_at > known.loaded_before for o in outcomes)
+    outcomes = [o for batch in read(step, dataset, [known.landed]) for o in (*batch.begun, *batch.outcomes)]
+    times = [o.loaded_at for o in outcomes if o.loaded_at is not None]
+    return not times or min(times) > known.loaded_before
 
 
 def bring_to_silver(step: Step, dataset: Dataset, waiting: Sequence[Known], partitions: Sequence[str]) -> StepReport:

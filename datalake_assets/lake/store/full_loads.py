@@ -9,7 +9,7 @@ ReloadTables). Belongs here: which files make a load, and whether it is whole. W
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -27,7 +27,7 @@ where there was none.
 """
 
 _COUNTED = re.compile(r"^(.*?)LOAD([0-9A-F]{8})", re.ASCII)
-_DATE_FOLDERS = re.compile(r"(?:^|(?<=/))(?:[a-z]+=)?[0-9]+/")
+_JITTER = timedelta(seconds=5)  # files of one load may tell that they began in another order by less than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +46,25 @@ class LoadFile:
 
     @property
     def place(self) -> tuple[str, int]:
-        """What it is called within its load, whatever day it landed: its segment, and its number from 1."""
+        """What it is called within its load: its folder and segment, and its number from 1."""
         folder, slash, name = self.key.rpartition("/")
         match = _COUNTED.match(name)
         segment, number = match.groups() if match else (name, "1")
-        return _DATE_FOLDERS.sub("", folder + slash) + segment, int(number, 16)
+        return folder + slash + segment, int(number, 16)
 
 
 @dataclass(frozen=True, slots=True)
 class FullLoad:
     """One full load, from its first transfer on (UTC), and the key of its first file.
 
-    `is_settled`: it was complete, and what it lacks was taken out.
+    `is_settled`: it was complete, and what it lacks was taken out; `was_settled`: so were some of its files.
     """
 
     started_at: datetime
     is_complete: bool
     first_file: str
     is_settled: bool = False
+    was_settled: bool = False
 
 
 def load_files(rows: pl.DataFrame) -> list[LoadFile]:
@@ -71,8 +72,7 @@ def load_files(rows: pl.DataFrame) -> list[LoadFile]:
 
     What lay under a key before is left out unless it was of an earlier load: else it was put right.
     """
-    told = rows.filter(pl.col("loaded_at").is_not_null())
-    now = {r["key"]: r["loaded_at"] for r in told.iter_rows(named=True) if r["status"] != SUPERSEDED}
+    now = {r["key"]: r["loaded_at"] for r in rows.iter_rows(named=True) if r["status"] != SUPERSEDED}
     return [
         LoadFile(
             r["key"],
@@ -81,8 +81,8 @@ def load_files(rows: pl.DataFrame) -> list[LoadFile]:
             r["ends_load"],
             bool(r["load_settled"]),
         )
-        for r in told.iter_rows(named=True)
-        if r["status"] != SUPERSEDED or r["loaded_at"] < now.get(r["key"], LAST)
+        for r in rows.iter_rows(named=True)
+        if r["status"] != SUPERSEDED or r["loaded_until"] < now.get(r["key"], LAST)
     ]
 
 
@@ -92,10 +92,10 @@ def full_loads(
     """The loads that some files make, in their order.
 
     A load begins where the count begins anew (what an earlier one left behind, under higher numbers, is not of it), or
-    where files tell their load another time. It is complete when its files are counted without a gap, all their rows
-    are in silver, and a file says that it is the last, or, where files say nothing of it, DMS has gone on to write
-    changes; nobody asks that of the first. `changes_between` tells whether DMS wrote changes after a moment and before
-    another (None: ever since).
+    where files tell their load another time. It is complete when its files are counted without a
+    gap, all their rows are in silver, and a file says that it is the last, or, where files say nothing of it, DMS has
+    gone on to write changes; nobody asks that of the first. `changes_between` tells whether DMS wrote changes after a
+    moment and before another (None: ever since).
     """
     loads = _grouped(files)
     next_ones = [*(load[0].loaded_at for load in loads), None][1:]
@@ -105,6 +105,7 @@ def full_loads(
             is_complete=load is not loads[0] and (_is_settled(load) or _is_complete(load, next_one, changes_between)),
             first_file=load[0].key,
             is_settled=_is_settled(load),
+            was_settled=any(file.is_settled for file in load),
         )
         for load, next_one in zip(loads, next_ones, strict=True)
     )
@@ -125,10 +126,16 @@ def _grouped(files: Sequence[LoadFile]) -> list[list[LoadFile]]:
 
 
 def _begins_another(file: LoadFile, load: Sequence[LoadFile]) -> bool:
+    """Whether a file is not of the load that the files before it make."""
     if file.ends is not None and load[0].ends is not None:
         return file.loaded_at != load[0].loaded_at
+    # The count begins anew, too, where the first files of the load before were overwritten before anybody saw them.
     segment, number = file.place
-    return any(other.place[0] == segment and other.place[1] >= number for other in load)
+    before = file.loaded_at - _JITTER
+    return any(
+        other.key == file.key or (other.place[0] == segment and other.place[1] >= number and other.loaded_at < before)
+        for other in load
+    )
 
 
 def _is_settled(load: Sequence[LoadFile]) -> bool:

@@ -34,8 +34,8 @@ from datalake_assets.lake.store.ledger_rows import (
     begun_now,
     completed_now,
     identity_of,
-    is_reloaded,
     new_row,
+    stays,
     taken_back_now,
 )
 from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED, ObjectOutcome
@@ -281,7 +281,7 @@ class Ledger:
                     changed.append(row | {"status": ADMITTED, "retry_at": None})
             elif (
                 identity[0] in written
-                and not is_reloaded(row, written[identity[0]])
+                and not stays(row, written[identity[0]])
                 and (taken_back := taken_back_now(row, now=now)) is not None
             ):
                 changed.append(row | taken_back)

@@ -16,12 +16,13 @@ from datalake_assets.lake.store.key_times import LAST, named_time
 from datalake_assets.lake.store.landing import is_full_load, partition_key
 from datalake_assets.lake.store.ledger_lookup import rows_of_keys, within
 from datalake_assets.lake.store.ledger_rows import ADMITTED, IDENTITY, Row, identity_of
-from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, ObjectOutcome
+from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED, ObjectOutcome
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.store.table import Table
 
 _IDENTITY = list(IDENTITY)
-_TOLD_OF_LOADS = ("key", "status", "loaded_at", "ends_load", "load_settled", "rows_rejected", "processed_at")
+_TIMES = ("loaded_at", "loaded_until")
+_TOLD_OF_LOADS = ("key", "status", *_TIMES, "ends_load", "load_settled", "rows_rejected", "processed_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,16 @@ class LedgerLoads:
         return full_loads(load_files(rows), changes_between=changes_between)
 
     def overwritten(self, dataset: Dataset) -> dict[str, datetime]:
-        """The files of full loads that lie over those of earlier loads, by key: when their rows were transferred."""
-        rows = _rows_of_loads(self.table.open(), dataset, ("key", "loaded_at"))
-        times = rows.group_by("key").agg(pl.col("loaded_at").max(), pl.len()).filter(pl.col("len") > 1)
-        return dict(times.select("key", "loaded_at").iter_rows())
+        """The files of full loads over which others lie that took nothing back, by key.
+
+        And when the last of their rows was transferred: those of what lies there now, if any, were later.
+        """
+        rows = _rows_of_loads(self.table.open(), dataset, ("key", "status", *_TIMES))
+        is_over = pl.col("status") == SUPERSEDED
+        now = rows.filter(~is_over).select("key", pl.col("loaded_at").alias("now"))
+        before = rows.filter(is_over).join(now, on="key", how="left")
+        stays = before.filter(pl.col("now").is_null() | (pl.col("now") > pl.col("loaded_until")))
+        return dict(stays.group_by("key").agg(pl.col("loaded_until").max()).iter_rows())
 
     def _has_changes(self, seen: Snapshot, dataset: Dataset, after: datetime, before: datetime) -> bool:
         """Whether DMS wrote a file of changes within some time."""
@@ -76,7 +83,10 @@ class LedgerLoads:
         def decide(seen: Snapshot) -> None:
             rows = rows_of_keys(seen, parts, [key for key, _, _ in told]).to_dicts()
             found = [(row, told[identity_of(row)]) for row in rows if identity_of(row) in told]
-            news = [(row, {"loaded_at": o.loaded_at, "ends_load": o.ends_load}) for row, o in found]
+            news = [
+                (row, {"loaded_at": o.loaded_at, "loaded_until": o.loaded_until, "ends_load": o.ends_load})
+                for row, o in found
+            ]
             new = [row | told for row, told in news if row | told != row]
             if new:
                 known = _rows_of_loads(seen, dataset)
@@ -89,17 +99,26 @@ class LedgerLoads:
 
     def settle(self, dataset: Dataset, loads: Collection[FullLoad]) -> None:
         """Note that what complete loads lack is taken out."""
+        self._mark(dataset, loads, settled=True)
+
+    def unsettle(self, dataset: Dataset) -> None:
+        """Note that nothing is taken out for loads that were settled, and are not complete after all."""
+        undone = [load for load in self.known(dataset) if load.was_settled and not load.is_complete]
+        self._mark(dataset, undone, settled=False)
+
+    def _mark(self, dataset: Dataset, loads: Collection[FullLoad], *, settled: bool) -> None:
         if not loads:
             return
 
         def decide(seen: Snapshot) -> None:
             rows = _rows_of_loads(seen, dataset)
             starts = starts_of(load_files(rows))
-            settled = {load.started_at for load in loads}
+            begun = {load.started_at for load in loads}
             of_them = [
-                row | {"load_settled": True}
+                row | {"load_settled": settled}
                 for row in rows.iter_rows(named=True)
-                if starts.get((row["key"], row["loaded_at"])) in settled and row["processed_at"] is not None
+                if starts.get((row["key"], row["loaded_at"])) in begun
+                and (row["processed_at"] is not None or not settled)
             ]
             if of_them:
                 frame = pl.DataFrame(of_them, schema=self.table.dtypes)

@@ -26,8 +26,8 @@ class Known:
     `dates` are the event dates on which silver may hold records of it or of what lay under its key before; `begun`
     tells whether it may hold any. `contract` is the one it was read under last, `was_processed` whether silver holds it
     as it was read then, and `holds_rows` whether it may have rows of it. `overwrites`: silver may hold records of what
-    lay there before, in the partitions `before`; `loaded_before` is when the rows of that were transferred, where it
-    was a file of a full load that told it.
+    lay there before, in the partitions `before`; `loaded_before` is when the last row of that was transferred, where
+    it was a file of a full load that told it.
     """
 
     landed: LandedObject
@@ -107,13 +107,14 @@ def known_objects(seen: Snapshot, dataset: str, rows: pl.DataFrame) -> list[Know
         siblings = (
             seen.scan({"dataset": [dataset], "bucket": buckets})
             .filter(pl.col("status") == SUPERSEDED, pl.col("begun_at").is_not_null())
-            .select("key", "event_dates", "partition", "loaded_at")
+            .select("key", "event_dates", "partition", "loaded_until", "rows_out", "writing_since")
             .join(rows.lazy().select("key"), on="key", how="semi")
             .collect()
         )
-        for key, dates, partition, loaded_at in siblings.iter_rows():
+        for key, dates, partition, loaded_until, rows_out, writing_since in siblings.iter_rows():
             overwrites.setdefault(key, set()).add(partition)
-            loaded.setdefault(key, []).append(loaded_at)
+            if rows_out != 0 or writing_since is not None:
+                loaded.setdefault(key, []).append(loaded_until)
             before.setdefault(key, set()).update(dates or ())
     return [
         Known(

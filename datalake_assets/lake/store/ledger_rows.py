@@ -20,6 +20,7 @@ _WRITTEN_WITHIN = timedelta(minutes=15)  # a step that has said nothing for so l
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=24)
 Identity = tuple[str, str, int]
 Row = dict[str, Any]
+_NOT_LOADED: Row = {"loaded_at": None, "loaded_until": None}
 
 
 def identity_of(row: Row) -> Identity:
@@ -45,12 +46,15 @@ def completed_now(row: Row, outcome: ObjectOutcome, *, contract: str, now: datet
     return {"writing_since": None} | _completed(row, outcome, contract=contract, now=now)
 
 
-def is_reloaded(row: Row, outcome: ObjectOutcome) -> bool:
-    """Whether a file of a full load lies, by the times in its rows, where one of an earlier load lay.
+def stays(row: Row, outcome: ObjectOutcome) -> bool:
+    """Whether what a file of a full load said stays, though another object lies where it lay.
 
-    What that one said is not taken back: DMS gives the files of every load the same names.
+    It does where that is of a later load, by the times in its rows: DMS gives the files of every load the same names.
+    And it does as long as nothing can be read that tells.
     """
-    return row["loaded_at"] is not None and outcome.loaded_at is not None and outcome.loaded_at > row["loaded_at"]
+    return row["loaded_at"] is not None and (
+        outcome.loaded_at is None or bool(outcome.loaded_at > (row["loaded_until"] or row["loaded_at"]))
+    )
 
 
 def taken_back_now(row: Row, *, now: datetime) -> Row | None:
@@ -60,7 +64,7 @@ def taken_back_now(row: Row, *, now: datetime) -> Row | None:
     """
     if row["begun_at"] is None or (row["writing_since"] is not None and not is_overdue(row, now=now)):
         return None
-    return {"begun_at": None, "processed_at": None, "event_dates": [], "writing_since": None, "loaded_at": None}
+    return {"begun_at": None, "processed_at": None, "event_dates": [], "writing_since": None} | _NOT_LOADED
 
 
 def is_overdue(row: Row, *, now: datetime) -> bool:
@@ -94,6 +98,7 @@ def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime
         "bytes_rejected": outcome.unusable_bytes,
         "event_dates": list(outcome.event_dates),
         "loaded_at": outcome.loaded_at,
+        "loaded_until": outcome.loaded_until,
         "ends_load": outcome.ends_load,
         "load_settled": None,
         "contract": contract,

@@ -17,10 +17,10 @@ class ObjectOutcome(BaseModel):
     again later (forbidden, a network fault, a library's panic). `missing`: it is not there now. `superseded`: other
     bytes lie under its key. `bytes_read` is the size of its text in bytes, `bytes_rejected` how many of them are
     rejected. `event_dates` are those of its accepted records, in order, without the date of those that have none; of a
-    replicated table also the days on which its changes were committed. `loaded_at` is when the first of its rows was
-    transferred, of a file of a full load whose rows tell that; `ends_load` whether the file says that it is the last
-    (None: it does not say). `columns` are those of its columns that are not as the dataset file declares them, with the
-    types they have (see `drift.news`).
+    replicated table also the days on which its changes were committed. `loaded_at` and `loaded_until` are when the
+    first and the last of its rows were transferred, of a file of a full load whose rows tell that; `ends_load` whether
+    the file says that it is the last (None: it does not say). `columns` are those of its columns that are not as the
+    dataset file declares them, with the types they have (see `drift.news`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,6 +37,7 @@ class ObjectOutcome(BaseModel):
     bytes_rejected: int = 0
     event_dates: tuple[date, ...] = ()
     loaded_at: datetime | None = None
+    loaded_until: datetime | None = None
     ends_load: bool | None = None
     columns: Mapping[str, str] = Field(default_factory=dict)
     error: str | None = None
