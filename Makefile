@@ -2,8 +2,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Test processes side by side, and more arguments for what a target runs: make test ARGS="-k ledger"
-WORKERS ?= 2
+# Test processes side by side (one more than two cores have work for: many wait for processes of their own), and more
+# arguments for what a target runs: make test ARGS="-k ledger"
+WORKERS ?= 3
 ARGS ?=
 # The Python of the platform that remote jobs run on: Glue 6.0 has 3.13.
 PLATFORM_PYTHON ?= 3.13

@@ -318,7 +318,7 @@ def holds(source: Source, history: list[Action]) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(history=actions)
 def test_a_lake_equals_a_fresh_one_whatever_happened_on_the_way(source: Source, history: list[Action]) -> None:
     holds(source, history)
