@@ -88,10 +88,10 @@ def test_rows_that_can_not_be_evaluated_are_rejected_by_reference_and_the_others
 ) -> None:
     evaluate = ChangeRows._changes  # noqa: SLF001 (stands for what a library can't do with some rows)
 
-    def panics(self: ChangeRows, frame: pl.DataFrame, landed: LandedObject, *, first: int, size: int) -> object:
+    def panics(self: ChangeRows, frame: pl.DataFrame, landed: LandedObject, *, first: int) -> object:
         if first > 20_000:
             raise pl.exceptions.PanicException("index out of bounds")
-        return evaluate(self, frame, landed, first=first, size=size)
+        return evaluate(self, frame, landed, first=first)
 
     monkeypatch.setattr(ChangeRows, "_changes", panics)
     read = batches(load_file(), LIMITS)

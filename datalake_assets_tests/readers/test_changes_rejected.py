@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from datalake_assets.lake.readers.batch import Limits
+from datalake_assets.lake.readers.bounds import above, below
 from datalake_assets.lake.readers.json_columns import Columns, json_object
+from datalake_assets.lake.spec.types import LakeType
+from datalake_assets.lake.store.dtypes import dtype_of
 from datalake_assets.lake.store.objects import MissingObjectError, SupersededObjectError, TooLargeObjectError
 from datalake_assets_tests.dms_files import DMS_COLUMNS, parquet
 from datalake_assets_tests.frames import arrow_type
@@ -224,10 +227,76 @@ def test_a_full_load_does_not_ask_for_the_operation(read: Reader) -> None:
     assert not found.rejected
 
 
-def test_what_is_rejected_counts_in_bytes(read: Reader) -> None:
+def test_a_rejected_row_counts_as_a_row_and_not_by_its_share_of_the_file(read: Reader) -> None:
+    """A small file is nearly all footer: one bad row, alone in it, held back a day of a hundred good ones."""
     outcome = read({HOUR: [article(None), article(2)]}).outcomes["20260105-091500123.parquet"]
-    assert outcome.bytes_read == outcome.size
-    assert outcome.bytes_rejected == outcome.size // 2
+    assert (outcome.rows_rejected, outcome.rows_in) == (1, 2)
+    assert (outcome.bytes_read, outcome.bytes_rejected) == (outcome.size, 0)
+
+
+LARGEST = 2**53
+
+
+@pytest.mark.parametrize(
+    ("type_", "bounds", "good", "bad"),
+    [
+        ("int64", {"maximum": LARGEST}, LARGEST, LARGEST + 1),
+        ("int64", {"minimum": -LARGEST}, -LARGEST, -LARGEST - 1),
+        ("int64", {"maximum": 2**63 - 1}, 2**63 - 1, None),
+        ("int64", {"maximum": 10**40}, 2**63 - 1, None),
+        ("int64", {"minimum": 10**40}, None, 2**63 - 1),
+        ("int64", {"maximum": 1.5}, 1, 2),
+        ("decimal(38,2)", {"maximum": 10**17}, Decimal(10**17), Decimal("100000000000000000.01")),
+        ("decimal(10,3)", {"minimum": 0.1}, Decimal("0.100"), Decimal("0.099")),
+        ("decimal(10,3)", {"maximum": 0.0005}, Decimal("0.000"), Decimal("0.001")),
+        ("double", {"maximum": 0.1}, 0.1, 0.2),
+    ],
+)
+def test_bounds_are_exact(type_: str, bounds: dict[str, float], good: Any, bad: Any) -> None:
+    """As doubles, neighbouring large numbers can't be told apart."""
+    lake_type = LakeType.parse(type_)
+    values = pl.DataFrame({"n": [good, bad, None]}, schema={"n": dtype_of(lake_type)})
+    (bound,) = bounds.values()
+    outside = (above if "maximum" in bounds else below)(pl.col("n"), lake_type, bound)
+    found = values.select(pl.when(pl.col("n").is_not_null()).then(outside)).to_series().to_list()
+    assert found == [None if good is None else False, None if bad is None else True, None]
+
+
+@pytest.mark.parametrize("operation", ["L", "i", "X", ""])
+def test_an_operation_that_dms_does_not_write_is_rejected(read: Reader, operation: str) -> None:
+    (reasons,) = read({HOUR: [article(Op=operation)]}).reasons.values()
+    assert reasons == [f"/Op enum: {operation} is not one of I, U, D"]
+
+
+_PLAIN: dict[str, Any] = {"use_dictionary": False, "compression": "none", "write_statistics": False}
+
+
+def in_96_bits(times: pa.Array) -> bytes:
+    ids = pa.array(range(1, len(times) + 1), pa.int64())
+    sink = pa.BufferOutputStream()
+    table = pa.table({"Op": ["I"] * len(times), "id": ids, "title": ["tea"] * len(times), "changed": times})
+    pq.write_table(table, sink, use_deprecated_int96_timestamps=True, store_schema=False, **_PLAIN)
+    return bytes(sink.getvalue())
+
+
+def test_nanoseconds_of_96_bits_that_would_be_lost_are_rejected(read: Reader) -> None:
+    """They were cut off, where the same times in 64 bits went to quarantine."""
+    times = pa.array([1_767_603_600_123_456_789, 1_767_603_600_123_456_000], pa.timestamp("ns"))
+    found = read({HOUR: in_96_bits(times)}, order_by=[])
+    assert found.reasons == {1: [f"/changed type: 2026-01-05 09:00:00.123456789 ({NANOS}) is no timestamp"]}
+    assert found.values("id") == [2]
+
+
+def test_a_file_whose_nanoseconds_can_not_be_told_is_rejected_whole(read: Reader) -> None:
+    """No type holds both nanoseconds and the year 1500."""
+    moments = [datetime(1500, 1, 1, tzinfo=UTC), datetime(2026, 1, 5, 9, 0, 0, 123456, tzinfo=UTC)]
+    data = in_96_bits(pa.array(moments, pa.timestamp("us")))
+    of_day = 9 * 3_600_000_000_000 + 123_456_000
+    assert data.count(of_day.to_bytes(8, "little")) == 1
+    found = read({HOUR: data.replace(of_day.to_bytes(8, "little"), (of_day + 789).to_bytes(8, "little"))}, order_by=[])
+    (outcome,) = found.outcomes.values()
+    assert outcome.state == "failed"
+    assert "changed holds times of nanoseconds beside times before 1678 or after 2261" in str(outcome.error)
 
 
 def test_each_file_tells_its_event_dates_and_the_days_of_its_commits(read: Reader) -> None:

@@ -74,12 +74,8 @@ class ChangeRows:
         first, last = frame.select(moment.min().alias("first"), moment.max().alias("last")).row(0)
         return None if first is None else (first, last)
 
-    def evaluated(
-        self, frame: pl.DataFrame, landed: LandedObject, *, first: int, size: int
-    ) -> tuple[pl.DataFrame, list[Reject]]:
+    def evaluated(self, frame: pl.DataFrame, landed: LandedObject, *, first: int) -> tuple[pl.DataFrame, list[Reject]]:
         """The accepted changes of some rows of a file, and their rejects; `first` is the number of the first row.
-
-        `size` is how many bytes of the file they are.
 
         Raises `UnreadableObjectError` where Polars can't evaluate what is in the file.
         """
@@ -92,7 +88,7 @@ class ChangeRows:
                 f"{found}; land it under its own table's prefix, or mend the dataset file"
             )
         try:
-            changes, rejects = self._changes(frame, landed, first=first, size=size)
+            changes, rejects = self._changes(frame, landed, first=first)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             reason = str(error).partition("\n")[0]
             raise UnreadableObjectError(
@@ -101,9 +97,7 @@ class ChangeRows:
             ) from None
         return changes, rejects
 
-    def _changes(
-        self, frame: pl.DataFrame, landed: LandedObject, *, first: int, size: int
-    ) -> tuple[pl.DataFrame, list[Reject]]:
+    def _changes(self, frame: pl.DataFrame, landed: LandedObject, *, first: int) -> tuple[pl.DataFrame, list[Reject]]:
         path = landed.key.removeprefix(f"{self._dataset.landing.prefix}/")
         schema, full_load = frame.schema, is_full_load(path)
         read = frame.rename(raw_name).with_columns(
@@ -123,8 +117,7 @@ class ChangeRows:
         reasons = pl.concat_list(pl.when(f.broken).then(f.reason) for f in rules).list.drop_nulls()
         as_landed = json_object({name: (raw(name), dtype) for name, dtype in schema.items()})
         bad = judged.filter(_FAULTY).select(ROW_NUMBER, as_landed.alias("raw"), reasons.alias("reasons"))
-        share = size // max(frame.height, 1)
-        rejects = [Reject(number, text, tuple(errors), size=share) for number, text, errors in bad.iter_rows()]
+        rejects = [Reject(number, text, tuple(errors)) for number, text, errors in bad.iter_rows()]
         accepted = judged.filter(~pl.col(_FAULTY))
         row = {name: pl.col(typed_name(name)) for name in self._types}
         row |= {name: pl.col(name) for name in self.none.columns if name in judged.columns and name not in row}

@@ -118,7 +118,7 @@ class ChangeReader:
                     columns = news(self._dataset, lake_types(rows.frame.schema))
                     so_far = so_far.model_copy(update={"columns": columns})
                 transferred = self._rows.transferred(rows.frame, landed)
-                changes, bad = rows.placed(*self._rows.evaluated(rows.frame, landed, first=first, size=share))
+                changes, bad = rows.placed(*self._rows.evaluated(rows.frame, landed, first=first))
             except BaseException as error:  # noqa: BLE001  (as above)
                 failure = failure_of(error)
                 if number == 0 or not failure.final:
