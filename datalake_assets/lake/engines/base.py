@@ -13,6 +13,7 @@ import narwhals as nw
 import polars as pl
 from deltalake.transaction import AddAction
 
+from datalake_assets.lake.engines.key_hashes import KeyHashes
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.spec.dataset import Dataset
@@ -71,12 +72,13 @@ class Engine(Protocol):
         """The frame computed once, so that using it again does not compute it again."""
 
     def contested(
-        self, frame: Frame, seen: Snapshot, *, on: Sequence[str], dates: Collection[date]
+        self, frame: Frame, seen: Snapshot, *, on: Sequence[str], dates: Collection[date], known: KeyHashes
     ) -> tuple[Frame, Frame, Frame]:
         """The rows that may share their values in the columns `on` with others of the frame or of a table.
 
         Returns these, the others (which surely don't), and the table's rows (of some event dates) that they may share
-        them with. May tell too many, never too few; the table is looked through by those columns alone.
+        them with. May tell too many, never too few; the table is looked through by those columns alone. What a step
+        has learnt of them by earlier calls is in `known`.
         """
 
     def rows(self, frame: Frame) -> list[dict[str, Any]]:

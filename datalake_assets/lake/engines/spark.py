@@ -15,6 +15,7 @@ import polars as pl
 from deltalake.transaction import AddAction
 
 from datalake_assets.lake.engines.base import Frame, Prepare
+from datalake_assets.lake.engines.key_hashes import KeyHashes
 from datalake_assets.lake.engines.spark_tables import TASK_BYTES, SparkTables, in_columns, joined, struct
 from datalake_assets.lake.engines.spark_tasks import REJECTS, TOLD, ObjectsRead, ReadObjects, as_polars
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
@@ -99,9 +100,18 @@ class SparkEngine:
         return _frame(self._tables.kept(_native(frame)))
 
     def contested(
-        self, frame: Frame, seen: Snapshot, *, on: Sequence[str], dates: Collection[date]
+        self,
+        frame: Frame,
+        seen: Snapshot,
+        *,
+        on: Sequence[str],
+        dates: Collection[date],
+        known: KeyHashes,  # noqa: ARG002 (the table is read anew for each batch)
     ) -> tuple[Frame, Frame, Frame]:
-        """The rows that share their values in the columns `on` with others, by the keys alone."""
+        """The rows that share their values in the columns `on` with others, by the keys alone; a step has few batches.
+
+        So nothing is remembered for the next one.
+        """
         from pyspark.sql.functions import count, lit
 
         tables, rows = self._tables, _native(frame)

@@ -15,6 +15,7 @@ from datetime import date
 import narwhals as nw
 
 from datalake_assets.lake.engines.base import Frame
+from datalake_assets.lake.engines.key_hashes import KeyHashes
 from datalake_assets.lake.lake import StreamTables
 from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH, SOURCE_FILENAME
@@ -47,6 +48,7 @@ class EventWriter:
         self._known = known
         self._identity = list(dataset.key) or [RECORD_HASH]
         self._dataset = dataset
+        self._hashes = KeyHashes()
         self._uncommitted: Frame | None = None  # kept as displaced by an attempt that another step came before
 
     def write(self, batch: Batch) -> None:
@@ -77,7 +79,7 @@ class EventWriter:
         seen = self._tables.silver.open()
         require_shape(seen, self._dataset)
         with self._step.stage("transform"):
-            copies, alone, existing = engine.contested(accepted, seen, on=self._key, dates=dates)
+            copies, alone, existing = engine.contested(accepted, seen, on=self._key, dates=dates, known=self._hashes)
             self._doubt(existing)
             fresh, losing, displaced = accepted, None, None
             if self._step.count(copies):
