@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from datalake_assets.cli.app import app
-from datalake_assets_tests.postgres import Database
+from datalake_assets_tests.postgres import Database, database
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -120,3 +120,21 @@ def test_a_role_without_rights_is_told_which_it_needs(postgres: Database, enviro
     assert "run ALTER ROLE … REPLICATION" in told[1]
     assert "run GRANT SELECT ON public.t TO …" in told[2]
     assert "secret" not in "".join(told)
+
+
+def test_a_task_of_another_database_of_the_server_is_told_and_never_ended(
+    postgres_server: str, postgres: Database, environment: dict[str, str], tmp_path: Path
+) -> None:
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    assert replicate(environment, "--source", postgres.url, "--table", "public.t").exit_code == 0
+    with database(postgres_server) as other:
+        other.execute("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+        there = environment | {"DATALAKE_ROOT": str(tmp_path / "other"), "DATALAKE_SOURCE_URL": other.url}
+        for arguments in (["--table", "t"], ["--drop"]):
+            result = replicate(there, *arguments)
+            assert result.exit_code == 2, result.output
+            assert "the slot datalake is of another database of the server, datalake_test_" in result.stderr
+            assert "name another --task" in result.stderr
+        assert replicate(there, "--table", "t", "--task", "other").exit_code == 0
+        assert replicate(there, "--drop", "--task", "other").exit_code == 0
+    assert replicate(environment, "--source", postgres.url, "--table", "public.t").exit_code == 0, "it goes on"
