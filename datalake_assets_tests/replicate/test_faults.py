@@ -75,6 +75,17 @@ def test_what_is_no_url_is_not_printed(environment: dict[str, str]) -> None:
     assert "secret" not in result.output
 
 
+@pytest.mark.parametrize(
+    "password", ["s3cr3t/with/slash", "54/s3cr3t", "54@s3cr3t", "s3cr3t%", "/s3cr3t", "1,2/s3cr3t"]
+)
+def test_a_password_that_is_not_percent_encoded_is_not_printed(environment: dict[str, str], password: str) -> None:
+    url = f"postgresql://me:{password}@127.0.0.1:1/db"
+    result = replicate(environment | {"DATALAKE_SOURCE_URL": url}, "--table", "public.t")
+    assert result.exit_code == 2
+    assert "percent-encode what has a meaning in URLs: / is %2F" in result.stderr
+    assert "s3cr3t" not in result.output
+
+
 def test_a_source_and_a_table_are_asked_for(environment: dict[str, str]) -> None:
     assert "set DATALAKE_SOURCE_URL" in replicate(environment, "--table", "public.t").stderr
     assert "give --table SCHEMA.TABLE" in replicate(environment, "--source", "postgresql://h/d").stderr
