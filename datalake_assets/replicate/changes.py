@@ -13,7 +13,7 @@ from datalake_assets.replicate.dms_format import change_sequence, sequence_time,
 from datalake_assets.replicate.files import Bronze
 from datalake_assets.replicate.form import Form
 from datalake_assets.replicate.pgoutput import Begin, Commit, Relation, RowChange, Truncate, Values, decode
-from datalake_assets.replicate.rows import FILE_BYTES, Header, file_of
+from datalake_assets.replicate.rows import FILE_BYTES, Header, check_columns, file_of
 from datalake_assets.replicate.session import Source
 from datalake_assets.replicate.slot import Slot, flushed
 from datalake_assets.replicate.source import Column, SourceTable, base_type
@@ -28,6 +28,8 @@ _VALUE_BYTES = 48
 """What a value takes in memory besides its text."""
 _BYTES_TO_CONFIRM = 1024**2
 """Of log that has nothing for the task: when it grew by so much, the slot is told all the same."""
+_RENAMED_LATE = "rename the column, run once without the table, then with it: so it is loaded anew"
+"""What to do about a column that the log tells of, whatever it is named by now."""
 _PEEK = """
 SELECT data FROM pg_logical_slot_peek_binary_changes(%s, NULL, %s, 'proto_version', '1', 'publication_names', %s)
 """
@@ -185,6 +187,8 @@ class _Look:
         in_key = tuple(n for n, c in enumerate(relation.columns) if c.name in table.key)
         is_full = len(in_identity) == len(columns)
         shape = _Shape(table, columns, in_key if is_full and in_key else in_identity, (None,) * len(columns))
+        names = [column.name for column in columns]
+        check_columns(self._form, table.full_name, names, [names[n] for n in shape.key], rename=_RENAMED_LATE)
         if self._shapes.get(relation.oid) not in {None, shape}:  # a file has one form
             for place in [place for place in self._files if place[0] == relation.oid]:
                 self._write(place)

@@ -15,11 +15,11 @@ from datalake_assets.lake.store.landing import open_store
 from datalake_assets.replicate.changes import Capture
 from datalake_assets.replicate.dms_format import change_sequence
 from datalake_assets.replicate.files import Bronze
-from datalake_assets.replicate.load import load_table
+from datalake_assets.replicate.load import checked_table, load_table
 from datalake_assets.replicate.plan import Tally, Task
 from datalake_assets.replicate.session import ReplicationError, Source, cancelled, connected, in_words
 from datalake_assets.replicate.slot import Slot, written
-from datalake_assets.replicate.source import SourceTable, check_server, find_table
+from datalake_assets.replicate.source import SourceTable, check_server
 from datalake_assets.replicate.state import StateFile, TableState, TaskState
 
 _CATCHING_UP = 0.2  # seconds between two looks
@@ -102,7 +102,7 @@ class _Run:
     def begin(self, reload: tuple[str, ...]) -> None:
         """Check everything, and see to it that the log is kept from here on, before any table is read."""
         check_server(self._connection)
-        tables = [find_table(self._connection, name) for name in self._task.tables]
+        tables = [checked_table(self._connection, name, self._task.form) for name in self._task.tables]
         names = {table.full_name for table in tables}
         for name in reload:
             if name not in names:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datalake_assets.replicate.form import DatePartition
+from datalake_assets.replicate.session import ReplicationError
 from datalake_assets_tests.postgres import Database
 from datalake_assets_tests.replicate.replica import Replica, values
 
@@ -199,3 +200,22 @@ def test_sequences_rise_over_tables_files_and_restarts(postgres: Database, repli
     both = sorted(row["ar_h_change_seq"] for table in ("t", "u") for row in replica.rows(table))
     assert all(re.fullmatch(r"\d{35}", sequence) for sequence in both)
     assert [int(sequence[16:]) for sequence in both] == list(range(1, len(both) + 1))
+
+
+def test_a_column_that_the_files_have_besides_and_that_comes_later_is_told_with_its_table(
+    postgres: Database, replica: Replica
+) -> None:
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int PRIMARY KEY)")
+    replica.catch_up("t", "u")
+    postgres.execute(
+        'ALTER TABLE t ADD COLUMN "Op" text',
+        "INSERT INTO t VALUES (1, 'x'); INSERT INTO u VALUES (1)",
+        'ALTER TABLE t RENAME COLUMN "Op" TO operation',
+    )
+    with pytest.raises(
+        ReplicationError, match=r"the files of public\.t would have two columns 'Op'; rename the column, run"
+    ):
+        replica.catch_up("t", "u")
+    assert replica.catch_up("u").changes == 1
+    assert replica.catch_up("t", "u").loaded == 1
+    assert (replica.replayed("t"), list(replica.replayed("u"))) == ({1: {"id": 1, "operation": "x"}}, [1])

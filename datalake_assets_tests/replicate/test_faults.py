@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import LiteralString
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -46,6 +47,28 @@ def test_a_table_that_can_not_be_replicated(
     assert told in result.stderr
     assert "\n" not in result.stderr.strip()
     assert postgres.rows("SELECT 1 FROM pg_publication") == [], "nothing is left in the source"
+
+
+@pytest.mark.parametrize(
+    ("column", "remedy"),
+    [
+        ("Op", "rename the column, or leave the table out"),
+        ("dms_timestamp", "give theirs another name (--timestamp-column, --sequence-column, --no-before-images)"),
+        ("BI_id", "give theirs another name (--timestamp-column, --sequence-column, --no-before-images)"),
+    ],
+)
+def test_a_column_that_the_files_have_besides_is_refused_before_anything_is_loaded(
+    postgres: Database, environment: dict[str, str], tmp_path: Path, column: LiteralString, remedy: str
+) -> None:
+    postgres.execute(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)",
+        f'CREATE TABLE u (id int PRIMARY KEY, "{column}" text)',
+    )
+    result = replicate(environment, "--source", postgres.url, "--table", "public.t", "--table", "public.u")
+    assert result.exit_code == 2, result.output
+    assert f"the files of public.u would have two columns '{column}'; {remedy}" in result.stderr
+    assert postgres.rows("SELECT 1 FROM pg_publication") == [], "nothing is left in the source"
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_a_server_whose_log_is_not_logical(environment: dict[str, str]) -> None:
