@@ -73,8 +73,6 @@ class Capture:
         check: Callable[[], None],
     ) -> None:
         """Prepare; `tell` is given warnings, `check` is called now and then and may raise to stop the work."""
-        self.changes = 0
-        """How many changes have landed."""
         self._connection = connection
         self._slot = slot
         self._tables = tables
@@ -109,7 +107,6 @@ class Capture:
         position = max(look.end, reached) if is_all else look.end
         state.position = max(position, state.position or 0)
         state.time, state.counter = look.time, look.counter
-        self.changes += look.changes
         if look.changes or state.position - self._confirmed >= _BYTES_TO_CONFIRM:
             file.write(state)
             self._slot.advance(state.position)
@@ -234,4 +231,5 @@ class _Look:
         old = [pa.array(column, pa.string()) for column in zip(*file.before, strict=True)]
         before = dict(zip(key, old, strict=True))
         data = file_of(self._form, columns, texts, header, before=before)
-        self._bronze.put_changes(file.shape.table.full_name, file.folder, data, extension=self._form.file_format)
+        name, extension = file.shape.table.full_name, self._form.file_format
+        self._bronze.put_changes(name, file.folder, data, changes=len(file.values), extension=extension)

@@ -207,14 +207,16 @@ class _Run:
     def _look(self) -> bool:
         if self._capture is None:
             raise RuntimeError("the run has not begun")
-        is_all = self._capture.land(self._state, self._file)
+        try:
+            is_all = self._capture.land(self._state, self._file)
+        finally:
+            self._count()  # a look that is cut off has landed files, too
         self._next_look = monotonic() + self._task.interval
-        self._tally.changes = self._capture.changes
-        self._count()
         return is_all
 
     def _count(self) -> None:
-        self._tally.objects, self._tally.bytes = self._bronze.objects, self._bronze.size
+        landed = self._bronze
+        self._tally.objects, self._tally.bytes, self._tally.changes = landed.objects, landed.size, landed.changes
         self._progress(self._tally)
 
     def _newest(self) -> str:
