@@ -22,9 +22,9 @@ from datalake_assets.replicate.source import SourceTable, find_table, wait_for_o
 _INSERT = "I"
 
 
-def checked_table(connection: Source, name: str, form: Form) -> SourceTable:
-    """A table by its name `schema.table`. Raises `ReplicationError` where it can't be replicated in this form."""
-    table = find_table(connection, name)
+def checked_table(connection: Source, name: str, form: Form, *, known_oid: int | None = None) -> SourceTable:
+    """A table as `find_table` gives it. Raises `ReplicationError` where it can't be replicated in this form."""
+    table = find_table(connection, name, known_oid=known_oid)
     columns = [column.name for column in table.columns]
     check_columns(form, table.full_name, columns, table.key, rename="rename the column, or leave the table out")
     return table

@@ -102,12 +102,16 @@ class _Run:
     def begin(self, reload: tuple[str, ...]) -> None:
         """Check everything, and see to it that the log is kept from here on, before any table is read."""
         check_server(self._connection)
-        tables = [checked_table(self._connection, name, self._task.form) for name in self._task.tables]
+        self._state = state = self._file.read() or TaskState()
+        oids = {name: table.oid for name, table in state.tables.items()}
+        tables = [
+            checked_table(self._connection, name, self._task.form, known_oid=oids.get(name))
+            for name in self._task.tables
+        ]
         names = {table.full_name for table in tables}
         for name in reload:
             if name not in names:
                 raise ReplicationError(f"--reload {name}: no table of this task; it has {', '.join(sorted(names))}")
-        self._state = state = self._file.read() or TaskState()
         if state.position is None:
             state.position = self._make_slot(tables)
         else:

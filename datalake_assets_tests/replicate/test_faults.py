@@ -172,3 +172,18 @@ def test_a_task_of_another_database_of_the_server_is_told_and_never_ended(
         assert replicate(there, "--table", "t", "--task", "other").exit_code == 0
         assert replicate(there, "--drop", "--task", "other").exit_code == 0
     assert replicate(environment, "--source", postgres.url, "--table", "public.t").exit_code == 0, "it goes on"
+
+
+def test_a_table_that_was_renamed_is_told_with_its_new_name(
+    postgres: Database, environment: dict[str, str], tmp_path: Path
+) -> None:
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)", "CREATE TABLE u (id int)")
+    environment |= {"DATALAKE_SOURCE_URL": postgres.url}
+    assert replicate(environment, "--table", "t").exit_code == 0
+    postgres.execute("ALTER TABLE t RENAME TO t2")
+    result = replicate(environment, "--table", "t")
+    assert result.exit_code == 2, result.output
+    assert "no table public.t in the source: it was renamed to public.t2; name that by --table" in result.stderr
+    assert "Landed 1 rows" in replicate(environment, "--table", "public.t2").stdout
+    loads = sorted(tmp_path.rglob("LOAD*"))
+    assert [load.parent.name for load in loads] == ["t", "t2"]
