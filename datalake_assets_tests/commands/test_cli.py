@@ -149,7 +149,7 @@ def test_rejects_are_summarised_with_examples(filled: Lake) -> None:
     result = filled.datalake("rejects", "clicks")
     assert "/at type" in result.stdout
     assert '{"id": "x", "at": "soon"}' in result.stdout
-    assert "1 records of clicks are in quarantine" in result.stdout
+    assert "1 record of clicks is in quarantine" in result.stdout
     assert "soon" not in filled.datalake("rejects", "clicks", "--examples", "0").stdout
 
 

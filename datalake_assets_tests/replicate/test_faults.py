@@ -184,6 +184,6 @@ def test_a_table_that_was_renamed_is_told_with_its_new_name(
     result = replicate(environment, "--table", "t")
     assert result.exit_code == 2, result.output
     assert "no table public.t in the source: it was renamed to public.t2; name that by --table" in result.stderr
-    assert "Landed 1 rows" in replicate(environment, "--table", "public.t2").stdout
+    assert "Landed 1 row and 0 changes: 1 new object," in replicate(environment, "--table", "public.t2").stdout
     loads = sorted(tmp_path.rglob("LOAD*"))
     assert [load.parent.name for load in loads] == ["t", "t2"]
