@@ -190,7 +190,7 @@ def test_run_says_what_it_did_and_what_can_never_be_read(lake: Lake) -> None:
     broken.write_bytes(b"\x1f\x8b\x08 torn")
     first = lake.datalake("run")
     assert first.exit_code == 0
-    assert "2 new objects, 1 records read, 3 dates of gold computed, by 2 runs in" in first.stdout
+    assert "2 new objects, 1 record read, 3 dates of gold computed, by 2 runs in" in first.stdout
     assert "clicks: an object can't be read: firehose/clicks/2026/01/01/00/broken.gz: " in first.stderr
     assert "Nothing new had landed, and gold owed nothing." in lake.datalake("run").stdout
     assert "broken.gz:0" in lake.datalake("rejects", "clicks").stdout
