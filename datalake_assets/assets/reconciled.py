@@ -80,8 +80,9 @@ def _described(found: "Reconciliation") -> str | None:
     if not found.differing:
         return "not known: rows went on changing in the source while silver was waited for"
     more = "at least " if found.is_cut_short else ""
+    keys = "1 key differs" if found.differing == 1 else f"{found.differing:,} keys differ"
     return (
-        f"{more}{found.differing:,} keys differ: {found.changed:,} changed, {found.missing:,} missing in silver, "
+        f"{more}{keys}: {found.changed:,} changed, {found.missing:,} missing in silver, "
         f"{found.extra:,} not in the source; `datalake reconcile {found.dataset} --show-values` shows them"
     )
 

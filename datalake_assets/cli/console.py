@@ -84,6 +84,11 @@ def count(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something, in words: `1 range`, `2 ranges`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def progress() -> Progress:
     """A bar on stderr, which goes when the work is done."""
     columns = (

@@ -9,6 +9,7 @@ from datalake_assets.cli.console import (
     Column,
     Format,
     count,
+    counted,
     default_format,
     fail,
     print_rows,
@@ -105,7 +106,8 @@ def rejects(
         Column("where", is_text=True, folds=True),
     ]
     print_table(columns, shown)
-    total = f"{rejected.height:,} records of {visible(dataset)} are in quarantine"
+    are = "is" if rejected.height == 1 else "are"
+    total = f"{counted(rejected.height, 'record')} of {visible(dataset)} {are} in quarantine"
     remedy = f"Mend the contract and run `datalake rebuild {visible(dataset)}`; or mend the source and land again."
     say(f"{total}. {remedy}")
 

@@ -1,10 +1,13 @@
 """What every command begins with: the settings and the lake that they name, or one line that says what is wrong."""
 
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from datalake_assets.cli.console import fail
+from datalake_assets.cli.console import fail, tell
 from datalake_assets.cli.places import UnusablePlaceError, check_places
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset_files import DatasetError
@@ -14,13 +17,28 @@ from datalake_assets.settings import Settings, UnusableRunnerError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+_PREFIX = "DATALAKE_"
+_OTHERS = {"PROOF_SEED", "REQUIRE_SPARK", "TEST_DATA", "TEST_POSTGRES"}
+"""What the tests know besides the settings."""
+
 
 def read_settings() -> Settings:
-    """The settings of the environment; ends the command where a variable is wrong."""
+    """The settings of the environment; ends the command where a variable is wrong, warns of one that is none."""
+    _warn_of_unknown_variables(os.environ)
     try:
         return Settings()
     except ValidationError as error:
         fail("\n".join(map(_told, error.errors())))
+
+
+def _warn_of_unknown_variables(names: Iterable[str]) -> None:
+    """Tell of variables that look like settings and are none: else a misspelt one would do nothing, silently."""
+    known = {name.upper() for name in Settings.model_fields}
+    given = {name: name.upper().removeprefix(_PREFIX) for name in names if name.upper().startswith(_PREFIX)}
+    for name, rest in sorted(given.items()):
+        if rest not in known | _OTHERS:
+            near = get_close_matches(rest, known, n=1)
+            tell(f"{name} is no setting{f'; did you mean {_PREFIX}{near[0]}?' if near else ''}")
 
 
 def _told(error: "ErrorDetails") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datalake_assets.cli.console import Column, count, fail, print_table, progress, say, visible
+from datalake_assets.cli.console import Column, count, counted, fail, print_table, progress, say, visible
 from datalake_assets.cli.opening import open_lake, read_settings, source_url
 
 if TYPE_CHECKING:
@@ -94,14 +94,14 @@ def _lines(one: "Difference", *, values: bool) -> list[tuple[str | None, ...]]:
 def _verdict(found: "Reconciliation") -> str:
     """One sentence on what was found, and what to do."""
     both = f"silver.{visible(found.dataset)} and {visible(found.table)}"
-    read = f"{found.ranges:,} ranges of keys compared, {found.rows_read:,} rows looked at one by one"
+    read = f"{counted(found.ranges, 'range')} of keys compared, {counted(found.rows_read, 'row')} looked at one by one"
     if found.agrees:
         return f"[bold]{both} agree[/]: {read}."
     if not found.differing:
-        changing = f"{found.unsettled:,} keys" if found.unsettled else "more keys than can be remembered"
+        changing = counted(found.unsettled, "key") if found.unsettled else "more keys than can be remembered"
         remedy = "compare again at a quieter time, or with a longer --settle"
         return f"[bold]Not known[/]: {changing} went on changing; {remedy}."
     more = "at least " if found.is_cut_short else ""
     parts = f"{found.changed:,} changed, {found.missing:,} missing in silver, {found.extra:,} not in the source"
     remedy = "" if found.silver_moved else " Silver did not move meanwhile: is it up to date (`datalake status`)?"
-    return f"[bold]{both} differ[/] in {more}{found.differing:,} keys: {parts}; {read}.{remedy}"
+    return f"[bold]{both} differ[/] in {more}{counted(found.differing, 'key')}: {parts}; {read}.{remedy}"

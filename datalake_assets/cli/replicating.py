@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from datalake_assets.cli.console import fail, say, tell, visible
+from datalake_assets.cli.console import counted, fail, say, tell, visible
 from datalake_assets.cli.console import progress as progress_bar
 from datalake_assets.cli.opening import read_settings, require_places, source_url
 from datalake_assets.replicate.form import DatePartition, FileFormat, Form
@@ -102,8 +102,8 @@ def replicate(
         raise typer.Exit(1) from None
     except ReplicationError as error:
         fail(str(error))
-    landed = f"{tally.objects:,} new objects, {tally.bytes / 1e6:,.1f} MB in {visible(layout.bronze)}"
-    say(f"[bold]Landed[/] {tally.loaded:,} rows and {tally.changes:,} changes: {landed}.")
+    landed = f"{counted(tally.objects, 'new object')}, {tally.bytes / 1e6:,.1f} MB in {visible(layout.bronze)}"
+    say(f"[bold]Landed[/] {counted(tally.loaded, 'row')} and {counted(tally.changes, 'change')}: {landed}.")
     if tally.is_stopped:
         say("Stopped; the same command goes on from here.")
         if until_caught_up:

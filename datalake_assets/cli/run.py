@@ -14,6 +14,7 @@ from functools import cached_property
 import dagster as dg
 
 from datalake_assets.assets.beginnings import Beginnings
+from datalake_assets.cli.console import counted
 from datalake_assets.cli.dead_runs import bury_dead_runs, end_run, free_slots, process_tag
 from datalake_assets.cli.event_log import swift_event_log
 from datalake_assets.cli.instance import alone
@@ -61,8 +62,9 @@ class Outcome:
         """What was done, in a sentence."""
         if not self.succeeded and not self.failed:
             return "Nothing new had landed, and gold owed nothing."
-        done = f"{self.objects:,} new objects, {self.records:,} records read, {self.dates:,} dates of gold computed"
-        return f"{done}, by {self.succeeded:,} runs in {self.seconds:.1f} s."
+        done = f"{counted(self.objects, 'new object')}, {counted(self.records, 'record')} read"
+        gold = f"{counted(self.dates, 'date')} of gold computed"
+        return f"{done}, {gold}, by {counted(self.succeeded, 'run')} in {self.seconds:.1f} s."
 
     @property
     def is_complete(self) -> bool:

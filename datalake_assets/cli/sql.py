@@ -4,6 +4,8 @@ Belongs here: names, the check that a statement only reads, and the engine (Data
 """
 
 import re
+from collections.abc import Collection
+from difflib import get_close_matches
 
 import polars as pl
 from deltalake import QueryBuilder
@@ -38,8 +40,10 @@ def query(lake: Lake, statement: str) -> pl.DataFrame:
         missing = re.search(r"table '([\w.]+)' not found", str(error))
         if missing:
             name = missing[1].removeprefix("datafusion.").removeprefix("public.")
-            reason = "holds nothing yet; run `datalake run`" if name in known else "is no table of this lake"
-            raise QueryError(f"{name} {reason}. Tables: {', '.join(sorted(known))}") from None
+            if name in known:
+                raise QueryError(f"{name} holds nothing yet; run `datalake run`") from None
+            near = ", ".join(_like(name, known)) or "none"
+            raise QueryError(f"{name} is no table of this lake; near it: {near}. `datalake status` lists all") from None
         raise QueryError(str(error)) from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise QueryError(f"a column can't be shown: {error}; cast it to text, or name it apart with AS") from None
@@ -47,6 +51,12 @@ def query(lake: Lake, statement: str) -> pl.DataFrame:
         if type(error) is not Exception:
             raise
         raise QueryError(str(error)) from None
+
+
+def _like(name: str, known: Collection[str]) -> list[str]:
+    """The tables with names like this one: those that have it in another zone, else those that are spelt like it."""
+    namesakes = [table for table in known if table.rpartition(".")[2] == name.rpartition(".")[2].lower()]
+    return sorted(namesakes) or get_close_matches(name.lower(), known)
 
 
 def _opened(known: dict[str, Table], statement: str) -> QueryBuilder:

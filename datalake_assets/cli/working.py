@@ -90,6 +90,12 @@ def run() -> None:
         except StoppedError:
             err.print(f"{stop.reason}; the next `datalake run` goes on from here", markup=False, soft_wrap=True)
             raise typer.Exit(stop.exit_code) from None
+    if outcome.is_complete and not lake.ledger.datasets():
+        say(
+            f"Nothing of a dataset has landed in {visible(lake.layout.bronze)} yet. `datalake simulate` lands sample "
+            "data, `datalake replicate` the tables of a Postgres."
+        )
+        return
     print_tables(lake)
     say(visible(outcome.summary))
     for run_id, reason in outcome.failed:
@@ -169,6 +175,7 @@ def maintain(
         fail(f"no lake in {lake.layout.root} yet; `datalake simulate` lands sample data")
     retention = settings.retention if retention_hours is None else timedelta(hours=retention_hours)
     rows: list[tuple[str, ...]] = []
+    is_left = False
     with progress_bar() as progress:
         task = progress.add_task("maintaining", total=len(list(lake.specs())))
         for done in maintain(lake, retention=retention):
@@ -178,10 +185,12 @@ def maintain(
                     counts = (done.live_before, done.live_after, done.deleted, done.bytes_freed)
                     rows.append((done.table, *map(count, counts)))
             else:
+                is_left = True
                 tell(done)
-    names = ("files before", "files after", "deleted", "bytes freed")
-    print_table([Column("table", is_text=True), *map(Column, names)], rows)
-    say("Every other table is as it should be.")
+    if rows:
+        names = ("files before", "files after", "deleted", "bytes freed")
+        print_table([Column("table", is_text=True), *map(Column, names)], rows)
+    say(f"Every {'other ' if rows or is_left else ''}table is as it should be.")
 
 
 def dev(context: typer.Context) -> None:

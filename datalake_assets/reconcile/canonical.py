@@ -26,6 +26,7 @@ _MODIFIER_OFFSET, _MOST_DIGITS = 4, 38
 _SECOND = 1_000_000  # microseconds
 _LATE = range(253_402_214_400, 253_402_300_800)  # 9999-12-31, in seconds since 1970
 _EARLY = -210_831_897_600  # 4712-01-01 BC
+_TOO_LATE = "294247-01-10 04:00:54.775808"  # 2**63 microseconds after 1970
 _SECONDS_TO_2000 = 946_684_800
 _DAY = 86_400  # seconds
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -124,17 +125,19 @@ def _time(column: str, send: LiteralString, own: pl.Expr, *, is_day: bool) -> Ca
     """A date as days, a timestamp as microseconds since 1970, by what the type's function for the wire gives.
 
     DMS clips infinite ones: which moment of 9999-12-31 and of 4713 BC it takes is not told, so each counts as one.
+    `datalake replicate` takes timestamps that 64 bits can't hold for infinite ones.
     """
     late, later, early, epoch = (
         second // _DAY if is_day else second * _SECOND for second in (_LATE.start, _LATE.stop, _EARLY, _SECONDS_TO_2000)
     )
     text = _sql(
-        "CASE WHEN {0} < '4712-01-01 BC' THEN {early} WHEN {0} >= '9999-12-31' AND ({0} < '10000-01-01' OR NOT "
-        "isfinite({0})) THEN {late} ELSE (('x' || encode({send}({0}), 'hex'))::bit({bits})::{whole}::bigint + {epoch})"
-        "::text END",
+        "CASE WHEN {0} < '4712-01-01 BC' THEN {early} WHEN {0} >= '9999-12-31' AND ({0} < '10000-01-01' OR "
+        "{0} >= {endless}) THEN {late} ELSE (('x' || encode({send}({0}), 'hex'))::bit({bits})::{whole}::bigint + "
+        "{epoch})::text END",
         sql.Identifier(column),
         early=sql.Literal(str(early)),
         late=sql.Literal(str(late)),
+        endless=sql.Literal("infinity" if is_day else _TOO_LATE),
         send=sql.SQL(send),
         bits=sql.Literal(32 if is_day else 64),
         whole=sql.SQL("int" if is_day else "bigint"),

@@ -10,6 +10,7 @@ from itertools import count
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset
+from datalake_assets.lake.spec.drift import without_added
 from datalake_assets.reconcile.compare import ROWS_IN_RANGE, Look, compare
 from datalake_assets.reconcile.plan import Key, Plan, ReconcileError, make_plan
 from datalake_assets.reconcile.result import Difference, Kind, Reconciliation
@@ -70,21 +71,18 @@ def source_table(dataset: Dataset) -> str:
 def reconcile(
     lake: Lake, dataset: Dataset, url: str, *, table: str | None = None, ask: Ask | None = None
 ) -> Reconciliation:
-    """Compare a replicated table's silver with the source at a URL.
+    """Compare a replicated table's silver with the source at a URL: the declared columns, as wide as they have grown.
 
     Raises `ReconcileError` for what can't be compared, and `ReplicationError` for what is wrong with the source.
     """
     name = table or source_table(dataset)
+    lake = lake.as_found()
+    dataset = lake.datasets[dataset.name]
     if not isinstance(dataset, CdcTable):
         raise ReconcileError(f"{dataset.name} is a stream of events; only a replicated table has a source to compare")
-    if changed := lake.silver(dataset).open().other_columns():
-        raise ReconcileError(
-            f"silver/{dataset.name} has another form than its dataset file asks for ({'; '.join(changed)}); run "
-            f"`datalake rebuild {dataset.name}` first"
-        )
     ask = ask or Ask()
     with in_words(url), connected(url, application=APPLICATION) as connection:
-        plan = make_plan(connection, dataset, name, ignored=ask.ignored)
+        plan = make_plan(connection, without_added(dataset), name, ignored=ask.ignored)
         return _Reconciling(lake, dataset, connection, plan, ask).run()
 
 
@@ -120,7 +118,16 @@ class _Reconciling:
         return look
 
     def silver(self) -> SilverSide:
-        return SilverSide(self.lake.silver(self.dataset).open(), self.plan)
+        """Silver as it is now. Raises `ReconcileError` where it has declared columns in other types."""
+        now = self.lake.silver(self.dataset).open()
+        declared = self.dataset.declared.columns
+        if changed := [text for text in now.other_columns() if text.partition(":")[0] in declared]:
+            name = self.dataset.name
+            raise ReconcileError(
+                f"silver/{name} has another form than is asked for ({'; '.join(changed)}); compare again after "
+                f"`datalake run`, or where the dataset file was changed run `datalake rebuild {name}` first"
+            )
+        return SilverSide(now, self.plan)
 
     def settled(self, look: Look) -> tuple[list[Key], list[Key]]:
         """The keys of a look that differ for good, and those that went on changing in the source.

@@ -13,7 +13,7 @@ from datalake_assets.replicate.dms_format import change_sequence, sequence_time,
 from datalake_assets.replicate.files import Bronze
 from datalake_assets.replicate.form import Form
 from datalake_assets.replicate.pgoutput import Begin, Commit, Relation, RowChange, Truncate, Values, decode
-from datalake_assets.replicate.rows import FILE_BYTES, Header, file_of
+from datalake_assets.replicate.rows import FILE_BYTES, Header, check_columns, file_of
 from datalake_assets.replicate.session import Source
 from datalake_assets.replicate.slot import Slot, flushed
 from datalake_assets.replicate.source import Column, SourceTable, base_type
@@ -28,6 +28,8 @@ _VALUE_BYTES = 48
 """What a value takes in memory besides its text."""
 _BYTES_TO_CONFIRM = 1024**2
 """Of log that has nothing for the task: when it grew by so much, the slot is told all the same."""
+_RENAMED_LATE = "rename the column, run once without the table, then with it: so it is loaded anew"
+"""What to do about a column that the log tells of, whatever it is named by now."""
 _PEEK = """
 SELECT data FROM pg_logical_slot_peek_binary_changes(%s, NULL, %s, 'proto_version', '1', 'publication_names', %s)
 """
@@ -71,8 +73,6 @@ class Capture:
         check: Callable[[], None],
     ) -> None:
         """Prepare; `tell` is given warnings, `check` is called now and then and may raise to stop the work."""
-        self.changes = 0
-        """How many changes have landed."""
         self._connection = connection
         self._slot = slot
         self._tables = tables
@@ -107,7 +107,6 @@ class Capture:
         position = max(look.end, reached) if is_all else look.end
         state.position = max(position, state.position or 0)
         state.time, state.counter = look.time, look.counter
-        self.changes += look.changes
         if look.changes or state.position - self._confirmed >= _BYTES_TO_CONFIRM:
             file.write(state)
             self._slot.advance(state.position)
@@ -185,6 +184,8 @@ class _Look:
         in_key = tuple(n for n, c in enumerate(relation.columns) if c.name in table.key)
         is_full = len(in_identity) == len(columns)
         shape = _Shape(table, columns, in_key if is_full and in_key else in_identity, (None,) * len(columns))
+        names = [column.name for column in columns]
+        check_columns(self._form, table.full_name, names, [names[n] for n in shape.key], rename=_RENAMED_LATE)
         if self._shapes.get(relation.oid) not in {None, shape}:  # a file has one form
             for place in [place for place in self._files if place[0] == relation.oid]:
                 self._write(place)
@@ -230,4 +231,5 @@ class _Look:
         old = [pa.array(column, pa.string()) for column in zip(*file.before, strict=True)]
         before = dict(zip(key, old, strict=True))
         data = file_of(self._form, columns, texts, header, before=before)
-        self._bronze.put_changes(file.shape.table.full_name, file.folder, data, extension=self._form.file_format)
+        name, extension = file.shape.table.full_name, self._form.file_format
+        self._bronze.put_changes(name, file.folder, data, changes=len(file.values), extension=extension)

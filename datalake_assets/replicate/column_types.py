@@ -19,6 +19,8 @@ _MONEY = pa.decimal128(_MOST_DIGITS, 4)
 _MODIFIER_OFFSET = 4
 _SCALE_BITS, _SCALE_SIGN = 0x7FF, 0x400
 _DAY = 86_400_000_000  # microseconds
+_LAST_TICK = 2**63 - 1
+_INFINITY = "infinity"
 _DAYS_BEFORE_1970 = date(1970, 1, 1).toordinal()
 _ERA_YEARS, _ERA_DAYS = 400, 146_097
 _TIMESTAMP = re.compile(r"(\d+)-(\d\d)-(\d\d)(?: (\d\d):(\d\d):(\d\d)(?:\.(\d+))?)?(?:\+00)?( BC)?", re.ASCII)
@@ -76,12 +78,16 @@ def _plain(arrow: pa.DataType) -> ColumnType:
 
 
 def _timestamps(texts: pa.Array) -> pa.Array:
-    """Times with and without a zone (the session's is UTC); the infinite ones clipped as DMS does."""
+    """Times with and without a zone (the session's is UTC); the infinite ones clipped as DMS does.
+
+    So are those of Postgres' last thirty years, whose microseconds since 1970 take more than 64 bits.
+    """
     try:
         return pc.replace_substring_regex(texts, r"\+00$", "").cast(pa.timestamp("us")).cast(TIME)
     except pa.ArrowInvalid:  # an infinite time, one before Christ, or a year of five digits
         ticks = [None if text is None else _ticks(text) for text in texts.to_pylist()]
-        return pa.array(ticks, pa.int64()).cast(TIME)
+        held = [_ticks(_INFINITY) if n is not None and n > _LAST_TICK else n for n in ticks]
+        return pa.array(held, pa.int64()).cast(TIME)
 
 
 def _dates(texts: pa.Array) -> pa.Array:
@@ -94,7 +100,7 @@ def _dates(texts: pa.Array) -> pa.Array:
 
 def _ticks(text: str) -> int:
     """Microseconds since 1970 of any time that Postgres has."""
-    if text.endswith("infinity"):
+    if text.endswith(_INFINITY):
         text = "4713-01-01 00:00:00 BC" if text.startswith("-") else "9999-12-31 23:59:59"
     match = _TIMESTAMP.fullmatch(text)
     if match is None:

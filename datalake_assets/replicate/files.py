@@ -20,11 +20,12 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(slots=True)
 class Bronze:
-    """The store rooted at bronze, and how many objects of which size in bytes were put there."""
+    """The store rooted at bronze; how many objects of which size in bytes were put there, and changes in them."""
 
     store: ObjectStore
     objects: int = 0
     size: int = 0
+    changes: int = 0
     _last: datetime = field(default=datetime.min.replace(tzinfo=UTC))
 
     def put_load(self, table: str, number: int, data: bytes, *, extension: str) -> str:
@@ -33,8 +34,8 @@ class Bronze:
         answered(lambda: obstore.put(self.store, key, data))
         return self._done(key, data)
 
-    def put_changes(self, table: str, folder: str, data: bytes, *, extension: str) -> str:
-        """Put a file of changes under a name that rises from one to the next and that nobody took; gives its key.
+    def put_changes(self, table: str, folder: str, data: bytes, *, changes: int, extension: str) -> str:
+        """Put a file of so many changes under a name that rises from one to the next and nobody took; gives its key.
 
         The name is the time of its creation. Where the answer to a put was lost, the file may lie there twice.
         """
@@ -47,6 +48,7 @@ class Bronze:
             except AlreadyExistsError:
                 self._last += _MILLISECOND
                 continue
+            self.changes += changes
             return self._done(key, data)
 
     def _create(self, key: str, data: bytes) -> None:

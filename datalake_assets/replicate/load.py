@@ -15,11 +15,19 @@ from datalake_assets.lake.store.full_loads import LOAD_METADATA
 from datalake_assets.replicate.dms_format import time_text
 from datalake_assets.replicate.files import Bronze
 from datalake_assets.replicate.form import Form
-from datalake_assets.replicate.rows import FILE_BYTES, Header, file_of
+from datalake_assets.replicate.rows import FILE_BYTES, Header, check_columns, file_of
 from datalake_assets.replicate.session import ReplicationError, Source, one_line, value
 from datalake_assets.replicate.source import SourceTable, find_table, wait_for_older_transactions
 
 _INSERT = "I"
+
+
+def checked_table(connection: Source, name: str, form: Form, *, known_oid: int | None = None) -> SourceTable:
+    """A table as `find_table` gives it. Raises `ReplicationError` where it can't be replicated in this form."""
+    table = find_table(connection, name, known_oid=known_oid)
+    columns = [column.name for column in table.columns]
+    check_columns(form, table.full_name, columns, table.key, rename="rename the column, or leave the table out")
+    return table
 
 
 def load_table(
@@ -52,7 +60,8 @@ def load_table(
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             # Locked before the snapshot is taken: one from before a rewrite of the table would show no rows of it.
             connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table.sql))
-            files = _LoadFiles(find_table(connection, name), form, bronze, began.astimezone(UTC), after)
+            table = checked_table(connection, name, form)
+            files = _LoadFiles(table, form, bronze, began.astimezone(UTC), after)
             return _stream(connection, files, between)
     except errors.InsufficientPrivilege as error:
         raise ReplicationError(f"{name} can't be read: {one_line(error)}; run GRANT SELECT ON {name} TO …") from None

@@ -4,6 +4,7 @@ Belongs here: one file's content. Which rows go into which file is decided in `l
 """
 
 import gzip
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,22 @@ class Header:
     sequences: pa.Array
 
 
+def check_columns(form: Form, table: str, columns: Sequence[str], key: Sequence[str], *, rename: str) -> None:
+    """Raise `ReplicationError` where a table's column has the name of one that its files have besides.
+
+    `rename` tells what to do about one that has the name of the operation's, which the files can't do without.
+    """
+    added = [OPERATION, form.timestamp_column, form.sequence_column]
+    before = [f"{BEFORE}{name}" for name in key if form.before_images]
+    twice = sorted(name for name, times in Counter([*filter(None, added), *before, *columns]).items() if times > 1)
+    if twice:
+        remedy = "give theirs another name (--timestamp-column, --sequence-column, --no-before-images)"
+        raise ReplicationError(
+            f"the files of {table} would have two columns {twice[0]!r}; "
+            f"{rename if twice[0] == OPERATION and OPERATION in columns else remedy}"
+        )
+
+
 def file_of(
     form: Form,
     columns: Sequence[Column],
@@ -40,8 +57,8 @@ def file_of(
 ) -> bytes:
     """A file of rows, whose values are given as columns of Postgres' texts; `metadata` is for a Parquet file's footer.
 
-    `before` are the old values of key columns, as texts by the column's name. Raises `ReplicationError` where a column
-    of the table has the name of one that is added.
+    `before` are the old values of key columns, as texts by the column's name. Which columns there can't be is checked
+    before, by `check_columns`.
     """
     types = {c.name: column_type(c.type_oid, c.modifier, booleans=form.booleans) for c in columns}
     added: list[tuple[pa.Field, pa.Array]] = []
@@ -58,13 +75,6 @@ def file_of(
             for name, array in before.items()
         ]
     fields = [field for field, _ in (*added, *own)]
-    names = [field.name for field in fields]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ReplicationError(
-            f"a table has a column {twice[0]!r}, and so do the files; give theirs another name (--timestamp-column, "
-            "--sequence-column, --no-before-images)"
-        )
     table = pa.table([array for _, array in (*added, *own)], schema=pa.schema(fields))
     match form.file_format:
         case FileFormat.PARQUET:

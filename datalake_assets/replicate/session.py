@@ -6,7 +6,7 @@ Belongs here: connections, whatever for. What the source's catalogue says of tab
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import Connection, sql
@@ -30,6 +30,7 @@ SESSION = {
 }
 """How values are written as text, by COPY and by the decoding plugin alike."""
 
+_ENCODED = "in its user and password percent-encode what has a meaning in URLs: / is %2F, @ is %40, % is %25"
 _CONNECT_SECONDS = 10
 _LOOKS_FOR_STOP = 0.2  # seconds
 _CANCEL_SECONDS = 2.0
@@ -44,31 +45,46 @@ class UnreachableError(ReplicationError):
 
 
 def shown(url: str) -> str:
-    """A source's URL as it may be printed: user, server and database, no password."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
+    """A source's URL as it may be printed: user, server and database, no password and nothing that may be of one."""
+    parts = _parts(url)
+    if parts is None:
         return "the source"
     user = f"{parts['user']}@" if parts.get("user") else ""
     port = f":{parts['port']}" if parts.get("port") else ""
     return f"postgresql://{user}{parts.get('host') or 'localhost'}{port}/{parts.get('dbname') or ''}"
 
 
+def _parts(url: str) -> dict[str, Any] | None:
+    """The parts of a source's URL; None where a password that is not percent-encoded may have got into others."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return None
+    ports = str(parts.get("port") or "").split(",")
+    is_odd = "@" in f"{parts.get('host')}{parts.get('dbname')}" or not all(p.isdigit() for p in ports if p)
+    return None if is_odd else parts
+
+
 @contextmanager
 def connected(url: str, *, application: str = APPLICATION) -> Iterator[Source]:
     """A session with the source, in autocommit, whose texts are those of `SESSION`.
 
-    Raises `ReplicationError` for what is no URL of a Postgres, `UnreachableError` where the server does not answer.
+    Raises `ReplicationError` for what is no URL of a Postgres, or may be one whose password is not percent-encoded;
+    `UnreachableError` where the server does not answer.
     """
     try:
         conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        raise ReplicationError("this is no URL of a Postgres; write postgresql://USER@HOST:PORT/DATABASE") from None
+        raise ReplicationError(
+            f"this is no URL of a Postgres; write postgresql://USER@HOST:PORT/DATABASE, and {_ENCODED}"
+        ) from None
     try:
         connection = psycopg.connect(
             url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name=application
         )
     except psycopg.OperationalError as error:
+        if _parts(url) is None:  # what libpq says may hold a part of the password
+            raise ReplicationError(f"can't connect to the source; {_ENCODED}") from None
         raise UnreachableError(f"can't connect to {shown(url)}: {one_line(error)}") from None
     with connection:
         for name, value in SESSION.items():

@@ -56,9 +56,19 @@ class Slot:
         return f"`datalake replicate --drop --task {self.name}` ends the task, and the next run loads its tables anew"
 
     def exists(self) -> bool:
-        """Whether there is a slot of the name."""
-        query = sql.SQL("SELECT 1 FROM pg_replication_slots WHERE slot_name = {}").format(sql.Literal(self.name))
-        return value(self._connection, query) is not None
+        """Whether there is a slot of the name, which all databases of the server share.
+
+        Raises `ReplicationError` where it is another database's: that one is left alone.
+        """
+        query = "SELECT database, database = current_database() FROM pg_replication_slots WHERE slot_name = %s"
+        row = self._connection.execute(query, (self.name,)).fetchone()
+        if row is None:
+            return False
+        database, is_here = row
+        if not is_here:
+            whose = "no database" if database is None else f"another database of the server, {database}"
+            raise ReplicationError(f"the slot {self.name} is of {whose}; name another --task")
+        return True
 
     def create(self) -> None:
         """Make the slot, where there is none. All that is committed from then on can be read from it.
@@ -80,16 +90,11 @@ class Slot:
 
     def position(self) -> int:
         """Up to where the log was confirmed. Raises `ReplicationError` for a slot that can't be read any more."""
-        query = """
-        SELECT confirmed_flush_lsn, wal_status, database = current_database(), active_pid
-        FROM pg_replication_slots WHERE slot_name = %s
-        """
-        row = self._connection.execute(query, (self.name,)).fetchone()
+        query = "SELECT confirmed_flush_lsn, wal_status, active_pid FROM pg_replication_slots WHERE slot_name = %s"
+        row = self._connection.execute(query, (self.name,)).fetchone() if self.exists() else None
         if row is None:
             raise ReplicationError(f"the slot {self.name} is gone from the source, and with it changes; {self._remedy}")
-        confirmed, status, is_here, active = row
-        if not is_here:
-            raise ReplicationError(f"the slot {self.name} is of another database; name another --task")
+        confirmed, status, active = row
         if status == "lost" or confirmed is None:
             raise ReplicationError(
                 f"the source no longer keeps the log that the slot {self.name} needs (max_slot_wal_keep_size); "
@@ -145,7 +150,10 @@ class Slot:
             ) from None
 
     def drop(self) -> None:
-        """Remove slot and publication, where they are there."""
+        """Remove slot and publication, where they are there.
+
+        Raises `ReplicationError` where the role may not, the slot is in use, or it is another database's.
+        """
         try:
             if self.exists():
                 self._connection.execute("SELECT pg_drop_replication_slot(%s)", (self.name,))

@@ -78,17 +78,19 @@ def check_server(connection: Source) -> None:
         raise ReplicationError("the database has the encoding SQL_ASCII, so that its texts can't be read as Unicode")
 
 
-def find_table(connection: Source, full_name: str) -> SourceTable:
+def find_table(connection: Source, full_name: str, *, known_oid: int | None = None) -> SourceTable:
     """A table by `schema.table` (or its name in `public`), as it is spelt in the catalogue, without quotes.
 
-    Raises `ReplicationError` for one that is not there, or whose updates and deletes the log would not tell.
+    `known_oid` is the one that the table had when it was last seen, if it was: by it a renamed one is told. Raises
+    `ReplicationError` for one that is not there, or whose updates and deletes the log would not tell.
     """
     schema, dot, name = full_name.partition(".")
     if not dot:
         schema, name = "public", full_name
     row = connection.execute(_TABLE, (schema, name)).fetchone()
     if row is None:
-        raise ReplicationError(f"there is no table {schema}.{name} in the source{_others(connection, schema)}")
+        since = _renamed(connection, known_oid) if known_oid is not None else None
+        raise ReplicationError(f"there is no table {schema}.{name} in the source{since or _others(connection, schema)}")
     oid, kind, persistence, identity = row
     if kind not in {"r", "p"} or persistence != "p" or "/" in full_name:
         raise ReplicationError(f"{schema}.{name} can't be replicated: name an ordinary, logged table")
@@ -136,6 +138,18 @@ def wait_for_older_transactions(connection: Source, *, tell: Callable[[str], Non
         if look == _LOOKS_BEFORE_TELLING:
             tell("waiting for transactions of the source that began to write before now (pg_stat_activity shows them)")
         connection.execute("SELECT pg_sleep(0.05)")
+
+
+def _renamed(connection: Source, oid: int) -> str | None:
+    """What to do about a table that is there under another name; None where it is gone."""
+    query = "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE "
+    name = value(connection, sql.SQL(query + "c.oid = {}").format(sql.Literal(oid)))
+    if name is None:
+        return None
+    return (
+        f": it was renamed to {name}; name that by --table in its place, and it is loaded anew under its new name, "
+        "while the dataset of the old one keeps what it has"
+    )
 
 
 def _others(connection: Source, schema: str) -> str:

@@ -15,11 +15,11 @@ from datalake_assets.lake.store.landing import open_store
 from datalake_assets.replicate.changes import Capture
 from datalake_assets.replicate.dms_format import change_sequence
 from datalake_assets.replicate.files import Bronze
-from datalake_assets.replicate.load import load_table
+from datalake_assets.replicate.load import checked_table, load_table
 from datalake_assets.replicate.plan import Tally, Task
 from datalake_assets.replicate.session import ReplicationError, Source, cancelled, connected, in_words
 from datalake_assets.replicate.slot import Slot, written
-from datalake_assets.replicate.source import SourceTable, check_server, find_table
+from datalake_assets.replicate.source import SourceTable, check_server
 from datalake_assets.replicate.state import StateFile, TableState, TaskState
 
 _CATCHING_UP = 0.2  # seconds between two looks
@@ -102,12 +102,16 @@ class _Run:
     def begin(self, reload: tuple[str, ...]) -> None:
         """Check everything, and see to it that the log is kept from here on, before any table is read."""
         check_server(self._connection)
-        tables = [find_table(self._connection, name) for name in self._task.tables]
+        self._state = state = self._file.read() or TaskState()
+        oids = {name: table.oid for name, table in state.tables.items()}
+        tables = [
+            checked_table(self._connection, name, self._task.form, known_oid=oids.get(name))
+            for name in self._task.tables
+        ]
         names = {table.full_name for table in tables}
         for name in reload:
             if name not in names:
                 raise ReplicationError(f"--reload {name}: no table of this task; it has {', '.join(sorted(names))}")
-        self._state = state = self._file.read() or TaskState()
         if state.position is None:
             state.position = self._make_slot(tables)
         else:
@@ -207,14 +211,16 @@ class _Run:
     def _look(self) -> bool:
         if self._capture is None:
             raise RuntimeError("the run has not begun")
-        is_all = self._capture.land(self._state, self._file)
+        try:
+            is_all = self._capture.land(self._state, self._file)
+        finally:
+            self._count()  # a look that is cut off has landed files, too
         self._next_look = monotonic() + self._task.interval
-        self._tally.changes = self._capture.changes
-        self._count()
         return is_all
 
     def _count(self) -> None:
-        self._tally.objects, self._tally.bytes = self._bronze.objects, self._bronze.size
+        landed = self._bronze
+        self._tally.objects, self._tally.bytes, self._tally.changes = landed.objects, landed.size, landed.changes
         self._progress(self._tally)
 
     def _newest(self) -> str:

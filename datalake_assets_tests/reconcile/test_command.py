@@ -45,7 +45,7 @@ def test_tables_that_agree_exit_with_0(command: Command) -> None:
     result = command("t")
     assert result.exit_code == 0, result.output
     assert ["source", "50"] in [line.split() for line in result.stdout.splitlines()]
-    assert "silver.t and public.t agree: 1 ranges of keys compared, 0 rows looked at one by one." in result.stdout
+    assert "silver.t and public.t agree: 1 range of keys compared, 0 rows looked at one by one." in result.stdout
 
 
 def test_differences_are_told_by_key_and_column_and_exit_with_1(command: Command) -> None:
@@ -73,6 +73,7 @@ def test_the_result_is_json_for_programs(command: Command) -> None:
     found = json.loads(command("t", "--format", "json", "--show-values").stdout)
     assert found["differences"][0]["columns"] == {"v": {"source": "[bold]\u0085", "silver": "v7"}}
     assert command("t", "--ignore", "v").exit_code == 0
+    assert "public.t differ in 1 key: 1 changed" in command("t").stdout
 
 
 @pytest.mark.parametrize(

@@ -125,3 +125,24 @@ def test_columns_that_are_ignored_are_not_compared(compared: Compared) -> None:
     found = compared.reconcile(Ask(ignored=("v",)))
     assert found.agrees
     assert found.left_out == {"v": "it is to be ignored"}
+
+
+def test_a_table_that_has_followed_a_change_of_columns_is_compared_in_its_wider_types(
+    postgres: Database, tmp_path: Path
+) -> None:
+    postgres.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, n int, price numeric(6,2))",
+        "INSERT INTO t SELECT n, n, n FROM generate_series(1, 300) n",
+    )
+    compared = Compared(postgres, tmp_path, {"id": "int32", "n": "int32", "price": "decimal(6,2)"})
+    compared.catch_up()
+    postgres.execute(
+        "ALTER TABLE t ADD COLUMN added text, ALTER id TYPE bigint, ALTER n TYPE bigint, ALTER price TYPE numeric(9,3)",
+        "INSERT INTO t VALUES (5000000000, 6000000000, 0.125, 'new')",
+    )
+    compared.catch_up()
+    found = compared.reconcile(Ask(rows_in_range=20))
+    assert (found.agrees, found.source_rows, found.left_out) == (True, 301, {})
+    postgres.execute("UPDATE t SET n = n + 1, added = 'is not declared' WHERE id = 5000000000")
+    (difference,) = compared.reconcile(Ask(rows_in_range=20)).shown
+    assert (difference.key, difference.columns) == ({"id": "5000000000"}, {"n": ("6000000001", "6000000000")})

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import psycopg
 import pytest
 
@@ -75,6 +76,26 @@ def test_equal_values_of_every_type_agree_and_others_differ(postgres: Database, 
     assert difference.columns["at"] == ("2026-02-28 23:59:59.999998", "2026-02-28 23:59:59.999999")
     assert difference.columns["day"] == ("2026-03-01", "2026-02-28")
     assert difference.columns["f8"] == ("-inf", "inf")
+
+
+def test_times_that_64_bits_can_not_hold_are_clipped_as_infinite_ones_are(postgres: Database, tmp_path: Path) -> None:
+    too_late = "294247-01-10 04:00:54.775808"
+    postgres.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamp, atz timestamptz)",
+        f"INSERT INTO t VALUES (1, '{too_late}', '{too_late}'), (2, '262142-12-31 23:00:00', '2026-01-01')",
+    )
+    compared = Compared(postgres, tmp_path, {"id": "int32", "at": "timestamp", "atz": "timestamp"})
+    compared.catch_up()
+    postgres.execute("INSERT INTO t VALUES (3, '294276-12-31 23:59:59.999999', '294276-12-31')")
+    compared.catch_up()
+    found = compared.reconcile()
+    assert (found.shown, found.agrees, found.source_rows) == ((), True, 3)
+    silver = compared.lake.lake.silver(compared.lake.dataset("t")).open().scan().sort("id")
+    times = silver.select(pl.col("at").cast(pl.String).str.slice(0, 19)).collect().to_series().to_list()
+    assert times == ["9999-12-31 23:59:59", "+262142-12-31 23:00", "9999-12-31 23:59:59"]
+    postgres.execute(f"UPDATE t SET at = '{too_late}' WHERE id = 2")
+    (difference,) = compared.reconcile().shown
+    assert (difference.key, list(difference.columns)) == ({"id": "2"}, ["at"])
 
 
 def test_what_dms_may_not_land_exactly_is_left_out_and_told(postgres: Database, tmp_path: Path) -> None:

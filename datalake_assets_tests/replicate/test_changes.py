@@ -4,11 +4,16 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from threading import Event
 
 import pyarrow.parquet as pq
 import pytest
+from obstore.store import ObjectStore
 
+from datalake_assets.replicate import files
 from datalake_assets.replicate.form import DatePartition
+from datalake_assets.replicate.session import ReplicationError
+from datalake_assets.replicate.task import replicate
 from datalake_assets_tests.postgres import Database
 from datalake_assets_tests.replicate.replica import Replica, values
 
@@ -199,3 +204,43 @@ def test_sequences_rise_over_tables_files_and_restarts(postgres: Database, repli
     both = sorted(row["ar_h_change_seq"] for table in ("t", "u") for row in replica.rows(table))
     assert all(re.fullmatch(r"\d{35}", sequence) for sequence in both)
     assert [int(sequence[16:]) for sequence in both] == list(range(1, len(both) + 1))
+
+
+def test_a_column_that_the_files_have_besides_and_that_comes_later_is_told_with_its_table(
+    postgres: Database, replica: Replica
+) -> None:
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int PRIMARY KEY)")
+    replica.catch_up("t", "u")
+    postgres.execute(
+        'ALTER TABLE t ADD COLUMN "Op" text',
+        "INSERT INTO t VALUES (1, 'x'); INSERT INTO u VALUES (1)",
+        'ALTER TABLE t RENAME COLUMN "Op" TO operation',
+    )
+    with pytest.raises(
+        ReplicationError, match=r"the files of public\.t would have two columns 'Op'; rename the column, run"
+    ):
+        replica.catch_up("t", "u")
+    assert replica.catch_up("u").changes == 1
+    assert replica.catch_up("t", "u").loaded == 1
+    assert (replica.replayed("t"), list(replica.replayed("u"))) == ({1: {"id": 1, "operation": "x"}}, [1])
+
+
+def test_what_landed_in_a_look_that_was_stopped_is_counted(postgres: Database, replica: Replica) -> None:
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    replica.catch_up()
+    replica.form = replace(replica.form, change_rows=1_000)
+    postgres.execute("INSERT INTO t SELECT generate_series(1, 7000)")
+    stop, make_durable = Event(), files.make_durable
+
+    def stop_with_the_first(store: ObjectStore, key: str) -> None:
+        make_durable(store, key)
+        stop.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "make_durable", stop_with_the_first)
+        tally = replicate(replica.task(), until_caught_up=False, stop=stop, tell=print)
+    assert tally.is_stopped
+    assert 0 < tally.changes == len(replica.changes()) < 7_000
+    assert (tally.objects, tally.bytes) == (len(replica.files()), sum(path.stat().st_size for path in replica.files()))
+    assert replica.catch_up().changes == 7_000
+    assert len(replica.replayed()) == 7_000

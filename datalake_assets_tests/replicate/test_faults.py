@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import LiteralString
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from datalake_assets.cli.app import app
-from datalake_assets_tests.postgres import Database
+from datalake_assets_tests.postgres import Database, database
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -48,6 +49,28 @@ def test_a_table_that_can_not_be_replicated(
     assert postgres.rows("SELECT 1 FROM pg_publication") == [], "nothing is left in the source"
 
 
+@pytest.mark.parametrize(
+    ("column", "remedy"),
+    [
+        ("Op", "rename the column, or leave the table out"),
+        ("dms_timestamp", "give theirs another name (--timestamp-column, --sequence-column, --no-before-images)"),
+        ("BI_id", "give theirs another name (--timestamp-column, --sequence-column, --no-before-images)"),
+    ],
+)
+def test_a_column_that_the_files_have_besides_is_refused_before_anything_is_loaded(
+    postgres: Database, environment: dict[str, str], tmp_path: Path, column: LiteralString, remedy: str
+) -> None:
+    postgres.execute(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)",
+        f'CREATE TABLE u (id int PRIMARY KEY, "{column}" text)',
+    )
+    result = replicate(environment, "--source", postgres.url, "--table", "public.t", "--table", "public.u")
+    assert result.exit_code == 2, result.output
+    assert f"the files of public.u would have two columns '{column}'; {remedy}" in result.stderr
+    assert postgres.rows("SELECT 1 FROM pg_publication") == [], "nothing is left in the source"
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
 def test_a_server_whose_log_is_not_logical(environment: dict[str, str]) -> None:
     if os.environ.get("DATALAKE_TEST_POSTGRES"):
         pytest.skip("needs an embedded server of its own")
@@ -73,6 +96,17 @@ def test_what_is_no_url_is_not_printed(environment: dict[str, str]) -> None:
     assert result.exit_code == 2
     assert "this is no URL of a Postgres" in result.stderr
     assert "secret" not in result.output
+
+
+@pytest.mark.parametrize(
+    "password", ["s3cr3t/with/slash", "54/s3cr3t", "54@s3cr3t", "s3cr3t%", "/s3cr3t", "1,2/s3cr3t"]
+)
+def test_a_password_that_is_not_percent_encoded_is_not_printed(environment: dict[str, str], password: str) -> None:
+    url = f"postgresql://me:{password}@127.0.0.1:1/db"
+    result = replicate(environment | {"DATALAKE_SOURCE_URL": url}, "--table", "public.t")
+    assert result.exit_code == 2
+    assert "percent-encode what has a meaning in URLs: / is %2F" in result.stderr
+    assert "s3cr3t" not in result.output
 
 
 def test_a_source_and_a_table_are_asked_for(environment: dict[str, str]) -> None:
@@ -120,3 +154,36 @@ def test_a_role_without_rights_is_told_which_it_needs(postgres: Database, enviro
     assert "run ALTER ROLE … REPLICATION" in told[1]
     assert "run GRANT SELECT ON public.t TO …" in told[2]
     assert "secret" not in "".join(told)
+
+
+def test_a_task_of_another_database_of_the_server_is_told_and_never_ended(
+    postgres_server: str, postgres: Database, environment: dict[str, str], tmp_path: Path
+) -> None:
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    assert replicate(environment, "--source", postgres.url, "--table", "public.t").exit_code == 0
+    with database(postgres_server) as other:
+        other.execute("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+        there = environment | {"DATALAKE_ROOT": str(tmp_path / "other"), "DATALAKE_SOURCE_URL": other.url}
+        for arguments in (["--table", "t"], ["--drop"]):
+            result = replicate(there, *arguments)
+            assert result.exit_code == 2, result.output
+            assert "the slot datalake is of another database of the server, datalake_test_" in result.stderr
+            assert "name another --task" in result.stderr
+        assert replicate(there, "--table", "t", "--task", "other").exit_code == 0
+        assert replicate(there, "--drop", "--task", "other").exit_code == 0
+    assert replicate(environment, "--source", postgres.url, "--table", "public.t").exit_code == 0, "it goes on"
+
+
+def test_a_table_that_was_renamed_is_told_with_its_new_name(
+    postgres: Database, environment: dict[str, str], tmp_path: Path
+) -> None:
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)", "CREATE TABLE u (id int)")
+    environment |= {"DATALAKE_SOURCE_URL": postgres.url}
+    assert replicate(environment, "--table", "t").exit_code == 0
+    postgres.execute("ALTER TABLE t RENAME TO t2")
+    result = replicate(environment, "--table", "t")
+    assert result.exit_code == 2, result.output
+    assert "no table public.t in the source: it was renamed to public.t2; name that by --table" in result.stderr
+    assert "Landed 1 row and 0 changes: 1 new object," in replicate(environment, "--table", "public.t2").stdout
+    loads = sorted(tmp_path.rglob("LOAD*"))
+    assert [load.parent.name for load in loads] == ["t", "t2"]

@@ -201,14 +201,6 @@ def test_a_partitioned_table_lands_as_one(postgres: Database, replica: Replica) 
     assert {id_: row["v"] for id_, row in replica.replayed().items()} == {1: "a", 11: "c", 12: "d"}
 
 
-def test_a_column_of_the_table_that_the_files_add_is_refused(postgres: Database, replica: Replica) -> None:
-    from datalake_assets.replicate.session import ReplicationError
-
-    postgres.execute('CREATE TABLE t (id int PRIMARY KEY, "Op" text)', "INSERT INTO t VALUES (1, 'x')")
-    with pytest.raises(ReplicationError, match="a table has a column 'Op', and so do the files"):
-        replica.catch_up()
-
-
 @pytest.mark.parametrize("kind", ["csv", "csv.gz"])
 def test_files_are_csv_where_that_is_asked_for(postgres: Database, replica: Replica, kind: str) -> None:
     postgres.execute(
