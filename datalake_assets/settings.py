@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     runner: RunnerChoice = "in_process"
     remote_runner: RemoteRunnerName | None = None
     remote_engine: Literal["spark", "polars"] = "spark"
-    auto_bytes: ByteSize = ByteSize(2 * 1024**3)
+    auto_bytes: ByteSize = ByteSize(3 * 1024**3)
     glue_job: str | None = None
     emr_application: str | None = None
     emr_role: str | None = None
