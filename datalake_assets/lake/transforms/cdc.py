@@ -38,7 +38,7 @@ CLOCK_SKEW = timedelta(milliseconds=100)
 _LAST_SEQUENCE = Decimal("9" * 38)
 OLD_DATE, OLD_COMMIT, REPLACES = "_old_date", "_old_commit", "_replaces"
 _OLD, _BURIED = "_old_", "_buried_"
-_LIFE, _TOLD = "_life", "_told"
+_LIFE, _TOLD, _COUNT = "_life", "_told", "_count"
 Columns = Sequence[str]
 
 
@@ -92,6 +92,14 @@ def without_row(history: nw.LazyFrame[Any], *, key: Columns, generation: int, at
 
 def newest(changes: nw.LazyFrame[Any], *, key: Columns, order: Columns) -> nw.LazyFrame[Any]:
     """The newest change of each key; `order` are the columns that tell it, the most significant first."""
+    if not changes.implementation.is_polars():  # Spark shuffles once for all columns, and would do it twice for parts
+        return _newest_of_many(changes, key=key, order=order)
+    counted = changes.with_columns(nw.len().over(*key).alias(_COUNT))
+    alone, others = (counted.filter(which).drop(_COUNT) for which in (nw.col(_COUNT) == 1, nw.col(_COUNT) > 1))
+    return nw.concat([alone, _newest_of_many(others, key=key, order=order)], how="vertical")
+
+
+def _newest_of_many(changes: nw.LazyFrame[Any], *, key: Columns, order: Columns) -> nw.LazyFrame[Any]:
     for name in order:
         changes = changes.filter(nw.col(name) == nw.col(name).max().over(*key))
     return changes
