@@ -33,6 +33,9 @@ FIRST = files(("LOAD00000001.parquet", 0), ("LOAD00000002.parquet", 1))
         ([("LOAD00000002.parquet", 6)], [(0, False), (6, False)]),
         ([("LOAD00000001.parquet", 5), ("LOAD00000003.parquet", 6)], [(0, False), (5, False)]),
         ([("LOAD00000001.parquet", 5), ("LOAD00000001.parquet", 6)], [(0, False), (5, True), (6, True)]),
+        ([("2026/01/05/LOAD00000001.parquet", 5)], [(0, False), (5, True)]),
+        ([("20260105/LOAD00000001.parquet", 5), ("2026-01/LOAD00000002.csv.gz", 6)], [(0, False), (5, True)]),
+        ([("2026/01/05/11/LOAD00000001.parquet", 5)], [(0, False), (5, True)]),
         ([("LOAD00000001.parquet", 5), ("2026/LOAD00000001.parquet", 6)], [(0, False), (5, True)]),
     ],
 )

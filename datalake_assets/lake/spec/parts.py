@@ -3,14 +3,16 @@
 Belongs here: what one part keeps by itself. What a whole dataset keeps is in `event_stream.py` and `cdc_table.py`.
 """
 
-from typing import Annotated, Literal
+import sys
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.types import LakeType
 
 _LONGEST_PREFIX = 255
+_SHOWN = 100
 Partitioning = Literal["none", "month", "day"]
 """How tables are cut on disk, by event date: not, by month, by day."""
 
@@ -53,7 +55,15 @@ class EventTime(Part):
     unit: Literal["s", "ms", "us", "iso8601"] | None = None
 
 
-Bound = int | Annotated[float, Field(allow_inf_nan=False)]
+def _number(value: Any) -> Any:
+    """Refuse what is no number, or one beyond all doubles, in one sentence: a union of types has one for each."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not -sys.float_info.max <= value <= sys.float_info.max:
+        raise ValueError(f"should be a finite number, not {str(value)[:_SHOWN]}")
+    return value
+
+
+Bound = Annotated[int | float, BeforeValidator(_number)]
 """A whole number of any size, or a decimal as it is written."""
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from datalake_assets.lake.store.key_times import LAST
+from datalake_assets.lake.store.key_times import LAST, undated
 from datalake_assets.lake.store.outcome import SUPERSEDED
 
 LOAD_METADATA = "datalake.load"
@@ -46,11 +46,15 @@ class LoadFile:
 
     @property
     def place(self) -> tuple[str, int]:
-        """What it is called within its load: its folder and segment, and its number from 1."""
-        folder, slash, name = self.key.rpartition("/")
+        """What it is called within its load: its folder and segment, and its number from 1.
+
+        Whatever day it landed: the date folders of its own time are left out. Folders that look like other dates are
+        those of a parallel load, which are called like the parts of the table.
+        """
+        folder, _, name = self.key.rpartition("/")
         match = _COUNTED.match(name)
         segment, number = match.groups() if match else (name, "1")
-        return folder + slash + segment, int(number, 16)
+        return f"{undated(folder, self.loaded_at)}/{segment}", int(number, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +133,12 @@ def _begins_another(file: LoadFile, load: Sequence[LoadFile]) -> bool:
     """Whether a file is not of the load that the files before it make."""
     if file.ends is not None and load[0].ends is not None:
         return file.loaded_at != load[0].loaded_at
+    if any(other.place == file.place for other in load):
+        return True
     # The count begins anew, too, where the first files of the load before were overwritten before anybody saw them.
     segment, number = file.place
-    before = file.loaded_at - _JITTER
-    return any(
-        other.key == file.key or (other.place[0] == segment and other.place[1] >= number and other.loaded_at < before)
-        for other in load
-    )
+    before = [other for other in load if other.loaded_at < file.loaded_at - _JITTER]
+    return any(other.place[0] == segment and other.place[1] >= number for other in before)
 
 
 def _is_settled(load: Sequence[LoadFile]) -> bool:

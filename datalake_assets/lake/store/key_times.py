@@ -14,6 +14,7 @@ _DATE_FOLDER = re.compile(
     r"(?:year=)?(\d{4})(?:[/_-]?(?:month=)?(\d{2})(?:[/_-]?(?:day=)?(\d{2})(?:[/_-]?(?:hour=)?(\d{2}))?)?)?", re.ASCII
 )
 _DEEPEST_DATE = 4  # folders: year, month, day, hour
+_LONGEST_MONTH = timedelta(days=31)
 _NAMED_TIMES = (
     # DMS: yyyymmdd-hhmmssfff; AWS's own example has one digit more.
     re.compile(r"^(?:.*[-_])?(\d{4})(\d{2})(\d{2})-(\d{2})(\d{2})(\d{2})(\d{3,4})\b", re.ASCII),
@@ -57,6 +58,19 @@ def folder_dates(folder: str) -> tuple[datetime, datetime] | None:
     parts = folder.split("/")[:_DEEPEST_DATE]
     tried = (_dates("/".join(parts[:depth])) for depth in range(len(parts), 0, -1))
     return next((dates for dates in tried if dates is not None), None)
+
+
+def undated(folder: str, moment: datetime) -> str:
+    """A folder's path without the folders in it that stand for the day, or the month, of a moment (UTC)."""
+    parts = folder.split("/")
+    for begin in range(len(parts)):
+        for end in range(min(len(parts), begin + _DEEPEST_DATE), begin, -1):
+            dates = _dates("/".join(parts[begin:end]))
+            if dates is None or dates[1] - dates[0] > _LONGEST_MONTH:
+                continue
+            if dates[0].replace(hour=0) <= moment < max(dates[1], dates[0].replace(hour=0) + timedelta(days=1)):
+                return "/".join(parts[:begin] + parts[end:])
+    return folder
 
 
 def _dates(folder: str) -> tuple[datetime, datetime] | None:
