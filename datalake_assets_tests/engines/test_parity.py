@@ -184,6 +184,7 @@ def test_changes_that_are_taken_back_and_a_table_made_anew(spark: SparkEngine, t
     wider.assert_as_fresh()
 
 
+@pytest.mark.soak
 def test_days_and_sums_at_the_limits_are_the_same(
     spark: SparkEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
