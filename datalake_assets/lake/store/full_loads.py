@@ -7,9 +7,12 @@ ReloadTables). Belongs here: which files make a load, and whether it is whole. W
 """
 
 import re
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 import polars as pl
 
@@ -29,6 +32,9 @@ where there was none.
 _COUNTED = re.compile(r"^(.*?)LOAD([0-9A-F]{8})", re.ASCII)
 _JITTER = timedelta(seconds=5)  # files of one load may tell that they began in another order by less than that
 
+Place: TypeAlias = tuple[str, int]
+"""What a file is called within its load: its folder and segment, and its number from 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadFile:
@@ -45,7 +51,7 @@ class LoadFile:
     is_settled: bool = False
 
     @property
-    def place(self) -> tuple[str, int]:
+    def place(self) -> Place:
         """What it is called within its load: its folder and segment, and its number from 1.
 
         Whatever day it landed: the date folders of its own time are left out. Folders that look like other dates are
@@ -121,24 +127,44 @@ def starts_of(files: Sequence[LoadFile]) -> dict[tuple[str, datetime], datetime]
 
 
 def _grouped(files: Sequence[LoadFile]) -> list[list[LoadFile]]:
-    loads: list[list[LoadFile]] = []
-    for file in sorted(files, key=lambda f: (f.loaded_at, f.place, f.key)):
-        if not loads or _begins_another(file, loads[-1]):
-            loads.append([])
-        loads[-1].append(file)
-    return loads
+    loads: list[_Load] = []
+    placed = ((file, file.place) for file in files)  # worked out once: a load may have thousands of files
+    for file, place in sorted(placed, key=lambda at: (at[0].loaded_at, at[1], at[0].key)):
+        if not loads or loads[-1].is_over_before(file, place):
+            loads.append(_Load())
+        loads[-1].add(file, place)
+    return [load.files for load in loads]
 
 
-def _begins_another(file: LoadFile, load: Sequence[LoadFile]) -> bool:
-    """Whether a file is not of the load that the files before it make."""
-    if file.ends is not None and load[0].ends is not None:
-        return file.loaded_at != load[0].loaded_at
-    if any(other.place == file.place for other in load):
-        return True
-    # The count begins anew, too, where the first files of the load before were overwritten before anybody saw them.
-    segment, number = file.place
-    before = [other for other in load if other.loaded_at < file.loaded_at - _JITTER]
-    return any(other.place[0] == segment and other.place[1] >= number for other in before)
+class _Load:
+    """The files of a load as they are found, in the order of their times."""
+
+    def __init__(self) -> None:
+        self.files: list[LoadFile] = []
+        self._places: set[Place] = set()
+        # Of each segment: the times of its files, and the highest number up to each.
+        self._times: dict[str, list[datetime]] = defaultdict(list)
+        self._highest: dict[str, list[int]] = defaultdict(list)
+
+    def add(self, file: LoadFile, place: Place) -> None:
+        segment, number = place
+        highest = self._highest[segment]
+        self.files.append(file)
+        self._places.add(place)
+        self._times[segment].append(file.loaded_at)
+        highest.append(max(number, highest[-1]) if highest else number)
+
+    def is_over_before(self, file: LoadFile, place: Place) -> bool:
+        """Whether a file is of another load than those before it."""
+        first = self.files[0]
+        if file.ends is not None and first.ends is not None:
+            return file.loaded_at != first.loaded_at
+        if place in self._places:
+            return True
+        # The count begins anew, too, where the first files of the load before were overwritten before anybody saw them.
+        segment, number = place
+        before = bisect_left(self._times[segment], file.loaded_at - _JITTER)
+        return before > 0 and self._highest[segment][before - 1] >= number
 
 
 def _is_settled(load: Sequence[LoadFile]) -> bool:
