@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks.events import land, to_silver
+from benchmarks.events import into_silver, land
 from benchmarks.harness import Options, Result, Sample, alone, interleaved, speed
 from benchmarks.lakes import emptied, kept, lake_at
 from datalake_assets.lake.readers.batch import Limits
@@ -47,7 +47,7 @@ def run(options: Options) -> Iterator[Result]:
 
 
 def _into_empty(bronze: Path, out: Path) -> Sample:
-    return alone(to_silver, bronze, emptied(out))
+    return alone(into_silver, bronze, emptied(out))
 
 
 def _spoilt(landed: Path, spoil: Spoil, folder: Path) -> None:

@@ -42,7 +42,7 @@ def run(options: Options) -> Iterator[Result]:
     (bronze / events_peers.VERDICTS).unlink(missing_ok=True)
     out = options.folder / "events-out"
     jobs = {
-        "ours": _ours,
+        "ours": into_silver,
         "DuckDB, same verdicts": events_peers.duckdb_strict,
         "DuckDB, lenient": events_peers.duckdb_lenient,
     }
@@ -70,7 +70,8 @@ def simulation(*, hours: int, rate: int = 60_000) -> Simulation:
     return Simulation(hours=hours, rate=rate, seed=7, start=datetime(2026, 1, 1, tzinfo=UTC))
 
 
-def _ours(bronze: Path, out: Path) -> float:
+def into_silver(bronze: Path, out: Path) -> float:
+    """One step of Polars over all that landed."""
     return to_silver(bronze, out, engine=PolarsEngine())
 
 

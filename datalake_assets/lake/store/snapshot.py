@@ -29,6 +29,7 @@ from datalake_assets.lake.store.files import partition_text, write_files
 from datalake_assets.lake.store.notes import NO_NOTES, CommitNotes, properties
 from datalake_assets.lake.store.object_store import answered, delete, is_lost_answer, is_remote
 from datalake_assets.lake.store.place import TablePlace
+from datalake_assets.lake.store.rewriting import rewritten
 from datalake_assets.lake.store.table_files import TableFiles, Within
 from datalake_assets.lake.store.table_form import (
     CHECKPOINT_EVERY,
@@ -85,14 +86,11 @@ class Snapshot(TableFiles):
         added = self._conformed(add)
         gone = self.files.clear() if remove is None else self.files_holding(remove.select(on), within=within)
         absorbed = self.small_files(within) if added.height or gone.height else gone.clear()
-        rewritten = pl.concat([gone, absorbed.join(gone, on="path", how="anti")])
-        if rewritten.height:
-            kept = self.scan_files(rewritten).drop("_file")
-            if remove is not None:
-                kept = kept.join(remove.lazy(), on=list(on), how="anti", nulls_equal=True)
-            added = pl.concat([kept.collect(), added])
-        actions = write_files(added, self.table.uri, self.table.spec, rows_per_file=rows_per_file)
-        return self.commit(actions, rewritten, within=within, notes=notes, exactly_here=exactly_here)
+        anew = pl.concat([gone, absorbed.join(gone, on="path", how="anti")])
+        uri, spec = self.table.uri, self.table.spec
+        parts = rewritten(self, anew, remove=remove, on=on, add=added)
+        actions = [action for rows in parts for action in write_files(rows, uri, spec, rows_per_file=rows_per_file)]
+        return self.commit(actions, anew, within=within, notes=notes, exactly_here=exactly_here)
 
     def replace(
         self,

@@ -170,7 +170,7 @@ class TableFiles:
         if candidates.height > _FEW_FILES:
             places = self.scan_files(candidates, keys.columns)
             met = places.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
-            holding = met.select(pl.col("_file").unique()).collect()
+            holding = met.select(pl.col("_file").unique()).collect(engine="streaming")
             candidates = candidates.join(holding, left_on="path", right_on="_file", how="semi")
         rows = self.scan_files(candidates, columns).drop("_file")
         return rows.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
@@ -184,7 +184,7 @@ class TableFiles:
         if candidates.is_empty() or rows.is_empty():
             return candidates.clear()
         met = self.scan_files(candidates, on).join(rows.lazy(), on=on, how="semi", nulls_equal=True)
-        holding = met.select(pl.col("_file").unique()).collect()
+        holding = met.select(pl.col("_file").unique()).collect(engine="streaming")
         return candidates.join(holding, left_on="path", right_on="_file", how="semi")
 
     def files_beside(self, older: "TableFiles") -> tuple[pl.DataFrame, pl.DataFrame]:
