@@ -11,6 +11,7 @@ import pytest
 
 from datalake_assets.lake.store import rewriting
 from datalake_assets.lake.store.table import Table
+from datalake_assets.lake.store.table_files import TableFiles
 from datalake_assets_tests.lake.tables import KEY, MARCH, content, frame, ids, spec
 
 DAYS = [MARCH + timedelta(days=n) for n in range(12)]
@@ -43,15 +44,15 @@ def test_a_change_of_all_files_is_made_a_part_at_a_time(
     again = [(name, 2, day) for name, _, day in gone[:40]]
     new = [(f"new {n}", 2, chosen.choice([*days, DAYS[-1] + timedelta(days=3)])) for n in range(20)]
     at_once: list[int] = []
-    scan = rewriting.TableFiles.scan_files
+    scan = TableFiles.scan_files
 
-    def watched(seen: rewriting.TableFiles, files: pl.DataFrame, *columns: list[str]) -> pl.LazyFrame:
+    def watched(seen: TableFiles, files: pl.DataFrame, *columns: list[str]) -> pl.LazyFrame:
         if not columns:
-            at_once.append(files["num_records"].sum())
+            at_once.append(int(files["num_records"].sum()))
         return scan(seen, files, *columns)
 
     monkeypatch.setattr(rewriting, "_ROWS_AT_A_TIME", 50)
-    monkeypatch.setattr(rewriting.TableFiles, "scan_files", watched)
+    monkeypatch.setattr(TableFiles, "scan_files", watched)
     add = frame(*again, *new).with_columns(open=pl.lit(value=True))
     place.open().change(add=add, remove=ids(*(name for name, *_ in gone)), on=KEY)
     assert len(at_once) > 3
