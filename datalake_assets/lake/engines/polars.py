@@ -52,8 +52,7 @@ class PolarsEngine:
 
     def scan_keys(self, seen: Snapshot, keys: Frame, *, columns: Sequence[str] | None = None) -> Frame:
         """The rows of a table that have the values of `keys` in its columns."""
-        found = seen.scan_keys(_native(keys).unique().collect(), columns=columns)
-        return nw.from_native(found.collect(engine="streaming").lazy())  # a table's rows pass by, few are kept
+        return nw.from_native(seen.scan_keys(_native(keys).unique().collect(), columns=columns))
 
     def changed_since(self, seen: Snapshot, older: Snapshot, columns: Sequence[str]) -> Frame:
         """The values of some columns in the rows that came or went since an older state of a table."""

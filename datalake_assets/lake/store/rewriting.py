@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from datalake_assets.lake.store.table_files import TableFiles
+from datalake_assets.lake.store.table_files import TableFiles, in_lots
 
 _ROWS_AT_A_TIME = 1_000_000
 _END = "end"
@@ -22,9 +22,7 @@ def rewritten(
     About a million rows of the files at a time, each with the added ones that lie among them.
     """
     by, files = _in_order(seen, files)
-    lots = [
-        lot for _, lot in files.group_by((pl.col("num_records").cum_sum() - 1) // _ROWS_AT_A_TIME, maintain_order=True)
-    ]
+    lots = list(in_lots(files, _ROWS_AT_A_TIME))
     for lot in lots[:-1]:
         here = (pl.col(by) <= lot[_END].max()) if by else pl.lit(value=False)
         yield pl.concat([_kept(seen, lot, remove, on), add.filter(here)])

@@ -23,6 +23,7 @@ from datalake_assets.lake.store.object_store import get, polars_options
 from datalake_assets.lake.store.place import TablePlace, commit_name
 
 _FEW_FILES = 2
+_ROWS_AT_A_TIME = 2_000_000
 _MOST_RUNS = 32  # of days: what lies between the later ones is read too
 Within = Mapping[str, Collection[Any]] | None
 """Part of a table: values of columns that cut it, or event dates, however it is cut; None is all of it."""
@@ -87,9 +88,8 @@ class TableFiles:
 
     def in_lots(self, files: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Some live files, partition by partition, in lots with about as many rows as a file may have."""
-        lot = (pl.col("num_records").cum_sum() - 1) // self.table.spec.rows_per_file
         for _, group in _grouped(files, [f"partition.{name}" for name in self.partition_by]):
-            yield from (part for _, part in group.group_by(lot, maintain_order=True))
+            yield from in_lots(group, self.table.spec.rows_per_file)
 
     @property
     def row_count(self) -> int:
@@ -168,24 +168,30 @@ class TableFiles:
         for name in keys.columns:
             candidates = may_hold(candidates, name, keys[name])
         if candidates.height > _FEW_FILES:
-            places = self.scan_files(candidates, keys.columns)
-            met = places.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
-            holding = met.select(pl.col("_file").unique()).collect(engine="streaming")
-            candidates = candidates.join(holding, left_on="path", right_on="_file", how="semi")
-        rows = self.scan_files(candidates, columns).drop("_file")
-        return rows.join(keys.lazy(), on=keys.columns, how="semi", nulls_equal=True)
+            candidates = self._holding(candidates, keys)
+        return self._equal(candidates, keys, columns).drop("_file")
 
     def files_holding(self, rows: pl.DataFrame, *, within: Within = None) -> pl.DataFrame:
         """The live files (of some partitions) with a row that equals one of `rows` in all their columns."""
-        on = rows.columns
         candidates = self.files_within(within)
-        for name in on:
+        for name in rows.columns:
             candidates = may_hold(candidates, name, rows[name])
-        if candidates.is_empty() or rows.is_empty():
-            return candidates.clear()
-        met = self.scan_files(candidates, on).join(rows.lazy(), on=on, how="semi", nulls_equal=True)
-        holding = met.select(pl.col("_file").unique()).collect(engine="streaming")
-        return candidates.join(holding, left_on="path", right_on="_file", how="semi")
+        return self._holding(candidates, rows) if rows.height else candidates.clear()
+
+    def _holding(self, files: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        """Those of some live files that have a row which equals one of `rows`."""
+        holding = self._equal(files, rows, rows.columns).select(pl.col("_file").unique()).collect()
+        return files.join(holding, left_on="path", right_on="_file", how="semi")
+
+    def _equal(self, files: pl.DataFrame, rows: pl.DataFrame, columns: Sequence[str] | None) -> pl.LazyFrame:
+        """The rows of some live files, with their `_file`, that equal one of `rows` in all its columns.
+
+        Of many files some are read after the others: of all together Polars holds more than those rows.
+        """
+        on = rows.columns
+        lots = [*in_lots(files, _ROWS_AT_A_TIME)] or [files]
+        found = (self.scan_files(lot, columns).join(rows.lazy(), on=on, how="semi", nulls_equal=True) for lot in lots)
+        return next(found) if len(lots) == 1 else pl.concat([part.collect() for part in found]).lazy()
 
     def files_beside(self, older: "TableFiles") -> tuple[pl.DataFrame, pl.DataFrame]:
         """The live files that came since an older state of the table, and those of it that went."""
@@ -265,6 +271,12 @@ class TableFiles:
             cut = [", ".join(names) or "none" for names in (self.partition_by, self.table.spec.partition_by)]
             changed.append(f"partition_by: {' -> '.join(cut)}")
         return changed
+
+
+def in_lots(files: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """Some files, in their order, in lots of about so many rows."""
+    lot = (pl.col("num_records").cum_sum() - 1) // rows
+    return (part for _, part in files.group_by(lot, maintain_order=True))
 
 
 def within_days(column: str, days: Sequence[date], dtype: pl.DataType) -> pl.Expr:
