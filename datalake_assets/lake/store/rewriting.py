@@ -10,7 +10,7 @@ import polars as pl
 
 from datalake_assets.lake.store.table_files import TableFiles, in_lots
 
-_ROWS_AT_A_TIME = 1_000_000
+_ROWS_AT_A_TIME = 500_000
 _END = "end"
 
 
@@ -19,7 +19,7 @@ def rewritten(
 ) -> Iterator[pl.DataFrame]:
     """The rows of some live files without those that equal one of `remove` in the columns `on`, and those of `add`.
 
-    About a million rows of the files at a time, each with the added ones that lie among them.
+    About half a million rows of the files at a time, each with the added ones that lie among them.
     """
     by, files = _in_order(seen, files)
     lots = list(in_lots(files, _ROWS_AT_A_TIME))
