@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
 import msgspec
 
 from datalake_assets.lake.readers.contract_fields import ContractFields
+from datalake_assets.lake.readers.framing import Pieces, records_at
 from datalake_assets.lake.readers.json_values import (
     DEEPEST,
     SHOWN,
@@ -29,11 +31,9 @@ from datalake_assets.lake.readers.json_values import (
     shown,
     whole_number,
 )
-from datalake_assets.lake.readers.rejects import Reject, oversized_line, rejected_line
+from datalake_assets.lake.readers.rejects import Reject, rejected_line
 from datalake_assets.lake.readers.unknown_fields import UnknownFields
 from datalake_assets.lake.spec.dataset import EventStream
-
-_SLICE_BYTES = 512 * 1024
 
 
 @dataclass(slots=True)
@@ -51,6 +51,18 @@ class Records:
     row_numbers: list[int] = field(default_factory=list)
     rejected: list[Reject] = field(default_factory=list)
     unknown: list[bytes | None] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Some of an object's text as it is read: the number of the last record, and the records so far."""
+
+    number: int
+    records: Records = field(default_factory=Records)
+
+
+class NoRecordError(Exception):
+    """A piece of text is not one record: it is several, or a part of one, or no JSON."""
 
 
 class Contract:
@@ -78,90 +90,113 @@ class Contract:
         self._texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
     def parse(self, text: bytes) -> Iterator[Records]:
-        """Read newline-delimited JSON. Blank lines are no records; every other line is accepted or rejected.
+        """Read JSON records, in lines or not. A blank line is no record; all else is accepted or rejected.
 
-        Gives the records of about 512 KiB of text at a time: what is made of them while they are in the processor's
-        cache costs half.
+        Records are numbered from 1, blank lines too: of NDJSON these are the numbers of the lines. Gives the records
+        of about 512 KiB of text at a time.
         """
-        begin = number = 0
-        while begin < len(text):
-            end = text.find(b"\n", begin + _SLICE_BYTES)
-            some = text[begin : end if end >= 0 else len(text)]
-            lines = some.split(b"\n")
-            yield self._decoded(lines, number) if self._may_trust(some, lines) else self._read(lines, number)
-            self._unknown.learn(len(lines))
-            begin += len(some) + 1
-            number += len(lines)
+        at = number = 0
+        while at < len(text):
+            cut = Pieces(text, at)
+            reading = _Reading(number)
+            at = self._read(text, cut, reading)
+            yield reading.records
+            self._unknown.learn(reading.number - number)
+            number = reading.number
 
-    def _may_trust(self, text: bytes, lines: Sequence[bytes]) -> bool:
-        """Whether msgspec's verdict on each of some lines is good."""
-        longest = max(map(len, lines))
-        if self.fields.need_whole_record or longest > self._record_bytes or not _is_utf8(text):
-            return False
-        return not self._trusts_unknown or longest <= 2 * DEEPEST or not any(map(_may_be_deep, lines))
-
-    def _decoded(self, lines: Sequence[bytes], number: int) -> Records:
-        """The records of lines after the line `number`; those that msgspec finds fault with are looked at again."""
-        records = Records()
-        waiting = iter(lines)
-        decode = (self._unknown.decoder if self._trusts_unknown else self._decoder).decode
+    def _read(self, text: bytes, cut: Pieces, reading: _Reading) -> int:
+        """Read pieces of a text; returns where they end, or where those end that were to be cut otherwise."""
+        pieces = cut.pieces
+        decode = self._decode(text[cut.begin : cut.end], pieces)
         done = 0
-        while done < len(lines):
-            had = len(records.accepted)
-            with suppress(msgspec.MsgspecError, RecursionError):
-                records.accepted.extend(map(decode, waiting))  # keeps those before a line that raises
-            decoded = len(records.accepted) - had
-            texts = self._unknown.texts_of(records.accepted[had:]) if self._trusts_unknown else ()
-            records.unknown.extend(texts or [None] * decoded)
-            records.lines.extend(lines[done : done + decoded])
-            records.row_numbers.extend(range(number + done + 1, number + done + decoded + 1))
-            done += decoded + 1
-            if done <= len(lines):
-                self._enter(records, number + done, lines[done - 1], read=self._read_line)
-        return records
+        while done < len(pieces):
+            if decode is not None:
+                done += self._decoded(pieces, done, reading, decode)
+                if done == len(pieces):
+                    break
+            try:
+                self._enter(reading, pieces[done], read=self._first_look)
+            except NoRecordError:
+                begin = cut.begin_of(done)
+                found, end = records_at(text, begin, limit=self._record_bytes)
+                for record in found:
+                    self._enter_found(reading, record)
+                count = cut.count_to(end)
+                if count is None:
+                    return end
+                done += count
+            else:
+                done += 1
+        return cut.end
 
-    def _read(self, lines: Sequence[bytes], number: int) -> Records:
-        """The records of lines after the line `number`, each read by itself."""
-        records = Records()
-        for line in lines:
-            number += 1
-            self._enter(records, number, line, read=self._read_line)
-        return records
+    def _decode(self, text: bytes, pieces: Sequence[bytes]) -> Callable[[bytes], Any] | None:
+        """What reads the pieces of a text one after the other, if msgspec's verdict on each is good."""
+        longest = max(map(len, pieces))
+        if self.fields.need_whole_record or longest > self._record_bytes or not _is_utf8(text):
+            return None
+        if self._trusts_unknown and longest > 2 * DEEPEST and any(map(_may_be_deep, pieces)):
+            return None
+        return (self._unknown.decoder if self._trusts_unknown else self._decoder).decode
+
+    def _decoded(self, pieces: Sequence[bytes], done: int, reading: _Reading, decode: Callable[[bytes], Any]) -> int:
+        """Enter the records of pieces up to one that msgspec finds fault with; returns how many those are."""
+        records = reading.records
+        had = len(records.accepted)
+        with suppress(msgspec.MsgspecError, RecursionError):
+            records.accepted.extend(map(decode, islice(pieces, done, None)))  # keeps those before one that raises
+        decoded = len(records.accepted) - had
+        texts = self._unknown.texts_of(records.accepted[had:]) if self._trusts_unknown else ()
+        records.unknown.extend(texts or [None] * decoded)
+        records.lines.extend(pieces[done : done + decoded])
+        records.row_numbers.extend(range(reading.number + 1, reading.number + decoded + 1))
+        reading.number += decoded
+        return decoded
 
     def judge_lines(self, numbered: Iterable[tuple[int, bytes]]) -> Records:
-        """The authority's verdicts on lines with their numbers (from 1), such as those that a check on columns doubts.
+        """The authority's verdicts on records with their numbers, such as those that a check on columns doubts.
 
         A record that it accepts has its values in their plainest form.
         """
-        records = Records()
+        reading = _Reading(0)
         for number, line in numbered:
-            self._enter(records, number, line, read=self.judge)
-        return records
+            reading.number = number - 1
+            self._enter(reading, line, read=self.judge)
+        return reading.records
 
-    def _enter(
-        self, records: Records, number: int, line: bytes, *, read: Callable[[bytes], Any | tuple[str, ...]]
-    ) -> None:
-        """Enter what `read` says of a line in the records; a blank line is none."""
+    def _enter(self, reading: _Reading, line: bytes, *, read: Callable[[bytes], Any | tuple[str, ...]]) -> None:
+        """Enter what `read` says of a piece of text in the records; a blank one is none."""
+        records = reading.records
         if not line or line.isspace():
+            reading.number += 1
             return
-        if len(line) > self._record_bytes:
-            records.rejected.append(oversized_line(number, line, limit=self._record_bytes))
-            return
-        verdict = read(line)
+        plain = line.replace(b"\n", b" ") if b"\n" in line else line  # columns of JSON text are taken line by line
+        verdict = read(plain)
+        reading.number += 1
         if isinstance(verdict, tuple):
-            records.rejected.append(rejected_line(number, line, verdict))
+            records.rejected.append(rejected_line(reading.number, line, verdict))
             return
-        records.unknown.append(self._unknown.text_in(line))
+        records.unknown.append(self._unknown.text_in(plain))
         records.accepted.append(verdict)
         records.lines.append(line)
-        records.row_numbers.append(number)
+        records.row_numbers.append(reading.number)
+
+    def _enter_found(self, reading: _Reading, record: bytes) -> None:
+        """Enter a piece of text that was found value by value."""
+        if len(record) > self._record_bytes:
+            reading.number += 1
+            reading.records.rejected.append(oversized_line(reading.number, record, limit=self._record_bytes))
+        else:
+            self._enter(reading, record, read=self._last_look)
 
     def judge(self, line: bytes) -> Any | tuple[str, ...]:
-        """The authority's verdict on one line: the record's struct, or the reasons why it is rejected."""
+        """The authority's verdict on one record: its struct, or the reasons why it is rejected."""
         try:
             document = _document(line)
         except ValueError as error:
             return (f"json: {str(error)[:SHOWN]}",)
+        return self._judged(line, document)
+
+    def _judged(self, line: bytes, document: Any) -> Any | tuple[str, ...]:
         try:
             errors = [_reason(error) for error in self._authority.iter_errors(document)]
         except ValueError as error:  # the validator gives up, such as on its limit of recursion
@@ -191,13 +226,29 @@ class Contract:
             return tuple(errors)
         return self._struct(**values)
 
-    def _read_line(self, line: bytes) -> Any | tuple[str, ...]:
+    def _first_look(self, line: bytes) -> Any | tuple[str, ...]:
+        """The verdict on a piece of text. Raises `NoRecordError` where it is not one record, whatever the contract."""
+        if len(line) > self._record_bytes:
+            raise NoRecordError
         if not self.fields.need_whole_record and _is_utf8(line):
             trusts_unknown = self._trusts_unknown and not _may_be_deep(line)
             decoder = self._unknown.any_decoder if trusts_unknown else self._decoder
             with suppress(msgspec.MsgspecError, RecursionError):
                 return decoder.decode(line)
-        return self.judge(line)
+        try:
+            document = _document(line)
+        except ValueError:
+            raise NoRecordError from None
+        if isinstance(document, list) and (not document or any(isinstance(item, dict) for item in document)):
+            raise NoRecordError
+        return self._judged(line, document)
+
+    def _last_look(self, line: bytes) -> Any | tuple[str, ...]:
+        """The verdict on a piece of text that was found value by value."""
+        try:
+            return self._first_look(line)
+        except NoRecordError:
+            return self.judge(line)
 
     def _plain(self, name: str, value: Any, text: msgspec.Raw | None) -> Any:
         """A valid value in the plainest form of its raw type.
