@@ -174,7 +174,7 @@ class Case(NamedTuple):
     """A dataset, and lines of bytes; where a line is made of fields, their texts by name."""
 
     dataset: EventStream
-    lines: list[tuple[bytes, Mapping[str, str] | None]]
+    lines: "list[Line]"
 
 
 @st.composite
@@ -209,9 +209,16 @@ def suitable(rule: str) -> list[str]:
     return [text for text in VALUES if suits(text)] or VALUES
 
 
+Found = list[tuple[bytes, Mapping[str, str] | None]]
+Line = tuple[bytes, Found]
+
+
 @st.composite
-def records(draw: st.DrawFn, dataset: EventStream, times: Sequence[str]) -> tuple[bytes, Mapping[str, str] | None]:
-    """A line: mostly a record that keeps its contract with values of all kinds, at times broken in some way."""
+def records(draw: st.DrawFn, dataset: EventStream, times: Sequence[str]) -> Line:
+    """A line and what stands in it: mostly a record that keeps its contract with values of all kinds, at times broken.
+
+    Each is told with the texts of its fields, None where it is none.
+    """
     often = st.integers(0, 19).map(bool)
     fields = [("id", '"1"' if draw(often) else draw(st.sampled_from(["null", "1", '""'])))] if draw(often) else []
     odd = st.sampled_from([*times, *times, "null"])
@@ -225,21 +232,37 @@ def records(draw: st.DrawFn, dataset: EventStream, times: Sequence[str]) -> tupl
     space = draw(st.sampled_from(["", "", " ", "\t "]))
     line = "{" + ",".join(f'{space}"{name}"{space}:{space}{text}{space}' for name, text in fields) + "}"
     encoded = line.encode()
+    return _laid_out(draw, encoded, dict(fields))
+
+
+def _laid_out(draw: st.DrawFn, encoded: bytes, fields: Mapping[str, str]) -> Line:
+    """A record in a line, at times broken, or not in a line of its own."""
+    line = encoded
+    found: Found = [(encoded, fields)]
     match draw(st.integers(0, 40)):
         case 0:
-            return encoded[: draw(st.integers(1, len(encoded) - 1))], None
+            cut = encoded[: draw(st.integers(1, len(encoded) - 1))]
+            line, found = cut, [(cut, None)]
         case 1:
-            return encoded + encoded, None
+            line, found = encoded + encoded, [(encoded, fields)] * 2
         case 2:
             at = draw(st.integers(0, len(encoded)))
-            return encoded[:at] + draw(st.sampled_from([b"\xff", b"\x00", b"\xc3", b"\xed\xa0\x80"])) + encoded[
-                at:
-            ], None
+            damage = draw(st.sampled_from([b"\xff", b"\x00", b"\xc3", b"\xed\xa0\x80"]))
+            damaged = encoded[:at] + damage + encoded[at:]
+            beside: Found = [(encoded, fields), (damage, None)]
+            line, found = damaged, beside if at == len(encoded) else [(damaged, None)]
         case 3:
-            return draw(st.sampled_from([b"", b" ", b"\r", b"null", b"[]", b'"a"', b"1", b"\x0c"])), None
+            odd_line = draw(st.sampled_from([b"", b" ", b"\r", b"null", b'"a"', b"1", b"\x0c"]))
+            line, found = odd_line, [(odd_line, None)]
         case 4:
-            return encoded + b"\r", dict(fields)
-    return encoded, dict(fields)
+            line, found = encoded + b"\r", [(encoded + b"\r", fields)]
+        case 5:
+            listed: Found = [(encoded, fields)] * draw(st.integers(0, 2))
+            line, found = b"[" + b" , ".join(record for record, _ in listed) + b"]", listed
+        case 6:
+            spread = encoded.replace(b"{", b"{\n", 1)
+            line, found = spread, [(spread, fields)]
+    return line, found
 
 
 @st.composite
@@ -396,7 +419,8 @@ def test_each_record_is_judged_as_if_it_stood_alone_and_its_values_are_exact(cas
     rows: list[dict[str, Any]] = []
     lost: set[tuple[str, int, str]] = set()
     for n, piece in enumerate(pieces):
-        for number, (line, texts) in enumerate(piece, start=1):
+        told = [record for _, found in piece for record in found]
+        for number, (line, texts) in enumerate(told, start=1):
             if not line or line.isspace():
                 continue
             row = judged(case.dataset, line, texts)

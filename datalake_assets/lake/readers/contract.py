@@ -31,7 +31,7 @@ from datalake_assets.lake.readers.json_values import (
     shown,
     whole_number,
 )
-from datalake_assets.lake.readers.rejects import Reject, rejected_line
+from datalake_assets.lake.readers.rejects import Reject, oversized_line, rejected_line
 from datalake_assets.lake.readers.unknown_fields import UnknownFields
 from datalake_assets.lake.spec.dataset import EventStream
 

@@ -74,7 +74,7 @@ def records_at(text: bytes, begin: int, *, limit: int) -> tuple[list[bytes], int
         end = values.end_of(at)
         if end is None or (text[at] != _OBJECT and not _STANDS_ALONE.match(text, end)):
             end = _end_of_damage(text, at, limit=limit)
-            found.append(text[at:end].rstrip())
+            found.append(text[at:end])
             return found, _after(_LINE_END, text, end)
         found.append(text[at:end])
         line = _LINE_END.match(text, end)
