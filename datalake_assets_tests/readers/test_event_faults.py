@@ -3,7 +3,7 @@
 import gzip
 import random
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -11,59 +11,29 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from isal import igzip
+from isal import isal_zlib
 
 from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.readers.contract import Contract, Records
 from datalake_assets.lake.readers.event_columns import EventColumns
-from datalake_assets.lake.readers.events import EventReader
-from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.store.objects import MissingObjectError, SupersededObjectError, TooLargeObjectError
-from datalake_assets.lake.store.outcome import ObjectOutcome
-from datalake_assets_tests.frames import rows_of
-from datalake_assets_tests.readers.bronze import loading
-from datalake_assets_tests.streams import AT, landed, ndjson, stream
+from datalake_assets_tests.readers.reading import Read
+from datalake_assets_tests.streams import AT, ndjson
 
 GOOD = ndjson([{"id": "1", "at": AT}])[:-1]
+LINE = gzip.compress(GOOD + b"\n", mtime=0)
 WHOLE = gzip.compress(GOOD + b"\n" + GOOD, mtime=0)
 BIG = 50_000_000
-
-
-class Read:
-    """What came of reading some objects, in one batch or several."""
-
-    def __init__(
-        self,
-        objects: Mapping[str, bytes | BaseException],
-        *,
-        limits: Limits | None = None,
-        dataset: EventStream | None = None,
-    ) -> None:
-        """Read the objects."""
-        sized = [landed(key, size=len(o) if isinstance(o, bytes) else 10) for key, o in objects.items()]
-        batches = list(EventReader(dataset or stream(), limits or Limits()).batches(loading(objects), sized))
-        self.accepted = [row for batch in batches for row in rows_of(batch.accepted)]
-        self.rejected = [row for batch in batches for row in batch.rejected.to_dicts()]
-        self.outcomes: dict[str, ObjectOutcome] = {o.key: o for batch in batches for o in batch.outcomes}
-        self.bytes_in = sum(batch.bytes_in for batch in batches)
-        assert sum(o.rows_out for o in self.outcomes.values()) == len(self.accepted)
-
-    @property
-    def files(self) -> list[str]:
-        """The object of each accepted record."""
-        return sorted(row["source_filename"] for row in self.accepted)
+WHOLE_MEMBERS = isal_zlib.decompressobj
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        WHOLE[:-1],
-        WHOLE[:20],
         WHOLE[:2],
+        WHOLE[:10],
         WHOLE[:-4] + b"\0\0\0\0",
         WHOLE[:-8] + b"\0\0\0\0" + WHOLE[-4:],
-        WHOLE + b"rubbish",
-        WHOLE + WHOLE[:-3],
         b"\x1f\x8brubbish of all kinds",
     ],
 )
@@ -87,6 +57,27 @@ def test_a_damaged_object_fails_for_good_and_stops_no_other(data: bytes) -> None
         "raw_bytes": None,
         "errors": [f"object: {damaged.error}"],
     }
+
+
+@pytest.mark.parametrize(
+    ("data", "kept", "wrong"),
+    [
+        (WHOLE[:-1], 2, "it ends early"),
+        (WHOLE[:-9], 2, "it ends early"),
+        (WHOLE[:20], 0, "it ends early"),
+        (WHOLE + b"rubbish", 2, f"what comes after {len(WHOLE)} bytes is something else"),
+        (WHOLE + b"\n" + WHOLE[:-3], 2, f"what comes after {len(WHOLE)} bytes is something else"),
+        (LINE + WHOLE[:-3], 3, "it ends early"),
+        (LINE + WHOLE[:-8] + b"\0\0\0\0" + WHOLE[-4:], 1, "Error -6 Incorrect checksum found"),
+    ],
+)
+def test_of_an_object_that_goes_wrong_in_the_midst_what_was_whole_is_kept(data: bytes, kept: int, wrong: str) -> None:
+    found = Read({"bad": data, "good": GOOD})
+    outcome = found.outcomes["bad"]
+    assert (outcome.state, outcome.rows_out, outcome.rows_rejected) == ("processed", kept, 1)
+    (reject,) = found.rejected
+    assert reject["errors"][-1] == f"object: gzip: {wrong}; what comes before is kept, land the object again"
+    assert outcome.bytes_rejected == len(reject["raw"])
 
 
 @given(data=st.data())
@@ -175,15 +166,23 @@ def test_an_object_that_unpacks_to_more_than_the_limit_is_rejected_by_reference(
 def test_of_a_bomb_no_more_is_unpacked_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    class Watched(igzip.IGzipFile):
-        def read(self, size: int | None = -1) -> bytes:
-            piece = super().read(size)
-            asked.append(len(piece))
-            return piece
+    class Watched:
+        def __init__(self, wbits: int) -> None:
+            self._member = WHOLE_MEMBERS(wbits)
 
-    monkeypatch.setattr(igzip, "IGzipFile", Watched)
-    Read({"bomb": bomb()}, limits=Limits(object_bytes=1_000_000))
-    assert sum(asked) == 1_000_001
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._member, name)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            piece = self._member.decompress(data, most)
+            asked.append(len(piece))
+            return bytes(piece)
+
+    monkeypatch.setattr(isal_zlib, "decompressobj", Watched)
+    for data in (bomb(), bomb(told=10)):
+        asked.clear()
+        Read({"bomb": data}, limits=Limits(object_bytes=1_000_000))
+        assert sum(asked) <= 1_000_001 + 11
 
 
 def test_an_object_of_exactly_the_limit_is_read() -> None:
@@ -224,8 +223,8 @@ def test_an_object_that_makes_a_library_fail_fails_alone(
     """Small objects are read together, and what one of them caused was the end of all."""
     parse, typed = Contract.parse, EventColumns.typed
 
-    def parse_or_fail(self: Contract, text: bytes) -> Iterable[Records]:
-        yield from parse(self, text)
+    def parse_or_fail(self: Contract, text: bytes, *, after: int) -> Iterable[Records]:
+        yield from parse(self, text, after=after)
         if b"poison" in text:
             raise error
 

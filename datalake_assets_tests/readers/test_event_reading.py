@@ -176,9 +176,9 @@ GOOD = json.dumps({"id": "1", "at": AT}).encode()
         (GOOD + b"\r\n\r\n" + GOOD + b"\r\n", 2, 0),
         (gzip.compress(GOOD + b"\n", mtime=0) + gzip.compress(GOOD, mtime=0), 2, 0),
         (gzip.compress(GOOD[:9], mtime=0) + gzip.compress(GOOD[9:], mtime=0), 1, 0),
-        (GOOD + GOOD, 0, 1),  # records that share a line are told apart by nobody yet
-        (GOOD + GOOD + b"\n" + GOOD, 1, 1),
-        (b'{"id": "1",\n"at": 1}\n' + GOOD, 1, 2),
+        (GOOD + GOOD, 2, 0),
+        (GOOD + GOOD + b"\n" + GOOD, 3, 0),
+        (b'{"id": "1",\n"at": 1}\n' + GOOD, 2, 0),
         (b"null\n[]\n1\n" + GOOD, 1, 3),
         (GOOD + b"\n" + GOOD[:-3], 1, 1),
         (GOOD[:-1] + b', "deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n" + GOOD, 1, 1),

@@ -63,7 +63,7 @@ def test_fields_that_are_met_often_are_expected_from_then_on(monkeypatch: pytest
     first, *others = contract.parse(b"\n".join(lines[:2_000]))
     assert not others
     with monkeypatch.context() as patch:  # nothing is read line by line any more
-        patch.setattr(Contract, "_read_line", None)
+        patch.setattr(Contract, "_enter", None)
         later = list(contract.parse(b"\n".join(lines[2_000:])))
     assert len(later) > 1
     read = [(text, line) for part in (first, *later) for text, line in zip(told(part), part.lines, strict=True)]

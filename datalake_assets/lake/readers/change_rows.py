@@ -22,7 +22,7 @@ from datalake_assets.lake.readers.change_rules import (
     typed_name,
 )
 from datalake_assets.lake.readers.columns import content_hash, exactly
-from datalake_assets.lake.readers.dms_files import commit_time, file_time
+from datalake_assets.lake.readers.dms_names import commit_time, file_time
 from datalake_assets.lake.readers.failures import UnreadableObjectError
 from datalake_assets.lake.readers.found_types import json_text
 from datalake_assets.lake.readers.json_columns import json_object

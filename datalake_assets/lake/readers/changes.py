@@ -13,10 +13,10 @@ import polars as pl
 
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.readers.change_rows import ChangeRows
-from datalake_assets.lake.readers.dms_files import ParquetPieces
 from datalake_assets.lake.readers.dms_pieces import pieces_of
 from datalake_assets.lake.readers.failures import failure_of
 from datalake_assets.lake.readers.found_types import lake_types
+from datalake_assets.lake.readers.parquet_pieces import ParquetPieces
 from datalake_assets.lake.readers.read_ahead import read_ahead
 from datalake_assets.lake.readers.rejects import SCHEMA, Reject, as_frame
 from datalake_assets.lake.spec.columns import COMMITTED_AT, ETL_TIMESTAMP, EVENT_DATE, ROW_NUMBER

@@ -43,7 +43,8 @@ class Records:
     `accepted` holds a struct for each, with the fields `f0`, `f1`, … in the order of the dataset's columns;
     `lines` are their lines and `row_numbers` the numbers of these. Their values are raw: `str`, `int`, `float`, `bool`,
     `None`, or `msgspec.Raw` where the column keeps JSON text or an exact number. `unknown` is for each the JSON text of
-    what the contract does not declare (UTF-8), None where it has nothing of the kind.
+    what the contract does not declare (UTF-8), None where it has nothing of the kind. `last` is the number of the last
+    record that was looked at, be it accepted or not.
     """
 
     accepted: list[Any] = field(default_factory=list)
@@ -51,6 +52,7 @@ class Records:
     row_numbers: list[int] = field(default_factory=list)
     rejected: list[Reject] = field(default_factory=list)
     unknown: list[bytes | None] = field(default_factory=list)
+    last: int = 0
 
 
 @dataclass(slots=True)
@@ -89,20 +91,21 @@ class Contract:
         self._decoder = msgspec.json.Decoder(self._struct)
         self._texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-    def parse(self, text: bytes) -> Iterator[Records]:
+    def parse(self, text: bytes, *, after: int = 0) -> Iterator[Records]:
         """Read JSON records, in lines or not. A blank line is no record; all else is accepted or rejected.
 
-        Records are numbered from 1, blank lines too: of NDJSON these are the numbers of the lines. Gives the records
-        of about 512 KiB of text at a time.
+        Records are numbered from the one that comes `after` a number on, blank lines too: of NDJSON these are the
+        numbers of the lines. Gives the records of about 512 KiB of text at a time.
         """
-        at = number = 0
+        at = 0
         while at < len(text):
             cut = Pieces(text, at)
-            reading = _Reading(number)
+            reading = _Reading(after)
             at = self._read(text, cut, reading)
+            reading.records.last = reading.number
             yield reading.records
-            self._unknown.learn(reading.number - number)
-            number = reading.number
+            self._unknown.learn(reading.number - after)
+            after = reading.number
 
     def _read(self, text: bytes, cut: Pieces, reading: _Reading) -> int:
         """Read pieces of a text; returns where they end, or where those end that were to be cut otherwise."""

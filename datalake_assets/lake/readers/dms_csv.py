@@ -44,7 +44,10 @@ class CsvPieces:
                 "the object is CSV, and the dataset file does not say how to read it; add a `csv` part to it (see "
                 f"docs/dms-files.md) and run `datalake rebuild {dataset.name}`"
             )
-        text = unpack(data, limit=limit)
+        unpacked = unpack(data, limit=limit)
+        if unpacked.cut is not None:
+            raise UnreadableObjectError(unpacked.cut)
+        text = unpacked.data
         if not text:
             raise UnreadableObjectError("the object is empty, it has 0 bytes of text; land it again")
         self.ends_load: bool | None = None

@@ -4,8 +4,8 @@ from typing import Protocol
 
 from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.readers.dms_csv import CsvPieces
-from datalake_assets.lake.readers.dms_files import ParquetPieces
 from datalake_assets.lake.readers.file_rows import FileRows
+from datalake_assets.lake.readers.parquet_pieces import ParquetPieces
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.store.landing import LandedObject, is_full_load
 

@@ -1,8 +1,11 @@
-"""A landed object of events as far as it was read: its lines, its rejects, and what is told of it at the end."""
+"""A landed object of events as far as it was read: its texts, its rejects, and what is told of it at the end."""
 
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 
+from datalake_assets.lake.readers.event_text import EventText
 from datalake_assets.lake.readers.failures import Failure
 from datalake_assets.lake.readers.rejects import Reject
 from datalake_assets.lake.store.landing import LandedObject
@@ -13,31 +16,56 @@ from datalake_assets.lake.store.outcome import ObjectOutcome
 class EventObject:
     """One object.
 
-    `size` is that of its `text` in bytes; `rejected` are the records that are rejected so far; `accepted` and `dates`
-    are known when its records are typed.
+    `size` is that of its `texts` in bytes, `cut` what is wrong with the rest where they are not all of it; `rejected`
+    are the records that are rejected so far; `accepted` and `dates` are known when its records are typed.
     """
 
     landed: LandedObject
     size: int = 0
-    text: bytes = b""
+    texts: Sequence[EventText] = ()
+    cut: str | None = None
     rejected: list[Reject] = field(default_factory=list)
     accepted: int = 0
     dates: list[date] = field(default_factory=list)
     failure: Failure | None = None
+    _reasons: list[tuple[int, str | None]] = field(default_factory=list)
 
     def begin_again(self) -> None:
-        """Forget what was read of the text."""
-        self.rejected, self.accepted, self.dates = [], 0, []
+        """Forget what was read of the texts."""
+        self.rejected, self.accepted, self.dates, self._reasons = [], 0, [], []
+
+    def note(self, reason: str | None, *, since: int) -> None:
+        """Note why the records from a number on had been put aside; None: they had not."""
+        self._reasons.append((since, reason))
+
+    def end(self, number: int) -> None:
+        """Note that the records are read up to a number; where they are not all, the last reject is for the rest."""
+        if self.cut is None:
+            return
+        reason = f"object: {self.cut}"
+        if self.rejected and self.rejected[-1].row_number == number:
+            self.rejected[-1] = replace(self.rejected[-1], errors=(*self.rejected[-1].errors, reason))
+        else:
+            self.rejected.append(Reject(number + 1, "", (reason,)))
+
+    @property
+    def rejects(self) -> list[Reject]:
+        """What is rejected, with the reasons why it had been put aside."""
+        if not any(reason for _, reason in self._reasons):
+            return self.rejected
+        begins = [begin for begin, _ in self._reasons]
+        noted = ((reject, self._reasons[bisect_right(begins, reject.row_number) - 1][1]) for reject in self.rejected)
+        return [replace(reject, errors=(*reject.errors, reason)) if reason else reject for reject, reason in noted]
 
     def fail(self, failure: Failure) -> None:
         """Note that the object can't be read; nothing of it is accepted."""
         self.begin_again()
-        self.text, self.failure = b"", failure
+        self.texts, self.failure = (), failure
         self.rejected = failure.rejects(self.landed)
 
     def release(self) -> None:
-        """Let go of the text, when nothing more is read of it."""
-        self.text = b""
+        """Let go of the texts, when nothing more is read of them."""
+        self.texts = ()
 
     @property
     def outcome(self) -> ObjectOutcome:

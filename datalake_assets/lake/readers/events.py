@@ -19,10 +19,10 @@ from datalake_assets.lake.readers.batch import Batch, Limits, Load
 from datalake_assets.lake.readers.contract import Contract
 from datalake_assets.lake.readers.event_columns import LINE, OBJECT, EventColumns, RawColumns
 from datalake_assets.lake.readers.event_objects import EventObject
+from datalake_assets.lake.readers.event_text import event_texts
 from datalake_assets.lake.readers.failures import failure_of
 from datalake_assets.lake.readers.read_ahead import read_ahead
-from datalake_assets.lake.readers.rejects import SCHEMA, as_frame
-from datalake_assets.lake.readers.unpack import unpack
+from datalake_assets.lake.readers.rejects import SCHEMA, as_frame, rejected_line
 from datalake_assets.lake.spec.columns import (
     ETL_TIMESTAMP,
     EVENT_DATE,
@@ -78,11 +78,13 @@ class EventReader:
         return read_ahead(self._batches(pieces), depth=1)
 
     def _loaded(self, load: Load, landed: LandedObject) -> EventObject:
-        """An object with its text, or with the reason why it can't be read."""
+        """An object with its texts, or with the reason why it can't be read."""
         item = EventObject(landed)
         try:
-            item.text = unpack(load(landed), limit=self._limits.object_bytes)
-            item.size = len(item.text)
+            path = landed.key[len(self._dataset.landing.prefix) + 1 :]
+            found = event_texts(path, load(landed), self._dataset, limit=self._limits.object_bytes)
+            item.texts, item.cut = found.texts, found.cut
+            item.size = sum(len(text.text) for text in found.texts)
         except BaseException as error:  # noqa: BLE001  (a Rust panic too is the object's; `failure_of` raises others)
             item.fail(failure_of(error))
         return item
@@ -111,9 +113,18 @@ class EventReader:
         """The values of the objects' records, as parsed; rejects are noted with their object."""
         raw = self._columns.raw_columns()
         for n, item in enumerate(objects):
-            for records in self._contract.parse(item.text):
-                item.rejected.extend(records.rejected)
-                raw.add(records, of=n)
+            number = 0
+            for text in item.texts:
+                item.note(text.reason if text.has_records else None, since=number + 1)
+                if text.has_records:
+                    for records in self._contract.parse(text.text, after=number):
+                        number = records.last
+                        item.rejected.extend(records.rejected)
+                        raw.add(records, of=n)
+                else:
+                    number += 1
+                    item.rejected.append(rejected_line(number, text.text, (text.reason or "",)))
+            item.end(number)
         return raw
 
     def _pieces(self, parsed: _Parsed) -> Iterator[_Piece]:
@@ -190,7 +201,7 @@ class EventReader:
         objects = [item for piece in pieces for item in piece.objects]
         accepted = pl.concat([piece.frame for piece in pieces])
         rejected = [
-            as_frame(item.rejected, dataset=self._dataset.name, landed=item.landed, at=now)
+            as_frame(item.rejects, dataset=self._dataset.name, landed=item.landed, at=now)
             for item in objects
             if item.rejected
         ]

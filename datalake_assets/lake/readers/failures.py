@@ -20,6 +20,17 @@ class UnreadableObjectError(ValueError):
     """An object whose bytes can't be read, however often: damaged, cut off, or unpacking to too much."""
 
 
+class TooMuchTextError(UnreadableObjectError):
+    """An object that unpacks to more than a limit."""
+
+    def __init__(self, limit: int) -> None:
+        """Name the limit in bytes."""
+        super().__init__(
+            f"unpacks to more than {limit:,} bytes; land it in smaller objects, or raise the limit of bytes per object "
+            "and process it again"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an object could not be read, and whether that is the last word (see `ObjectOutcome`)."""

@@ -5,25 +5,35 @@ unless it is told to add a delimiter): these are cut by looking for the cuts alo
 out whether that was right. Where it was not (a record over several lines, an array, `}{` within a text, a damaged
 record), `records_at` looks at the text value by value from there.
 
-Nothing is left out but space, and the brackets and commas of arrays: what is no JSON value is a piece as well.
+Nothing is left out but space, and the brackets and commas of arrays of objects: what is no JSON value is a piece as
+well.
 """
 
 import json
 import re
+from collections.abc import Iterator
 from itertools import islice
+
+import msgspec
 
 SLICE_BYTES = 512 * 1024
 """About how much text is looked at together: what is made of it while it is in the processor's cache costs half."""
 
-_BETWEEN = re.compile(rb"[\s,\[\]]*")
+_BETWEEN = re.compile(rb"[ \t\r\n,\]]*")
+_OPENED = re.compile(rb"\[[ \t\r\n]*(?=\{)")
 _LINE_END = re.compile(rb"[ \t\r,\]]*\n?")
+_INDENT = re.compile(rb"[ \t]*")
+_CUT = re.compile(rb"\n|\}(?=\{)")
 _STANDS_ALONE = re.compile(rb"[ \t\r]*(?:[,\]\n]|\Z)")
-_OBJECT = ord("{")
+_ARRAY_STANDS_ALONE = re.compile(rb"[ \t\r]*(?:[,\n]|\Z)")
+_OBJECT, _ARRAY = b"{["
 _WINDOW = 16 * 1024
+_SPACE = 64
 _GROWTH = 8
 _MARGIN = 12  # how far before the end of a window an error may come from the window having one, in characters
 _TRIES = 32
 _DECODER = json.JSONDecoder()
+_ANY = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Pieces:
@@ -61,6 +71,40 @@ class Pieces:
         return at + 1 if self._text[at : at + 1] == b"\n" else at
 
 
+def documents(text: bytes, *, limit: int) -> Iterator[bytes]:
+    """The JSON values of a text, whether they stand in lines or not; what is none is told as well.
+
+    Arrays are opened. A value has no more than `limit` bytes, as in `records_at`.
+    """
+    at = 0
+    while at < len(text):
+        cut = Pieces(text, at)
+        at, done = cut.end, 0
+        while done < len(cut.pieces):
+            piece = cut.pieces[done]
+            if not piece or piece.isspace():
+                done += 1
+            elif piece[0] == _OBJECT and _is_value(piece):
+                yield piece
+                done += 1
+            else:
+                found, end = records_at(text, cut.begin_of(done), limit=limit)
+                yield from found
+                count = cut.count_to(end)
+                if count is None:
+                    at = end
+                    break
+                done += count
+
+
+def _is_value(piece: bytes) -> bool:
+    try:
+        _ANY.decode(piece)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
 def records_at(text: bytes, begin: int, *, limit: int) -> tuple[list[bytes], int]:
     """The pieces of a text from a position on, found value by value, and the position after them.
 
@@ -69,19 +113,48 @@ def records_at(text: bytes, begin: int, *, limit: int) -> tuple[list[bytes], int
     """
     found: list[bytes] = []
     values = _Values(text, limit=limit)
-    at = _after(_BETWEEN, text, begin)
+    at = _opened(text, begin)
     while at < min(len(text), begin + SLICE_BYTES):
         end = values.end_of(at)
-        if end is None or (text[at] != _OBJECT and not _STANDS_ALONE.match(text, end)):
+        if end is not None and values.holds_objects:
+            at = _opened(text, at + 1)
+            continue
+        if end is None or not _stands_alone(text, at, end):
             end = _end_of_damage(text, at, limit=limit)
+            if not found and b"\n" not in text[begin:at]:
+                at = begin
             found.append(text[at:end])
             return found, _after(_LINE_END, text, end)
         found.append(text[at:end])
         line = _LINE_END.match(text, end)
         if line and line[0].endswith(b"\n") and b"\n" not in found[-1]:
             return found, line.end()
-        at = _after(_BETWEEN, text, end)
+        at = _opened(text, end)
     return found, at
+
+
+def _opened(text: bytes, at: int) -> int:
+    """Where the next value begins, in arrays that begin with an object too.
+
+    A bracket alone on a line opens an array where nothing or another one's end is before it.
+    """
+    at = _after(_BETWEEN, text, at)
+    while (bracket := _OPENED.match(text, at)) and (b"\n" not in bracket[0] or _begins_text(text, at)):
+        at = bracket.end()
+    return at
+
+
+def _begins_text(text: bytes, at: int) -> bool:
+    before = text[max(0, at - _SPACE) : at].rstrip()
+    return not before or before.endswith((b"]", b"["))
+
+
+def _stands_alone(text: bytes, begin: int, end: int) -> bool:
+    """Whether nothing follows on a value that is no object, or what may in an array."""
+    if text[begin] == _OBJECT:
+        return True
+    pattern = _ARRAY_STANDS_ALONE if text[begin] == _ARRAY else _STANDS_ALONE
+    return pattern.match(text, end) is not None
 
 
 class _Values:
@@ -93,6 +166,8 @@ class _Values:
         self._window = ""
         self._end = 0  # of the window, in bytes of the text
         self._at = self._here = 0  # the same place, in bytes of the text and in characters of the window
+        self.holds_objects = False
+        """Whether the last value is an array with an object in it."""
 
     def end_of(self, at: int) -> int | None:
         """Where the value that begins at a position ends; None where there is none, or one above the limit.
@@ -105,7 +180,7 @@ class _Values:
         self._here, self._at = self._here + at - self._at, at
         while True:
             try:
-                _, here = _DECODER.raw_decode(self._window, self._here)
+                value, here = _DECODER.raw_decode(self._window, self._here)
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated") or error.pos >= len(self._window) - _MARGIN
                 if not cut or self._end == len(self._text) or self._end - at > self._limit:
@@ -116,6 +191,7 @@ class _Values:
                 if here < len(self._window) or self._end == len(self._text):
                     self._at += len(self._window[self._here : here].encode("utf-8", "surrogateescape"))
                     self._here = here
+                    self.holds_objects = isinstance(value, list) and any(isinstance(item, dict) for item in value)
                     return self._at
             self._look(at, size)
             size *= _GROWTH
@@ -127,17 +203,25 @@ class _Values:
 
 
 def _end_of_damage(text: bytes, begin: int, *, limit: int) -> int:
-    """Where what is no JSON value ends: with its line, or where another object follows on it."""
-    end = text.find(b"\n", begin)
-    end = len(text) if end < 0 else end
-    at = begin
-    for _ in range(_TRIES):
-        at = text.find(b"}{", at + 1, end)
-        if at < 0:
-            return end
-        if _Values(text, limit=limit).end_of(at + 1) is not None:
-            return at + 1
-    return end
+    """Where what is no JSON value ends.
+
+    With its line, or where another object follows on it; with the line that closes it where the next one is indented.
+    """
+    for tries, cut in enumerate(_CUT.finditer(text, begin)):
+        if cut[0] == b"\n":
+            return _end_of_indented(text, begin, cut.start()) if text[begin] == _OBJECT else cut.start()
+        if tries < _TRIES and _Values(text, limit=limit).end_of(cut.end()) is not None:
+            return cut.end()
+    return len(text)
+
+
+def _end_of_indented(text: bytes, begin: int, line_end: int) -> int:
+    """Where a damaged object ends whose first line ends there."""
+    indent = _INDENT.match(text, text.rfind(b"\n", max(0, begin - _WINDOW), begin) + 1, begin)[0]
+    if not text.startswith((b"\n%b " % indent, b"\n%b\t" % indent), line_end):
+        return line_end
+    no_deeper = re.compile(rb"\n%b(?![ \t\r\n}\]])" % indent).search(text, line_end)
+    return no_deeper.start() if no_deeper else len(text)
 
 
 def _after(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:

@@ -1,29 +1,67 @@
-"""Landed bytes to text: gzip is undone as a stream, up to a limit."""
+"""Landed bytes to what was put in them: gzip, zip and Snappy are undone, up to a limit, and one within the other.
 
-import gzip
+What the bytes begin with tells their form, whatever the object is called.
+"""
+
 import io
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 
-from datalake_assets.lake.readers.failures import UnreadableObjectError
+from datalake_assets.lake.readers import snappy
+from datalake_assets.lake.readers.failures import TooMuchTextError, UnreadableObjectError
 
 _GZIP = b"\x1f\x8b"
+_ZIP = b"PK\x03\x04"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP_FORMAT = 31
+_WINDOW = 64 * 1024
 _PIECE = 16 * 1024**2
+_LAYERS = 4  # what CloudWatch Logs sends by way of Firehose has two
 
 
-def unpack(data: bytes, *, limit: int) -> bytes:
-    """The text of a landed object: gzip (of any number of members) is undone, a byte order mark is taken off.
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """The bytes that were packed; `cut` tells what is wrong with the rest where they are only the beginning."""
 
-    Raises `UnreadableObjectError` for gzip that is damaged or ends early, and for text of more than `limit` bytes, of
-    which no more than that is unpacked.
+    data: bytes
+    cut: str | None = None
+
+
+def unpack(data: bytes, *, limit: int) -> Unpacked:
+    """What a landed object holds; a byte order mark before text is taken off.
+
+    Of gzip (of any number of members) that ends early, or goes on with something else, what comes before is kept.
+    Raises `UnreadableObjectError` for what is damaged otherwise, and for more than `limit` bytes, of which no more than
+    that is unpacked.
     """
-    if data[:2] == _GZIP:
+    unpacked = Unpacked(data)
+    for _ in range(_LAYERS):
+        inner = _layer(unpacked.data, limit=limit)
+        if inner is None:
+            break
+        unpacked = replace(inner, cut=inner.cut or unpacked.cut)
+    _check(len(unpacked.data), limit=limit)
+    return replace(unpacked, data=unpacked.data.removeprefix(_BYTE_ORDER_MARK))
+
+
+def _layer(data: bytes, *, limit: int) -> Unpacked | None:
+    """What is packed in some bytes; None where nothing is."""
+    if data.startswith(_GZIP):
         text = _single_member(data, limit=limit)
-        data = _members(data, limit=limit) if text is None else text
-    _check(len(data), limit=limit)
-    return data.removeprefix(_BYTE_ORDER_MARK)
+        return _members(data, limit=limit) if text is None else Unpacked(text)
+    if data.startswith(_ZIP):
+        return Unpacked(_joined(_zipped(data), limit=limit))
+    if snappy.may_be_snappy(data):
+        try:
+            return Unpacked(_joined(snappy.blocks(data, limit=limit), limit=limit))
+        except snappy.NoSnappyError as error:
+            if snappy.is_named(data):
+                raise UnreadableObjectError(f"Snappy: {error}; land the object again") from None
+    return None
 
 
 def _single_member(data: bytes, *, limit: int) -> bytes | None:
@@ -39,24 +77,55 @@ def _single_member(data: bytes, *, limit: int) -> bytes | None:
     return text if member.eof and not member.unused_data and len(text) == size else None
 
 
-def _members(data: bytes, *, limit: int) -> bytes:
-    """The text of all members, one after the other."""
+def _members(data: bytes, *, limit: int) -> Unpacked:
+    """The text of all members, one after the other; zeros after the last are padding."""
     pieces: list[bytes] = []
-    size = 0
-    try:
-        with igzip.IGzipFile(fileobj=io.BytesIO(data)) as file:
-            while piece := file.read(min(_PIECE, limit + 1 - size)):
-                pieces.append(piece)
-                size += len(piece)
+    size = at = 0
+    cut = None
+    while at < len(data) and cut is None:
+        if not data.startswith(_GZIP, at):
+            if data[at] or data[at:].strip(b"\0"):
+                cut = f"what comes after {at:,} bytes is something else"
+            break
+        member, whole = isal_zlib.decompressobj(_GZIP_FORMAT), len(pieces)
+        try:
+            while at < len(data) and not member.eof:
+                window = data[at : at + _WINDOW]
+                pieces.append(bytes(member.decompress(window, limit + 1 - size)))
+                size += len(pieces[-1])
                 _check(size, limit=limit)
-    except (isal_zlib.error, EOFError, gzip.BadGzipFile) as error:  # type: ignore[misc]  # isal's stub errs
-        raise UnreadableObjectError(f"gzip: {error}; land the object again") from None
-    return b"".join(pieces)
+                at += len(window) - len(member.unused_data)
+        except isal_zlib.error as error:  # type: ignore[misc]  # isal's stub errs
+            del pieces[whole:]  # what came out of a damaged member may be anything
+            cut = str(error)
+        else:
+            cut = None if member.eof else "it ends early"
+    if cut is not None and not any(pieces):
+        raise UnreadableObjectError(f"gzip: {cut}; land the object again")
+    return Unpacked(b"".join(pieces), cut and f"gzip: {cut}; what comes before is kept, land the object again")
+
+
+def _zipped(data: bytes) -> Iterator[bytes]:
+    """The files in a zip archive, a line's end between them."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for n, name in enumerate(archive.infolist()):
+                if n:
+                    yield b"\n"
+                with archive.open(name) as file:
+                    yield from iter(lambda: file.read(_PIECE), b"")
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UnreadableObjectError(f"zip: {error}; land the object again") from None
+
+
+def _joined(pieces: Iterable[bytes], *, limit: int) -> bytes:
+    joined = bytearray()
+    for piece in pieces:
+        joined += piece
+        _check(len(joined), limit=limit)
+    return bytes(joined)
 
 
 def _check(size: int, *, limit: int) -> None:
     if size > limit:
-        raise UnreadableObjectError(
-            f"unpacks to more than {limit:,} bytes; land it in smaller objects, or raise the limit of bytes per object "
-            "and process it again"
-        )
+        raise TooMuchTextError(limit)

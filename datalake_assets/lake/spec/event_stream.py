@@ -20,6 +20,7 @@ class EventStream(Source):
     event_time: EventTime
     record_schema: Annotated[dict[str, Any], Field(alias="schema")]
     unknown_fields: Literal["keep", "drop", "reject"] = "keep"
+    envelope: Annotated[str, Field(min_length=1)] | None = None
     event_type: str | None = None
     partition_by: Partitioning = "day"
     _columns_at: ClassVar[tuple[str, ...]] = ("schema", "properties")
@@ -71,7 +72,11 @@ class EventStream(Source):
 
     @property
     def _reading(self) -> dict[str, Any]:
-        rules = {"unknown_fields": self.unknown_fields, "schema": without_annotations(self.record_schema)}
+        rules = {
+            "envelope": self.envelope,
+            "unknown_fields": self.unknown_fields,
+            "schema": without_annotations(self.record_schema),
+        }
         return self._identity | rules
 
     @property

@@ -13,6 +13,8 @@ LAST = datetime(2200, 1, 1, tzinfo=UTC)
 _DATE_FOLDER = re.compile(
     r"(?:year=)?(\d{4})(?:[/_-]?(?:month=)?(\d{2})(?:[/_-]?(?:day=)?(\d{2})(?:[/_-]?(?:hour=)?(\d{2}))?)?)?", re.ASCII
 )
+FIREHOSE_ERRORS = frozenset({"processing-failed", "format-conversion-failed"})
+"""The folders (`!{firehose:error-output-type}`) below a stream's into which Firehose puts what it could not convert."""
 _DEEPEST_DATE = 4  # folders: year, month, day, hour
 _LONGEST_MONTH = timedelta(days=31)
 _NAMED_TIMES = (
@@ -53,9 +55,13 @@ def names_before(moment: datetime) -> list[tuple[str, str]]:
 def folder_dates(folder: str) -> tuple[datetime, datetime] | None:
     """The time that a folder stands for, as [begin, end) in UTC; None when its path does not begin with a date.
 
-    A folder within a dated one stands for the same time, whatever its name.
+    A folder within a dated one stands for the same time, whatever its name; that of a kind of Firehose's errors is
+    passed over.
     """
-    parts = folder.split("/")[:_DEEPEST_DATE]
+    parts = folder.split("/")
+    if parts[0] in FIREHOSE_ERRORS:
+        del parts[0]
+    parts = parts[:_DEEPEST_DATE]
     tried = (_dates("/".join(parts[:depth])) for depth in range(len(parts), 0, -1))
     return next((dates for dates in tried if dates is not None), None)
 

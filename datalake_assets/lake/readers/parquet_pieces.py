@@ -1,12 +1,11 @@
-"""The files that AWS DMS lands: the bytes of Parquet as columns, and what the names of files tell.
+"""Landed Parquet: the bytes of a file as columns, in pieces.
 
-Belongs here: one file, as it is. What its rows mean under a dataset's declaration is in `changes.py`; CSV is read in
-`dms_csv.py`.
+Belongs here: one file, as it is. What its rows mean under a dataset's declaration is told by `changes.py` and
+`event_text.py`.
 """
 
 import io
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -14,8 +13,6 @@ import polars as pl
 from datalake_assets.lake.readers.failures import UnreadableObjectError
 from datalake_assets.lake.readers.file_rows import FileRows
 from datalake_assets.lake.store.full_loads import LOAD_METADATA
-from datalake_assets.lake.store.key_times import FIRST, named_time
-from datalake_assets.lake.store.landing import landing_time
 
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
@@ -142,16 +139,6 @@ def _checked_size(data: bytes, *, limit: int) -> int:
             "raise the limit of bytes per object and process it again"
         )
     return size
-
-
-def commit_time(path: str, last_modified: datetime) -> datetime:
-    """The commit time of rows that tell none: that of their file, whatever folder it lies in."""
-    return named_time(path) or landing_time(path, last_modified)
-
-
-def file_time(path: str) -> datetime:
-    """By what a file sorts among those of its table: the time in its name, whatever folder it lies in, or its hour."""
-    return named_time(path) or landing_time(path, FIRST)
 
 
 def _decoded_size(data: bytes) -> int:

@@ -1,0 +1,120 @@
+"""What an object of events holds: the text of its records, taken out of what they were put in.
+
+Belongs here: envelopes, what Firehose put aside, and Parquet. Finding the records in a text is in `framing.py`, what
+they are worth in `contract.py`.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from datalake_assets.lake.readers.failures import UnreadableObjectError
+from datalake_assets.lake.readers.framing import documents
+from datalake_assets.lake.readers.parquet_events import json_lines
+from datalake_assets.lake.readers.unpack import unpack
+from datalake_assets.lake.spec.dataset import EventStream
+from datalake_assets.lake.store.key_times import FIREHOSE_ERRORS
+
+_PARQUET = b"PAR1"
+_CONTROL = "CONTROL_MESSAGE"
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True)
+class EventText:
+    """Text that records stand in.
+
+    `reason`: why Firehose put them aside; to be told of those that are rejected. Without `has_records` it is one
+    reject, for this reason.
+    """
+
+    text: bytes
+    reason: str | None = None
+    has_records: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EventTexts:
+    """The texts of an object, in their order; `cut` tells what is wrong with the rest where they are not all of it."""
+
+    texts: tuple[EventText, ...]
+    cut: str | None = None
+
+
+class _PutAside(msgspec.Struct):
+    """An entry of Firehose's error objects: one form of a failed transformation, and one of a failed conversion.
+
+    Source: https://docs.aws.amazon.com/firehose/latest/dev/data-transformation.html and record-format-conversion.
+    """
+
+    raw: str = msgspec.field(name="rawData")
+    code: object = msgspec.field(name="errorCode", default=None)
+    last_code: object = msgspec.field(name="lastErrorCode", default=None)
+    message: object = msgspec.field(name="errorMessage", default=None)
+    last_message: object = msgspec.field(name="lastErrorMessage", default=None)
+
+    @property
+    def reason(self) -> str:
+        code, message = self.code or self.last_code or "no code", self.message or self.last_message or "no message"
+        return f"firehose: {code}: {message}"
+
+
+_ASIDE = msgspec.json.Decoder(_PutAside)
+
+
+def event_texts(path: str, data: bytes, dataset: EventStream, *, limit: int) -> EventTexts:
+    """The texts of an object by its landed bytes; `path` is its key below the dataset's prefix.
+
+    Raises `UnreadableObjectError` for what can't be unpacked, or unpacks to more than `limit` bytes.
+    """
+    unpacked = unpack(data, limit=limit)
+    if unpacked.data.startswith(_PARQUET):
+        lines = json_lines(unpacked.data, names=tuple(dataset.columns), limit=limit)
+        return EventTexts((EventText(lines),), unpacked.cut)
+    if path.partition("/")[0] in FIREHOSE_ERRORS:
+        return EventTexts(tuple(_put_aside(unpacked.data, dataset, limit=limit)), unpacked.cut)
+    return EventTexts((EventText(_opened(unpacked.data, dataset, limit=limit)),), unpacked.cut)
+
+
+def _put_aside(text: bytes, dataset: EventStream, *, limit: int) -> Iterator[EventText]:
+    """What Firehose could not transform or convert, as the producer sent it."""
+    for document in documents(text, limit=limit):
+        try:
+            entry = _ASIDE.decode(document)
+            raw = unpack(base64.b64decode(entry.raw, validate=True), limit=limit)
+        except (msgspec.MsgspecError, RecursionError):
+            reason = "firehose: an object of errors has entries with a text `rawData`; this is none"
+            yield EventText(document, reason, has_records=False)
+        except (binascii.Error, UnreadableObjectError) as error:
+            yield EventText(document, f"{entry.reason}; its rawData can't be read: {error}", has_records=False)
+        else:
+            sent = EventText(_opened(raw.data, dataset, limit=limit), entry.reason)
+            yield sent if sent.text.strip() else EventText(document, entry.reason, has_records=False)
+
+
+def _opened(text: bytes, dataset: EventStream, *, limit: int) -> bytes:
+    """Text with the records of envelopes on lines of their own, where the dataset declares one.
+
+    A document that is no such envelope stands for itself.
+    """
+    if dataset.envelope is None:
+        return text
+    lines: list[bytes] = []
+    for document in documents(text, limit=limit):
+        lines += _entries(document, dataset.envelope)
+    return b"\n".join(lines)
+
+
+def _entries(document: bytes, field: str) -> list[bytes]:
+    try:
+        fields = _FIELDS.decode(document)
+        entries = [bytes(entry) for entry in _ITEMS.decode(fields[field])]
+    except (msgspec.MsgspecError, RecursionError, KeyError):
+        return [document]
+    # CloudWatch Logs tries a new destination with a message that no log has: "CWL CONTROL MESSAGE: Checking health".
+    is_trial = field == "logEvents" and fields.get("messageType") == msgspec.Raw(f'"{_CONTROL}"'.encode())
+    return [] if is_trial else entries
