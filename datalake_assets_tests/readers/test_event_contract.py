@@ -258,7 +258,8 @@ def _laid_out(draw: st.DrawFn, encoded: bytes, fields: Mapping[str, str]) -> Lin
             line, found = encoded + b"\r", [(encoded + b"\r", fields)]
         case 5:
             listed: Found = [(encoded, fields)] * draw(st.integers(0, 2))
-            line, found = b"[" + b" , ".join(record for record, _ in listed) + b"]", listed
+            line = b"[" + b" , ".join(record for record, _ in listed) + b"]"
+            found = listed or [(line, None)]
         case 6:
             spread = encoded.replace(b"{", b"{\n", 1)
             line, found = spread, [(spread, fields)]

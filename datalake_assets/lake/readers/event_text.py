@@ -85,10 +85,12 @@ def _put_aside(text: bytes, dataset: EventStream, *, limit: int) -> Iterator[Eve
     for document in documents(text, limit=limit):
         try:
             entry = _ASIDE.decode(document)
-            raw = unpack(base64.b64decode(entry.raw, validate=True), limit=limit)
         except (msgspec.MsgspecError, RecursionError):
             reason = "firehose: an object of errors has entries with a text `rawData`; this is none"
             yield EventText(document, reason, has_records=False)
+            continue
+        try:
+            raw = unpack(base64.b64decode(entry.raw, validate=True), limit=limit)
         except (binascii.Error, UnreadableObjectError) as error:
             yield EventText(document, f"{entry.reason}; its rawData can't be read: {error}", has_records=False)
         else:

@@ -217,7 +217,8 @@ def _end_of_damage(text: bytes, begin: int, *, limit: int) -> int:
 
 def _end_of_indented(text: bytes, begin: int, line_end: int) -> int:
     """Where a damaged object ends whose first line ends there."""
-    indent = _INDENT.match(text, text.rfind(b"\n", max(0, begin - _WINDOW), begin) + 1, begin)[0]
+    line = text.rfind(b"\n", max(0, begin - _WINDOW), begin) + 1
+    indent = text[line : _after(_INDENT, text, line)]
     if not text.startswith((b"\n%b " % indent, b"\n%b\t" % indent), line_end):
         return line_end
     no_deeper = re.compile(rb"\n%b(?![ \t\r\n}\]])" % indent).search(text, line_end)
