@@ -27,6 +27,7 @@ from datalake_assets_tests import lakes
 from datalake_assets_tests.laws.driving import side_by_side
 from datalake_assets_tests.memory.lakes import AT, DAY, MemoryLake, order, orders, stream
 from datalake_assets_tests.replicated import ReplicatedLake
+from datalake_assets_tests.scenarios.event_scenario import event_outcome, event_scenarios
 from datalake_assets_tests.scenarios.scenario import ORDERS, Scenario, outcome, scenarios
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
@@ -141,6 +142,13 @@ def test_a_scenario_ends_in_its_control_output(spark: SparkEngine, tmp_path: Pat
     scenario.land(lake, scenario.steps)
     lake.refresh_all()
     assert outcome(lake) == scenario.control()
+
+
+def test_scenarios_of_events_end_in_their_control_output(spark: SparkEngine, tmp_path: Path) -> None:
+    for scenario in event_scenarios():
+        lake = scenario.lake(tmp_path / scenario.folder.name)
+        scenario.land(lake, scenario.steps, engine=spark)
+        assert event_outcome(lake) == scenario.control(), scenario.folder.name
 
 
 def _hours(count: int) -> list[str]:

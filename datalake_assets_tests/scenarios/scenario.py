@@ -100,9 +100,9 @@ def outcome(lake: ReplicatedLake) -> dict[str, str]:
     changes = lake.rows(f"silver/{TABLE}_history", *dict.fromkeys([*history, *in_order]))
     rejects = ["source_filename", "row_number", "errors"]
     return {
-        "silver": _written(lake.rows(f"silver/{TABLE}", *silver), silver),
-        "history": _written(sorted(changes, key=lambda row: [row[name] for name in in_order]), history),
-        "quarantine": _written(lake.rows(f"quarantine/{TABLE}", *rejects), rejects),
+        "silver": written(lake.rows(f"silver/{TABLE}", *silver), silver),
+        "history": written(sorted(changes, key=lambda row: [row[name] for name in in_order]), history),
+        "quarantine": written(lake.rows(f"quarantine/{TABLE}", *rejects), rejects),
     }
 
 
@@ -134,7 +134,8 @@ def _value(type_: str, text: str) -> Any:
     return _VALUES.get(type_.partition("(")[0], str)(text) if text else None
 
 
-def _written(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
+def written(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from datalake_assets_tests.scenarios.event_scenario import EventScenario, event_outcome, event_scenarios
 from datalake_assets_tests.scenarios.scenario import Scenario, outcome, scenarios
 
 ARRANGEMENTS: dict[str, Callable[[Sequence[Path]], Sequence[Sequence[Path]]]] = {
@@ -22,3 +23,14 @@ def test_a_scenario_ends_in_its_control_output(tmp_path: Path, scenario: Scenari
         scenario.land(lake, steps)
         lake.refresh_all()
     assert outcome(lake) == scenario.control()
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+@pytest.mark.parametrize("scenario", event_scenarios(), ids=lambda scenario: scenario.folder.name)
+def test_a_scenario_of_events_ends_in_its_control_output(
+    tmp_path: Path, scenario: EventScenario, arrangement: str
+) -> None:
+    lake = scenario.lake(tmp_path)
+    for steps in ARRANGEMENTS[arrangement](scenario.steps):
+        scenario.land(lake, steps)
+    assert event_outcome(lake) == scenario.control()

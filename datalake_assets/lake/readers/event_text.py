@@ -77,7 +77,7 @@ def event_texts(path: str, data: bytes, dataset: EventStream, *, limit: int) -> 
         return EventTexts((EventText(lines),), unpacked.cut)
     if path.partition("/")[0] in FIREHOSE_ERRORS:
         return EventTexts(tuple(_put_aside(unpacked.data, dataset, limit=limit)), unpacked.cut)
-    return EventTexts((EventText(_opened(unpacked.data, dataset, limit=limit)),), unpacked.cut)
+    return EventTexts(tuple(_opened(unpacked.data, dataset, limit=limit)), unpacked.cut)
 
 
 def _put_aside(text: bytes, dataset: EventStream, *, limit: int) -> Iterator[EventText]:
@@ -94,29 +94,42 @@ def _put_aside(text: bytes, dataset: EventStream, *, limit: int) -> Iterator[Eve
         except (binascii.Error, UnreadableObjectError) as error:
             yield EventText(document, f"{entry.reason}; its rawData can't be read: {error}", has_records=False)
         else:
-            sent = EventText(_opened(raw.data, dataset, limit=limit), entry.reason)
-            yield sent if sent.text.strip() else EventText(document, entry.reason, has_records=False)
+            if raw.data.strip():
+                yield from _opened(raw.data, dataset, limit=limit, reason=entry.reason)
+            else:
+                yield EventText(document, entry.reason, has_records=False)
 
 
-def _opened(text: bytes, dataset: EventStream, *, limit: int) -> bytes:
-    """Text with the records of envelopes on lines of their own, where the dataset declares one.
+def _opened(text: bytes, dataset: EventStream, *, limit: int, reason: str | None = None) -> Iterator[EventText]:
+    """Text whose records stand in no envelope any more, where the dataset declares one.
 
-    A document that is no such envelope stands for itself.
+    A document that is no such envelope stands for itself; it was put aside for that.
     """
-    if dataset.envelope is None:
-        return text
+    field = dataset.envelope
+    if field is None:
+        yield EventText(text, reason)
+        return
     lines: list[bytes] = []
     for document in documents(text, limit=limit):
-        lines += _entries(document, dataset.envelope)
-    return b"\n".join(lines)
+        entries = _entries(document, field)
+        if entries is not None:
+            lines += entries
+            continue
+        if lines:
+            yield EventText(b"\n".join(lines), reason)
+            lines = []
+        yield EventText(document, reason or f"envelope: it has no array {field!r} of records, and is none itself")
+    if lines:
+        yield EventText(b"\n".join(lines), reason)
 
 
-def _entries(document: bytes, field: str) -> list[bytes]:
+def _entries(document: bytes, field: str) -> list[bytes] | None:
+    """The records in an envelope; None for what is none."""
     try:
         fields = _FIELDS.decode(document)
         entries = [bytes(entry) for entry in _ITEMS.decode(fields[field])]
     except (msgspec.MsgspecError, RecursionError, KeyError):
-        return [document]
+        return None
     # CloudWatch Logs tries a new destination with a message that no log has: "CWL CONTROL MESSAGE: Checking health".
     is_trial = field == "logEvents" and fields.get("messageType") == msgspec.Raw(f'"{_CONTROL}"'.encode())
     return [] if is_trial else entries
