@@ -27,7 +27,7 @@ from datalake_assets_tests import lakes
 from datalake_assets_tests.laws.driving import side_by_side
 from datalake_assets_tests.memory.lakes import AT, DAY, MemoryLake, order, orders, stream
 from datalake_assets_tests.replicated import ReplicatedLake
-from datalake_assets_tests.scenarios.event_scenario import event_outcome, event_scenarios
+from datalake_assets_tests.scenarios.event_scenario import EventScenario, event_outcome, event_scenarios
 from datalake_assets_tests.scenarios.scenario import ORDERS, Scenario, outcome, scenarios
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
@@ -38,6 +38,7 @@ _QUICK = {
     "composite_and_string_keys",
     "csv_with_header_and_gzip",
     "files_that_change_their_columns",
+    "firehose_errors",
     "keys_that_change",
     "types_as_dms_writes_them",
     "updates_that_leave_a_value_out",
@@ -144,11 +145,17 @@ def test_a_scenario_ends_in_its_control_output(spark: SparkEngine, tmp_path: Pat
     assert outcome(lake) == scenario.control()
 
 
-def test_scenarios_of_events_end_in_their_control_output(spark: SparkEngine, tmp_path: Path) -> None:
-    for scenario in event_scenarios():
-        lake = scenario.lake(tmp_path / scenario.folder.name)
-        scenario.land(lake, scenario.steps, engine=spark)
-        assert event_outcome(lake) == scenario.control(), scenario.folder.name
+@pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(s, marks=() if s.folder.name in _QUICK else pytest.mark.soak) for s in event_scenarios()],
+    ids=lambda scenario: scenario.folder.name,
+)
+def test_a_scenario_of_events_ends_in_its_control_output(
+    spark: SparkEngine, tmp_path: Path, scenario: EventScenario
+) -> None:
+    lake = scenario.lake(tmp_path)
+    scenario.land(lake, scenario.steps, engine=spark)
+    assert event_outcome(lake) == scenario.control()
 
 
 def _hours(count: int) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
+from datalake_assets.lake.readers.coercion import Coercion, with_fields
 from datalake_assets.lake.readers.contract_fields import ContractFields
 from datalake_assets.lake.readers.framing import Pieces, records_at
 from datalake_assets.lake.readers.json_values import (
@@ -90,6 +91,7 @@ class Contract:
         self._trusts_unknown = dataset.unknown_fields != "reject" and self.fields.allow_others
         self._decoder = msgspec.json.Decoder(self._struct)
         self._texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._coercion = Coercion(dataset) if dataset.coerce == "lossless" else None
 
     def parse(self, text: bytes, *, after: int = 0) -> Iterator[Records]:
         """Read JSON records, in lines or not. A blank line is no record; all else is accepted or rejected.
@@ -200,6 +202,10 @@ class Contract:
         return self._judged(line, document)
 
     def _judged(self, line: bytes, document: Any) -> Any | tuple[str, ...]:
+        coerced: Mapping[str, msgspec.Raw] = {}
+        if self._coercion is not None and isinstance(document, dict):
+            coerced = self._coercion.applied(self._texts.decode(line))
+            document = with_fields(document, coerced)
         try:
             errors = [_reason(error) for error in self._authority.iter_errors(document)]
         except ValueError as error:  # the validator gives up, such as on its limit of recursion
@@ -214,7 +220,7 @@ class Contract:
         ]
         if errors:
             return tuple(errors)
-        return self._accepted(document, self._texts.decode(line))
+        return self._accepted(document, {**self._texts.decode(line), **coerced})
 
     def _accepted(self, document: Mapping[str, Any], texts: Mapping[str, msgspec.Raw]) -> Any | tuple[str, ...]:
         """The struct of a valid record, or the reasons why its values don't fit their columns."""

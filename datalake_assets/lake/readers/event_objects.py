@@ -1,9 +1,10 @@
 """A landed object of events as far as it was read: its texts, its rejects, and what is told of it at the end."""
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from operator import attrgetter
 
 from datalake_assets.lake.readers.event_text import EventText
 from datalake_assets.lake.readers.failures import Failure
@@ -47,6 +48,10 @@ class EventObject:
             self.rejected[-1] = replace(self.rejected[-1], errors=(*self.rejected[-1].errors, reason))
         else:
             self.rejected.append(Reject(number + 1, "", (reason,)))
+
+    def reject(self, reject: Reject) -> None:
+        """Note a record that is rejected after others that stand behind it."""
+        insort(self.rejected, reject, key=attrgetter("row_number"))
 
     @property
     def rejects(self) -> list[Reject]:

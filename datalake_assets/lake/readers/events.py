@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 
 import narwhals as nw
 import polars as pl
@@ -32,7 +32,7 @@ from datalake_assets.lake.spec.columns import (
     SOURCE_FILENAME,
 )
 from datalake_assets.lake.spec.dataset import EventStream
-from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.landing import LandedObject, partition_end
 
 _PIECE_BYTES = 8 * 1024 * 1024
 _JSON_SPACE = " \t\r\n"
@@ -160,6 +160,7 @@ class EventReader:
             frame = pl.concat([frame.filter(trusted), judged])
         if frame[EVENT_TIME].null_count():
             frame = self._columns.with_odd_times(frame)
+        frame = self._without_those_ahead(objects, frame)
         line = pl.col(LINE).str.strip_chars(_JSON_SPACE)
         frame = frame.with_columns(
             line.chash.sha2_256().alias(RECORD_HASH),  # type: ignore[attr-defined]  # polars_hash registers `chash`
@@ -174,13 +175,32 @@ class EventReader:
             item.release()
         return _Piece(objects, frame)
 
+    def _without_those_ahead(self, objects: Sequence[EventObject], frame: pl.DataFrame) -> pl.DataFrame:
+        """The records without those dated too long after they landed; these are noted with their object.
+
+        By the partition, which an object keeps: at any later reading the verdict is the same.
+        """
+        most = self._dataset.max_ahead
+        if most is None:
+            return frame
+        ends = [partition_end(self._dataset, item.landed.partition) for item in objects]
+        latest = pl.Series([end + most for end in ends], dtype=pl.Datetime("us", "UTC"))
+        is_ahead = frame[EVENT_TIME] > latest.gather(frame[OBJECT])
+        ahead = frame.filter(is_ahead).select(OBJECT, ROW_NUMBER, LINE, pl.col(EVENT_TIME).dt.to_string("iso"))
+        for n, number, line, moment in ahead.iter_rows():
+            rule = f"/{self._dataset.event_time.column} max_ahead"
+            reason = f"{rule}: {moment} is more than {most} after {ends[n]}, when its landing partition ended"
+            objects[n].reject(rejected_line(number, line.encode(), (reason,)))
+        return frame.filter(~is_ahead)
+
     def _judged(self, objects: Sequence[EventObject], doubtful: pl.DataFrame) -> pl.DataFrame:
         """Those of some records that the authority accepts after all; its rejects are noted with their object."""
         raw = self._columns.raw_columns()
         origins = doubtful.select(OBJECT, ROW_NUMBER, LINE).iter_rows()
         for n, own in groupby(origins, key=itemgetter(0)):
             judged = self._contract.judge_lines((number, line.encode()) for _, number, line in own)
-            objects[n].rejected = sorted([*objects[n].rejected, *judged.rejected], key=attrgetter("row_number"))
+            for reject in judged.rejected:
+                objects[n].reject(reject)
             raw.add(judged, of=n)
         return raw.frame()
 

@@ -1,5 +1,6 @@
 """What a stream of events is: the typed form of a dataset file of that kind, and the rules that it keeps by itself."""
 
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -14,12 +15,19 @@ from datalake_assets.lake.spec.types import TypeNameError, json_property_types, 
 
 
 class EventStream(Source):
-    """Events that Firehose or the ingest API land as JSON, under a contract in JSON Schema."""
+    """Events that Firehose or the ingest API land as JSON, under a contract in JSON Schema.
+
+    `envelope` is the field of a document that holds its records. With `coerce` a value of another JSON type that says
+    the same is taken for one of the declared type. `max_ahead` is how long after the end of its landing partition an
+    event may be dated.
+    """
 
     kind: Literal["event_stream"]
     event_time: EventTime
     record_schema: Annotated[dict[str, Any], Field(alias="schema")]
     unknown_fields: Literal["keep", "drop", "reject"] = "keep"
+    coerce: Literal["none", "lossless"] = "none"
+    max_ahead: Annotated[timedelta, Field(ge=timedelta(0))] | None = None
     envelope: Annotated[str, Field(min_length=1)] | None = None
     event_type: str | None = None
     partition_by: Partitioning = "day"
@@ -73,7 +81,9 @@ class EventStream(Source):
     @property
     def _reading(self) -> dict[str, Any]:
         rules = {
+            "coerce": self.coerce,
             "envelope": self.envelope,
+            "max_ahead": None if self.max_ahead is None else self.max_ahead.total_seconds(),
             "unknown_fields": self.unknown_fields,
             "schema": without_annotations(self.record_schema),
         }

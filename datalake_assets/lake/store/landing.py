@@ -88,7 +88,7 @@ class LandingZone:
         if not wanted:
             return Page([])
         first = min(wanted)
-        since, until = parse_partition(first), parse_partition(max(wanted)) + _step(dataset)
+        since, until = parse_partition(first), partition_end(dataset, max(wanted))
         if earlier:
             since = FIRST
         if until > now:
@@ -258,6 +258,11 @@ def partition_key(dataset: Dataset, moment: datetime) -> str:
 def parse_partition(key: str) -> datetime:
     """The moment (UTC) at which a partition begins. Raises `ValueError` for what is no partition key."""
     return datetime.strptime(key, "%Y-%m-%d" if len(key) == _DAY_LENGTH else "%Y-%m-%d-%H:%M").replace(tzinfo=UTC)
+
+
+def partition_end(dataset: Dataset, key: str) -> datetime:
+    """The moment (UTC) at which a partition of a dataset ends."""
+    return parse_partition(key) + _step(dataset)
 
 
 def _step(dataset: Dataset) -> timedelta:
