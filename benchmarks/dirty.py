@@ -15,7 +15,7 @@ from benchmarks.events import into_silver, land
 from benchmarks.harness import Options, Result, Sample, alone, interleaved, speed
 from benchmarks.lakes import emptied, kept, lake_at
 from datalake_assets.lake.readers.batch import Limits
-from datalake_assets.lake.readers.contract import Contract
+from datalake_assets.lake.readers.records import RecordReader
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.simulate.simulation import Simulation
 
@@ -54,7 +54,7 @@ def _spoilt(landed: Path, spoil: Spoil, folder: Path) -> None:
     """The objects' good records, spoilt."""
     dataset = lake_at(folder).datasets[_DATASET]
     assert isinstance(dataset, EventStream)
-    contract = Contract(dataset, record_bytes=Limits().record_bytes)
+    contract = RecordReader(dataset, record_bytes=Limits().record_bytes)
     for file in sorted(landed.rglob("*")):
         if not file.is_file():
             continue

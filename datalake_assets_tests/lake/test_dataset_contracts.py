@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.readers.contract import Contract
 from datalake_assets.lake.readers.readable import check_readable
 from datalake_assets.lake.spec.dataset import CdcTable, EventStream
@@ -13,7 +12,6 @@ from datalake_assets_tests.lake.dataset_texts import EVENTS, TABLE, refusal, wit
 from datalake_assets_tests.streams import stream, table
 
 UNDECLARED = "rename it at the source, or leave it undeclared (it is kept in `_unknown`)"
-RECORD_BYTES = Limits().record_bytes
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -131,7 +129,7 @@ def test_a_reference_within_the_contract_is_read_as_what_it_points_to(tmp_path: 
     assert isinstance(dataset, EventStream)
     assert dataset.columns["amount"].type == "decimal(12,2)"
     assert dataset.columns["amount"].description == "In euros"
-    verdict = Contract(dataset, record_bytes=RECORD_BYTES).judge(b'{"id": "a", "at": 1, "amount": -1}')
+    verdict = Contract(dataset).judge(b'{"id": "a", "at": 1, "amount": -1}')
     assert verdict == ("/amount minimum: -1 is less than the minimum of 0",)
     written_out = field("{type: number, minimum: 0, x-lake-type: 'decimal(12,2)'}")
     (tmp_path / "1.yaml").write_text(written_out)
@@ -152,7 +150,7 @@ def test_a_rule_beside_a_reference_is_kept_as_well() -> None:
         "properties": {"id": {"type": "string"}, "at": {"type": "integer"}, "word": short},
         "$defs": {"word": {"type": "string", "pattern": "^[a-z]+$"}},
     }
-    judge = Contract(stream(schema=contract), record_bytes=RECORD_BYTES).judge
+    judge = Contract(stream(schema=contract)).judge
     assert [len(judge(f'{{"id": "a", "at": 1, "word": {w}}}'.encode())) for w in ('"abcd"', '"A"', "5")] == [1, 1, 1]
     assert not isinstance(judge(b'{"id": "a", "at": 1, "word": "abc"}'), tuple)
 

@@ -36,7 +36,8 @@ def folder(tmp_path: Path) -> Path:
             "colour: red",
             (
                 "1.yaml:6: unknown key `colour`; known here: name, description, owner, landing, key, "
-                "max_rejected_fraction, min_records, runner, kind, event_time, schema, unknown_fields, event_type, "
+                "max_rejected_fraction, min_records, runner, kind, event_time, schema, unknown_fields, coerce, "
+                "max_ahead, envelope, event_type, "
                 "partition_by"
             ),
         ),

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from isal import isal_zlib
 
 from datalake_assets.lake.readers.batch import Limits
-from datalake_assets.lake.readers.contract import Contract, Records
 from datalake_assets.lake.readers.event_columns import EventColumns
+from datalake_assets.lake.readers.records import RecordReader, Records
 from datalake_assets.lake.store.objects import MissingObjectError, SupersededObjectError, TooLargeObjectError
 from datalake_assets_tests.readers.reading import Read
 from datalake_assets_tests.streams import AT, ndjson
@@ -221,9 +221,9 @@ def test_an_object_that_makes_a_library_fail_fails_alone(
     stage: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Small objects are read together, and what one of them caused was the end of all."""
-    parse, typed = Contract.parse, EventColumns.typed
+    parse, typed = RecordReader.parse, EventColumns.typed
 
-    def parse_or_fail(self: Contract, text: bytes, *, after: int) -> Iterable[Records]:
+    def parse_or_fail(self: RecordReader, text: bytes, *, after: int) -> Iterable[Records]:
         yield from parse(self, text, after=after)
         if b"poison" in text:
             raise error
@@ -234,7 +234,7 @@ def test_an_object_that_makes_a_library_fail_fails_alone(
         return typed(self, raw)
 
     if stage == "parsing":
-        monkeypatch.setattr(Contract, "parse", parse_or_fail)
+        monkeypatch.setattr(RecordReader, "parse", parse_or_fail)
     else:
         monkeypatch.setattr(EventColumns, "typed", typed_or_fail)
     poison = ndjson([{"id": "fine", "at": AT}, {"id": "poison", "at": AT}])

@@ -105,8 +105,8 @@ def test_an_event_dated_too_long_after_it_landed_is_rejected() -> None:
     assert [row["row_number"] for row in found.rejected] == [4, 5, 6]
     (reason,) = found.rejected[0]["errors"]
     assert reason == (
-        "/at max_ahead: 2026-03-01 11:10:01.000000+00:00 is more than 0:10:00 after 2026-03-01 11:00:00+00:00, when its "
-        "landing partition ended"
+        "/at max_ahead: 2026-03-01 11:10:01.000000+00:00 is more than 0:10:00 after 2026-03-01 11:00:00+00:00, "
+        "when its landing partition ended"
     )
     assert found.outcomes["a"].rows_out == 3
     assert len(Read({"a": ndjson(records)}).accepted) == 5

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from datalake_assets.lake.readers.contract import Contract, Records
+from datalake_assets.lake.readers.records import RecordReader, Records
 from datalake_assets_tests.streams import stream
 
 OTHERS = [
@@ -43,10 +43,12 @@ def told(records: Records) -> list[tuple[int, bytes | None]]:
 @pytest.mark.parametrize("rare", [False, True])
 def test_undeclared_fields_are_read_as_the_authority_reads_them(unknown_fields: str, rare: bool) -> None:
     """A stream whose every record has some cost four times a clean one: each went to the authority."""
-    contract = Contract(stream(unknown_fields=unknown_fields), record_bytes=10**6)
+    contract = RecordReader(stream(unknown_fields=unknown_fields), record_bytes=10**6)
     lines = lines_of(7_000, rare=rare)
     parsed = list(contract.parse(b"\n".join(lines)))
-    judged = Contract(stream(unknown_fields=unknown_fields), record_bytes=10**6).judge_lines(enumerate(lines, start=1))
+    judged = RecordReader(stream(unknown_fields=unknown_fields), record_bytes=10**6).judge_lines(
+        enumerate(lines, start=1)
+    )
     assert [entry for part in parsed for entry in told(part)] == told(judged)
     assert [r for part in parsed for r in part.rejected] == judged.rejected
     if unknown_fields == "drop":
@@ -58,12 +60,12 @@ def test_undeclared_fields_are_read_as_the_authority_reads_them(unknown_fields: 
 
 
 def test_fields_that_are_met_often_are_expected_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    contract = Contract(stream(), record_bytes=10**6)
+    contract = RecordReader(stream(), record_bytes=10**6)
     lines = [f'{{"id":"{n}","at":{n},"x":{n}}}'.encode() for n in range(60_000)]
     first, *others = contract.parse(b"\n".join(lines[:2_000]))
     assert not others
     with monkeypatch.context() as patch:  # nothing is read line by line any more
-        patch.setattr(Contract, "_enter", None)
+        patch.setattr(RecordReader, "_enter", None)
         later = list(contract.parse(b"\n".join(lines[2_000:])))
     assert len(later) > 1
     read = [(text, line) for part in (first, *later) for text, line in zip(told(part), part.lines, strict=True)]

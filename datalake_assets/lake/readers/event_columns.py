@@ -9,9 +9,9 @@ import msgspec
 import polars as pl
 
 from datalake_assets.lake.readers.columns import of_text, timestamp_of_text
-from datalake_assets.lake.readers.contract import Records
 from datalake_assets.lake.readers.contract_fields import EXACT_IN_DOUBLES, ContractFields
 from datalake_assets.lake.readers.json_values import DEEPEST, json_value, levels, plain_timestamp
+from datalake_assets.lake.readers.records import Records
 from datalake_assets.lake.spec.columns import EVENT_TIME, ROW_NUMBER, UNKNOWN
 from datalake_assets.lake.spec.parts import EventTime
 from datalake_assets.lake.store.dtypes import dtype_of

@@ -16,12 +16,12 @@ import polars as pl
 import polars_hash  # noqa: F401  (registers the `chash` namespace)
 
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
-from datalake_assets.lake.readers.contract import Contract
 from datalake_assets.lake.readers.event_columns import LINE, OBJECT, EventColumns, RawColumns
 from datalake_assets.lake.readers.event_objects import EventObject
 from datalake_assets.lake.readers.event_text import event_texts
 from datalake_assets.lake.readers.failures import failure_of
 from datalake_assets.lake.readers.read_ahead import read_ahead
+from datalake_assets.lake.readers.records import RecordReader
 from datalake_assets.lake.readers.rejects import SCHEMA, as_frame, rejected_line
 from datalake_assets.lake.spec.columns import (
     ETL_TIMESTAMP,
@@ -61,8 +61,8 @@ class EventReader:
         """Compile the dataset's contract; nothing is read."""
         self._dataset = dataset
         self._limits = limits
-        self._contract = Contract(dataset, record_bytes=limits.record_bytes)
-        self._columns = EventColumns(self._contract.fields, event_time=dataset.event_time)
+        self._records = RecordReader(dataset, record_bytes=limits.record_bytes)
+        self._columns = EventColumns(self._records.fields, event_time=dataset.event_time)
         self._no_rows = self._typed([], self._values([]).frame()).frame
 
     @property
@@ -117,7 +117,7 @@ class EventReader:
             for text in item.texts:
                 item.note(text.reason if text.has_records else None, since=number + 1)
                 if text.has_records:
-                    for records in self._contract.parse(text.text, after=number):
+                    for records in self._records.parse(text.text, after=number):
                         number = records.last
                         item.rejected.extend(records.rejected)
                         raw.add(records, of=n)
@@ -198,7 +198,7 @@ class EventReader:
         raw = self._columns.raw_columns()
         origins = doubtful.select(OBJECT, ROW_NUMBER, LINE).iter_rows()
         for n, own in groupby(origins, key=itemgetter(0)):
-            judged = self._contract.judge_lines((number, line.encode()) for _, number, line in own)
+            judged = self._records.judge_lines((number, line.encode()) for _, number, line in own)
             for reject in judged.rejected:
                 objects[n].reject(reject)
             raw.add(judged, of=n)
