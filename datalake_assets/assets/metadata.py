@@ -55,6 +55,8 @@ def step_metadata(report: StepReport, *, table: Table) -> dict[str, Any]:
         "touched_dates": dg.MetadataValue.json(days),
         "engine": report.engine,
         "seconds": round(sum(report.seconds.values()), 3),
+        **{f"lateness_{name}_seconds": round(seconds, 3) for name, seconds in report.lateness.items()},
+        **({"watermark": dg.MetadataValue.timestamp(report.watermark)} if report.watermark else {}),
         **_where(report),
         **({"failed": dg.MetadataValue.json(list(report.failed))} if report.failed else {}),
         **({"withheld": dg.MetadataValue.json(withheld)} if withheld else {}),

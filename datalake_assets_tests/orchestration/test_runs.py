@@ -170,6 +170,8 @@ def test_a_materialization_tells_what_was_done(bronze: Path, process: Process, i
     assert told["touched_dates"] == ["2026-01-01", "2026-01-02"]
     assert told["table_version"] == 0
     assert {"seconds_read", "seconds_transform", "seconds_write"} <= told.keys()
+    assert {"lateness_p50_seconds", "lateness_p99_seconds", "lateness_max_seconds"} <= told.keys()
+    assert told["watermark"] == datetime(2026, 1, 2, tzinfo=UTC).timestamp()
 
 
 def test_a_range_of_partitions_is_one_step_over_all_of_them(

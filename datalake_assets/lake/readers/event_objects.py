@@ -10,6 +10,7 @@ from datalake_assets.lake.readers.event_text import EventText
 from datalake_assets.lake.readers.failures import Failure
 from datalake_assets.lake.readers.rejects import Reject
 from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.lateness import Lateness
 from datalake_assets.lake.store.outcome import ObjectOutcome
 
 
@@ -18,7 +19,8 @@ class EventObject:
     """One object.
 
     `size` is that of its `texts` in bytes, `cut` what is wrong with the rest where they are not all of it; `rejected`
-    are the records that are rejected so far; `accepted` and `dates` are known when its records are typed.
+    are the records that are rejected so far; `accepted`, `dates` and `lateness` are known when its records
+    are typed.
     """
 
     landed: LandedObject
@@ -28,12 +30,13 @@ class EventObject:
     rejected: list[Reject] = field(default_factory=list)
     accepted: int = 0
     dates: list[date] = field(default_factory=list)
+    lateness: Lateness | None = None
     failure: Failure | None = None
     _reasons: list[tuple[int, str | None]] = field(default_factory=list)
 
     def begin_again(self) -> None:
         """Forget what was read of the texts."""
-        self.rejected, self.accepted, self.dates, self._reasons = [], 0, [], []
+        self.rejected, self.accepted, self.dates, self.lateness, self._reasons = [], 0, [], None, []
 
     def note(self, reason: str | None, *, since: int) -> None:
         """Note why the records from a number on had been put aside; None: they had not."""
@@ -89,4 +92,5 @@ class EventObject:
             bytes_read=self.size,
             bytes_rejected=sum(reject.size for reject in self.rejected),
             event_dates=tuple(sorted(self.dates)),
+            lateness=self.lateness,
         )

@@ -32,10 +32,14 @@ from datalake_assets.lake.spec.columns import (
     SOURCE_FILENAME,
 )
 from datalake_assets.lake.spec.dataset import EventStream
+from datalake_assets.lake.store.key_times import named_time
 from datalake_assets.lake.store.landing import LandedObject, partition_end
+from datalake_assets.lake.store.lateness import lateness
 
 _PIECE_BYTES = 8 * 1024 * 1024
 _JSON_SPACE = " \t\r\n"
+_LANDED_AT = "_landed_at"
+_TIME = pl.Datetime("us", "UTC")
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class EventReader:
     @property
     def schema(self) -> pl.Schema:
         """The columns of what is accepted."""
-        return pl.Schema({**self._no_rows.schema, ETL_TIMESTAMP: pl.Datetime("us", "UTC")})
+        return pl.Schema({**self._no_rows.schema, ETL_TIMESTAMP: _TIME})
 
     def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         """The objects in batches as large as memory allows, read ahead of their use; a failing one stops no other."""
@@ -169,6 +173,10 @@ class EventReader:
         counted = frame.group_by(OBJECT).agg(pl.len(), pl.col(EVENT_DATE).unique().alias("dates"))
         for n, accepted, dates in counted.iter_rows():
             objects[n].accepted, objects[n].dates = accepted, dates
+        landed_at = pl.Series(_LANDED_AT, [_landed_at(item.landed) for item in objects], dtype=_TIME)
+        timed = frame.select(OBJECT, EVENT_TIME, landed_at.gather(frame[OBJECT]))
+        for n, late in lateness(timed, of=OBJECT, event_time=EVENT_TIME, landed_at=_LANDED_AT).items():
+            objects[n].lateness = late
         keys = pl.Series(SOURCE_FILENAME, [item.landed.key for item in objects], dtype=pl.String)
         frame = frame.drop(OBJECT, LINE).with_columns(keys.gather(frame[OBJECT]))
         for item in objects:
@@ -184,7 +192,7 @@ class EventReader:
         if most is None:
             return frame
         ends = [partition_end(self._dataset, item.landed.partition) for item in objects]
-        latest = pl.Series([end + most for end in ends], dtype=pl.Datetime("us", "UTC"))
+        latest = pl.Series([end + most for end in ends], dtype=_TIME)
         is_ahead = frame[EVENT_TIME] > latest.gather(frame[OBJECT])
         ahead = frame.filter(is_ahead).select(OBJECT, ROW_NUMBER, LINE, pl.col(EVENT_TIME).dt.to_string("iso"))
         for n, number, line, moment in ahead.iter_rows():
@@ -225,10 +233,14 @@ class EventReader:
             for item in objects
             if item.rejected
         ]
-        stamped = accepted.lazy().with_columns(pl.lit(now, dtype=pl.Datetime("us", "UTC")).alias(ETL_TIMESTAMP))
+        stamped = accepted.lazy().with_columns(pl.lit(now, dtype=_TIME).alias(ETL_TIMESTAMP))
         return Batch(
             accepted=nw.from_native(stamped),
             rejected=pl.concat([SCHEMA.to_frame(), *rejected]),
             outcomes=tuple(item.outcome for item in objects),
             bytes_in=sum(item.landed.size for item in objects if item.failure is None or item.failure.final),
         )
+
+
+def _landed_at(landed: LandedObject) -> datetime:
+    return named_time(landed.key) or landed.last_modified

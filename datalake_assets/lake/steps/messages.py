@@ -58,7 +58,9 @@ class StepReport(_Message):
     `rejects` counts rejected records by rule. `failed` tells what could not be done, one line each: objects that are
     tried again later, dates that could not be computed; `withheld` the dates that wait for a blocking check. `runner`
     is where the step ran and `runner_reason` why there; `job` and `job_link` are the remote job's id and page, and
-    `cost` is what the service counts of it, by unit: empty where it ran in process.
+    `cost` is what the service counts of it, by unit: empty where it ran in process. `lateness` tells within how many
+    seconds half of the events landed (`p50`), 99 % of them (`p99`) and all (`max`), `watermark` is the latest event
+    time.
     """
 
     zone: Literal["silver", "gold"]
@@ -80,6 +82,8 @@ class StepReport(_Message):
     job: str = ""
     job_link: str = ""
     cost: dict[str, float] = Field(default_factory=dict)
+    lateness: dict[str, float] = Field(default_factory=dict)
+    watermark: datetime | None = None
 
     @property
     def rows_in(self) -> int:

@@ -11,6 +11,7 @@ from datalake_assets.lake.spec.tables import silver_table
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
 from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.lateness import Lateness
 from datalake_assets.lake.store.objects import Objects
 from datalake_assets.lake.store.outcome import ObjectOutcome
 from datalake_assets.lake.transforms import quality
@@ -56,19 +57,22 @@ def report(
     rejects: Counter[str],
 ) -> StepReport:
     """What a silver step did, told of some partitions."""
+    late = Lateness.together(o.lateness for o in outcomes)
     return StepReport(
         zone="silver",
         name=dataset.name,
         engine=step.engine.name,
         started_at=step.started_at,
         partitions=tuple(_count(partition, outcomes) for partition in partitions),
-        objects=tuple(outcomes),
+        objects=tuple(o.model_copy(update={"lateness": None}) for o in outcomes),
         rows_written=step.rows_written,
         bytes_in=sum(o.size for o in outcomes),
         rejects=dict(rejects),
         touched_dates=tuple(sorted(step.touched)),
         table_version=step.lake.silver(dataset).open().version,
         seconds=dict(step.seconds),
+        lateness={} if late is None else {"p50": late.quantile(0.5), "p99": late.quantile(0.99), "max": late.most},
+        watermark=None if late is None else late.watermark,
         failed=tuple(f"{o.key}: {o.error}" for o in outcomes if o.state == "failed" and not o.final),
     )
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from datalake_assets.lake.store.lateness import Lateness
+
 PROCESSED, FAILED, MISSING, SUPERSEDED = "processed", "failed", "missing", "superseded"
 
 
@@ -20,7 +22,7 @@ class ObjectOutcome(BaseModel):
     replicated table also the days on which its changes were committed. `loaded_at` and `loaded_until` are when the
     first and the last of its rows were transferred, of a file of a full load whose rows tell that; `ends_load` whether
     the file says that it is the last (None: it does not say). `columns` are those of its columns that are not as the
-    dataset file declares them, with the types they have (see `drift.news`).
+    dataset file declares them, with the types they have (see `drift.news`). `lateness` is that of its accepted events.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +42,7 @@ class ObjectOutcome(BaseModel):
     loaded_until: datetime | None = None
     ends_load: bool | None = None
     columns: Mapping[str, str] = Field(default_factory=dict)
+    lateness: Lateness | None = None
     error: str | None = None
     final: bool = False
 
