@@ -1,8 +1,8 @@
 """Web events that are not clean: bad records, and records with fields that the contract does not declare.
 
 The events are those of the benchmark `events`, without the records that its simulator spoils. Then every thousandth or
-twentieth record breaks the contract, or each record has two fields more. All go to silver as the assets bring them
-there, each into an empty lake; the peer of all is the clean stream.
+twentieth record breaks the contract, every twentieth is torn, or each has two fields more. All go to silver as the
+assets bring them there, each into an empty lake; the peer of all is the clean stream.
 """
 
 import gzip
@@ -20,7 +20,7 @@ from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.simulate.simulation import Simulation
 
 _DATASET = "web_events"
-_TARGETS = {"0.1 % bad": 0.95, "5 % bad": 0.7, "undeclared fields in each": 0.75}
+_TARGETS = {"0.1 % bad": 0.95, "5 % bad": 0.7, "5 % torn": 0.6, "undeclared fields in each": 0.75}
 Spoil = Callable[[int, bytes], bytes]
 
 
@@ -33,6 +33,7 @@ def run(options: Options) -> Iterator[Result]:
         "clean": lambda _, line: line,
         "0.1 % bad": partial(_bad, every=1_000),
         "5 % bad": partial(_bad, every=20),
+        "5 % torn": _torn,
         "undeclared fields in each": _with_more,
     }
     out = options.folder / "dirty-out"
@@ -67,6 +68,10 @@ def _spoilt(landed: Path, spoil: Spoil, folder: Path) -> None:
 
 def _bad(number: int, line: bytes, *, every: int) -> bytes:
     return line.replace(b'"created_at":', b'"created_at":-', 1) if number % every == 0 else line
+
+
+def _torn(number: int, line: bytes) -> bytes:
+    return line[: len(line) // 2] if number % 20 == 0 else line
 
 
 def _with_more(number: int, line: bytes) -> bytes:

@@ -12,7 +12,6 @@ well.
 import json
 import re
 from collections.abc import Iterator
-from itertools import islice
 
 import msgspec
 
@@ -51,20 +50,18 @@ class Pieces:
 
     def begin_of(self, number: int) -> int:
         """Where a piece (from 0) begins in the text; to be asked for one after the other."""
-        for piece in islice(self.pieces, self._number, number):
+        for piece in self.pieces[self._number : number]:
             self._at = self._after(self._at, piece)
         self._number = number
         return self._at
 
     def count_to(self, end: int) -> int | None:
         """How many pieces from the one last asked for reach to a position; None where it is within a piece."""
-        at, count = self._at, 0
-        for piece in islice(self.pieces, self._number, None):
-            if at >= end:
-                break
-            at = self._after(at, piece)
-            count += 1
-        return count if at == end else None
+        at, number = self._at, self._number
+        while at < end and number < len(self.pieces):
+            at = self._after(at, self.pieces[number])
+            number += 1
+        return number - self._number if at == end else None
 
     def _after(self, at: int, piece: bytes) -> int:
         at += len(piece)
@@ -109,7 +106,7 @@ def records_at(text: bytes, begin: int, *, limit: int) -> tuple[list[bytes], int
     """The pieces of a text from a position on, found value by value, and the position after them.
 
     About `SLICE_BYTES` of them; no more after one that is no JSON value, or has more than `limit` bytes, and after a
-    value on one line where that ends.
+    value on one line where that ends without a comma: what follows may be lines.
     """
     found: list[bytes] = []
     values = _Values(text, limit=limit)
@@ -127,7 +124,7 @@ def records_at(text: bytes, begin: int, *, limit: int) -> tuple[list[bytes], int
             return found, _after(_LINE_END, text, end)
         found.append(text[at:end])
         line = _LINE_END.match(text, end)
-        if line and line[0].endswith(b"\n") and b"\n" not in found[-1]:
+        if line and line[0].endswith(b"\n") and b"," not in line[0] and b"\n" not in found[-1]:
             return found, line.end()
         at = _opened(text, end)
     return found, at

@@ -4,6 +4,7 @@ Belongs here: text in, records out. What decides on one record is in `contract.p
 `framing.py`; making columns of the values is in `event_columns.py`.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -84,10 +85,12 @@ class RecordReader:
         """Read pieces of a text; returns where they end, or where those end that were to be cut otherwise."""
         pieces = cut.pieces
         decode = self._decode(text[cut.begin : cut.end], pieces)
-        done = 0
+        done, left = 0, iter(pieces)
         while done < len(pieces):
             if decode is not None:
-                done += self._decoded(pieces, done, reading, decode)
+                decoded = self._decoded(left, reading, decode)
+                reading.records.lines.extend(pieces[done : done + decoded])
+                done += decoded
                 if done == len(pieces):
                     break
             try:
@@ -101,6 +104,7 @@ class RecordReader:
                 if count is None:
                     return end
                 done += count
+                deque(islice(left, count - 1), maxlen=0)  # the first was taken by who could not decode it
             else:
                 done += 1
         return cut.end
@@ -114,16 +118,18 @@ class RecordReader:
             return None
         return (self._unknown.decoder if self._trusts_unknown else self._decoder).decode
 
-    def _decoded(self, pieces: Sequence[bytes], done: int, reading: _Reading, decode: Callable[[bytes], Any]) -> int:
-        """Enter the records of pieces up to one that msgspec finds fault with; returns how many those are."""
+    def _decoded(self, left: Iterator[bytes], reading: _Reading, decode: Callable[[bytes], Any]) -> int:
+        """Enter the records of pieces up to one that msgspec finds fault with; returns how many those are.
+
+        Takes them and the one at fault. Their lines are left to be entered.
+        """
         records = reading.records
         had = len(records.accepted)
         with suppress(msgspec.MsgspecError, RecursionError):
-            records.accepted.extend(map(decode, islice(pieces, done, None)))  # keeps those before one that raises
+            records.accepted.extend(map(decode, left))  # keeps those before one that raises
         decoded = len(records.accepted) - had
         texts = self._unknown.texts_of(records.accepted[had:]) if self._trusts_unknown else ()
         records.unknown.extend(texts or [None] * decoded)
-        records.lines.extend(pieces[done : done + decoded])
         records.row_numbers.extend(range(reading.number + 1, reading.number + decoded + 1))
         reading.number += decoded
         return decoded
