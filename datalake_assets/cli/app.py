@@ -2,7 +2,7 @@
 
 import typer
 
-from datalake_assets.cli import looking, reconciling, replicating, working
+from datalake_assets.cli import ingesting, looking, reconciling, replicating, working
 
 app = typer.Typer(
     name="datalake",
@@ -13,6 +13,7 @@ app = typer.Typer(
 )
 app.command()(working.simulate)
 app.command()(working.run)
+app.command()(ingesting.ingest)
 app.command()(replicating.replicate)
 app.command()(reconciling.reconcile)
 app.command()(working.rebuild)
