@@ -22,9 +22,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
 
+import obstore
+
 from datalake_assets.ingest.sink import Failure
 from datalake_assets.ingest.sources import Source, object_key
-from datalake_assets.lake.store.object_store import is_remote, put
+from datalake_assets.lake.store.landing import open_store
+from datalake_assets.lake.store.object_store import answered, is_remote
 from datalake_assets.simulate import firehose
 
 _SUFFIX = ".spool"
@@ -130,9 +133,11 @@ class Spool:
             if not done.done():
                 done.set_result(failure)
 
-        waiting = _Waiting(source, records, lambda failure: loop.call_soon_threadsafe(resolve, failure))
+        def told(failure: Failure | None) -> None:
+            loop.call_soon_threadsafe(resolve, failure)
+
         with self._change:
-            self._arrived.append(waiting)
+            self._arrived.append(_Waiting(source, records, told))
             self._change.notify()
         return await done
 
@@ -237,7 +242,10 @@ class Spool:
             pause = _FIRST_PAUSE
             while not self._landed(file):
                 if self._closes.is_set():
-                    break  # the file stays, and is landed by the next start
+                    os.close(
+                        file.descriptor
+                    )  # the file stays; whoever starts next finds it without a lock, and lands it
+                    break
                 self._closes.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -246,7 +254,8 @@ class Spool:
             lines = os.pread(file.descriptor, file.size, 0)[len(file.key) + 1 :]
             if lines:
                 body = firehose.object_body(lines) if file.key.endswith(".gz") else lines
-                put(self.bronze, file.key, body)
+                store = open_store(self.bronze)
+                answered(lambda: obstore.put(store, file.key, body))
                 if not is_remote(self.bronze):
                     _sync(Path(self.bronze, file.key))
                 self.tally.objects += 1

@@ -169,4 +169,5 @@ def _deadline(context: Any) -> float:
     """When an answer must be under way, by `time.monotonic`; never where there is no Lambda to end."""
     if context is None:
         return math.inf
-    return time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
+    seconds: float = context.get_remaining_time_in_millis() / 1000
+    return time.monotonic() + seconds - _MARGIN_SECONDS

@@ -23,7 +23,8 @@ _CONNECT_SECONDS, _READ_SECONDS = 2, 5
 
 def handler(event: Event, context: Any) -> Answer:
     """Answer one request of API Gateway's HTTP API."""
-    return _runner().run(_service()(event, context))
+    answer: Answer = _runner().run(_service()(event, context))
+    return answer
 
 
 @cache
