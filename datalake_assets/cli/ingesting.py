@@ -43,7 +43,7 @@ def ingest(
         fail("no dataset of kind event_stream; declare one, and the API takes its records")
     layout = settings.layout
     kept = Spool(
-        folder=spool.absolute() if spool else _spool_folder(layout),
+        folder=_spool_folder(layout, spool),
         bronze=layout.bronze,
         limits=Limits(seconds=flush_seconds, bytes=int(flush_megabytes * _MEGABYTE)),
         tell=tell,
@@ -69,10 +69,10 @@ def ingest(
         raise typer.Exit(1)
 
 
-def _spool_folder(layout: Layout) -> Path:
-    """A folder for each landing zone, beside the lake's own, as Dagster's home is."""
-    home = Path(layout.root if layout.is_local and "://" not in layout.root else ".").absolute() / ".ingest"
-    return home / hashlib.sha256(layout.bronze.encode()).hexdigest()[:12]
+def _spool_folder(layout: Layout, given: Path | None) -> Path:
+    """A folder for this landing zone alone, in the given one or beside the lake's own, as Dagster's home is."""
+    home = given or Path(layout.root if "://" not in layout.root else ".", ".ingest")
+    return home.absolute() / hashlib.sha256(layout.bronze.encode()).hexdigest()[:12]
 
 
 def _greet(lake: Lake, layout: Layout, *, host: str, port: int) -> None:

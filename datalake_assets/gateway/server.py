@@ -110,8 +110,8 @@ def _event(request: Request, body: bytes) -> dict[str, Any]:
         text, is_base64 = base64.b64encode(body).decode(), True
     return {
         "version": "2.0",
-        "rawPath": request.url.path,
-        "headers": dict(request.headers),
+        "rawPath": request.scope["path"],
+        "headers": {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]},
         "requestContext": {"http": {"method": request.method}, "stage": "$default"},
         "body": text,
         "isBase64Encoded": is_base64,
