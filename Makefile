@@ -27,7 +27,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 NO_LAKE := unset DATALAKE_ROOT DATALAKE_BRONZE DATALAKE_SILVER DATALAKE_GOLD DATALAKE_DATASETS DATALAKE_RUNNER DATALAKE_REMOTE_RUNNER DATALAKE_SOURCE_URL DAGSTER_HOME;
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test soak bench lint wheel archive clean dagster-home java
+.PHONY: help demo dev test soak bench lint wheel archive lambdas clean dagster-home java
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,9 @@ wheel: $(VENV)/.stamp-dev ## what Glue jobs run, into dist/remote: the wheel, it
 
 archive: $(VENV)/.stamp-dev ## the same, and the archive that EMR and EMR Serverless unpack
 	$(BIN)/python -m shipping --python $(PLATFORM_PYTHON) --archive $(ARGS)
+
+lambdas: $(VENV)/.stamp-run ## what the ingest and validation Lambdas run, into dist/lambdas: one folder for both
+	$(BIN)/python -m shipping.lambdas $(ARGS)
 
 clean: ## remove the demo lake (.lake), caches and builds; keeps the environment
 	rm -rf .lake .dagster .tmp_dagster_home_* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -5,13 +5,29 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datalake_assets.lake.readers.contract import Contract as Reader
+from datalake_assets.lake.readers.event_text import event_texts
+from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets_tests.aws import Aws
-from datalake_assets_tests.ingest.requests import Context, click, sources
+from datalake_assets_tests.ingest.requests import DECLARED, Context, click, sources
 from infra.lambdas.validate.handler import Validator, objects_of
 from infra.lambdas.validate.objects import findings_in
+
+_CLICKS = EventStream.model_validate(
+    {
+        "name": "clicks",
+        "kind": "event_stream",
+        "description": "Clicks.",
+        "owner": "team:test",
+        "landing": {"prefix": "firehose/clicks"},
+        "key": ["id"],
+        "event_time": {"column": "at", "unit": "s"},
+        "schema": DECLARED["clicks"]["schema"],
+    }
+)
 
 
 class Zone:
@@ -150,6 +166,29 @@ def test_a_large_object_is_looked_at_in_part_and_its_cut_record_is_no_fault(monk
 
 def test_it_ends_in_time() -> None:
     assert _found(_lines(click(1), click(2)), late=True)[0] == 1
+
+
+_WHOLE = (
+    '{"id": "a", "at": 1}',
+    '{"id": "a", "at": 1.0}',
+    '{"id": "é", "at": 1}',
+    '{\n "id": "}{",\n "at": 2}',
+    '[{"id": "b", "at": 1},\n{"id": "c", "at": 2}]',
+)
+_PARTS = ("{}", "{", "}", "[", "]", ",", "\n", "\r\n", " ", "3", '"x"', "null", "\ufeff")
+_PIECES = st.lists(st.sampled_from([*_WHOLE, *_PARTS]), max_size=6).map("".join)
+
+
+@given(text=_PIECES, packing=st.integers(0, 2))
+@settings(max_examples=200)
+def test_what_is_told_to_be_invalid_is_rejected_by_the_lake(text: str, packing: int) -> None:
+    body = text.encode()
+    for _ in range(packing):
+        body = gzip.compress(body)
+    read = event_texts("2026/01/01/00/a", body, _CLICKS, limit=10_000)
+    records = [r for part in read.texts for r in Reader(_CLICKS, record_bytes=10_000).parse(part.text)]
+    _, rejected = _found(body)
+    assert any(r.rejected for r in records) or not rejected
 
 
 @given(body=st.binary(max_size=60) | st.text('{}[]",:\\n 1a', max_size=40).map(str.encode), packed=st.booleans())
