@@ -12,6 +12,7 @@ import pytest
 from datalake_assets.gateway import spool as module
 from datalake_assets.gateway.spool import Limits, Spool
 from datalake_assets.ingest.sink import Failure
+from datalake_assets_tests.aws import Aws
 from datalake_assets_tests.gateway.landed import landed_lines
 from datalake_assets_tests.ingest.requests import sources
 
@@ -172,3 +173,15 @@ def test_a_spool_that_is_full_says_so(tmp_path: Path) -> None:
     assert failure.is_throttled
     assert kept.spool.close()
     assert landed_lines(kept.bronze) == [b"a" * 100]
+
+
+def test_bronze_may_be_in_s3(tmp_path: Path, aws: Aws) -> None:
+    bucket = aws.bucket()
+    kept = Kept(tmp_path)
+    kept.spool.bronze = f"s3://{bucket}/lake/bronze"
+    kept.spool.open()
+    assert kept.put([b"1"], [b"2"], source="readings") == [None, None]
+    assert kept.spool.close()
+    (key,) = aws.keys(bucket, "lake/bronze/api/readings/")
+    assert aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read() in {b"1\n2\n", b"2\n1\n"}
+    assert kept.files() == []
