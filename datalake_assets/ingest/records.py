@@ -14,7 +14,6 @@ from typing import Any
 from datalake_assets.ingest.contract import Reason
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_EXTREME = re.compile(r"\d[eE]\+?\d{3}|\d{300}", re.ASCII)
 _MOST_DIGITS = 4_300
 _DEEPEST = 200
 """As for the lake's readers: what is nested deeper is rejected."""
@@ -47,24 +46,32 @@ def records_of(text: str, *, most: int) -> list[Record]:
 
     Raises `NotJsonError`, and `TooManyRecordsError` for more than `most`.
     """
-    decoder = _EXACT if _EXTREME.search(text) else _PLAIN
     try:
-        if not text.startswith("[", _after_space(text, 0)):
-            begin = _after_space(text, 0)
-            value, end = decoder.raw_decode(text, begin)
-            if _after_space(text, end) != len(text):
-                raise NotJsonError(f"something follows on the JSON value, at character {end}; send several as an array")
-            return [_record(0, text[begin:end], value)]
-        found: list[Record] = []
-        for n, (piece, value) in enumerate(_items(text, decoder)):
-            if n == most:
-                raise TooManyRecordsError
-            found.append(_record(n, piece, value))
-        return found
+        try:
+            return _cut_out(text, _DECODER, most=most)
+        except (json.JSONDecodeError, NotJsonError, TooManyRecordsError, UnicodeEncodeError):
+            raise
+        except ValueError:  # a whole number of more digits than Python reads
+            return _cut_out(text, _DECODER_OF_LONG_NUMBERS, most=most)
     except json.JSONDecodeError as error:
         raise NotJsonError(f"{error.msg} at character {error.pos}") from None
     except RecursionError:
         raise NotJsonError(f"nested deeper than {_DEEPEST} levels") from None
+
+
+def _cut_out(text: str, decoder: json.JSONDecoder, *, most: int) -> list[Record]:
+    begin = _after_space(text, 0)
+    if not text.startswith("[", begin):
+        value, end = decoder.raw_decode(text, begin)
+        if _after_space(text, end) != len(text):
+            raise NotJsonError(f"something follows on the JSON value, at character {end}; send several as an array")
+        return [_record(0, text[begin:end], value)]
+    found: list[Record] = []
+    for n, (piece, value) in enumerate(_items(text, decoder)):
+        if n == most:
+            raise TooManyRecordsError
+        found.append(_record(n, piece, value))
+    return found
 
 
 def _items(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[str, Any]]:
@@ -132,6 +139,5 @@ def _whole(number: str) -> float:
     return int(number) if len(number) < _MOST_DIGITS else _nearest(number)
 
 
-_PLAIN = json.JSONDecoder(parse_constant=_refused)
-_EXACT = json.JSONDecoder(parse_constant=_refused, parse_float=_nearest, parse_int=_whole)
-"""For texts with numbers beyond doubles, or longer than Python reads as whole ones."""
+_DECODER = json.JSONDecoder(parse_constant=_refused, parse_float=_nearest)
+_DECODER_OF_LONG_NUMBERS = json.JSONDecoder(parse_constant=_refused, parse_float=_nearest, parse_int=_whole)

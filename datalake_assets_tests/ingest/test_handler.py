@@ -110,6 +110,8 @@ def test_what_is_no_json_by_its_headers_is_415(headers: dict[str, str], word: st
         '[{"id": "a", "at": 1},]',
         '{"id": "a", "at": 1} {"id": "b", "at": 1}',
         '[{"id": "a", "at": NaN}]',
+        '{"at": ' + "1" * 5_000 + ", }",
+        '{"at": ' + "1" * 5_000 + ', "id": ' + "[" * 100_000,
         "[]",
         "[" * 100_000,
         b"\xff",

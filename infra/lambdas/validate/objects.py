@@ -121,7 +121,7 @@ def _verdicts(piece: str, source: Source) -> Iterator[list[Reason]]:
     """Why a piece of text is no record of the source, or each record in it where it is an envelope."""
     try:
         (record,) = records_of(piece, most=1)
-    except UnicodeEncodeError:
+    except UnicodeEncodeError:  # as the bytes that are no text were escaped
         yield [Reason("", "json", "the record is not UTF-8 text")]
         return
     except NotJsonError as error:
