@@ -60,7 +60,7 @@ def too_large() -> RefusedError:
 
 def _check_type(content_type: str) -> None:
     """A body without a type is taken for JSON, as its parsing will tell."""
-    if not content_type.strip():
+    if content_type == "application/json" or not content_type.strip():
         return
     if not _JSON.fullmatch(content_type.partition(";")[0].strip()):
         sentence = f"{content_type[:100]!r} is not taken here; send JSON, with Content-Type: application/json"

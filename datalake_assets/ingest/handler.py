@@ -33,6 +33,7 @@ _MOST_TOLD_IN_FULL = 500
 _MARGIN_SECONDS = 1.0
 _RETRY_SECONDS = 2
 _INGEST = re.compile(r"/ingest/([^/]+)")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(slots=True)
@@ -161,7 +162,7 @@ def _answer(status: HTTPStatus, body: Mapping[str, Any], headers: Mapping[str, s
     return {
         "statusCode": int(status),
         "headers": {"content-type": "application/json", **(headers or {})},
-        "body": json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+        "body": _ENCODER.encode(body),
     }
 
 
