@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from datalake_assets.lake.readers.contract import Contract as Reader
@@ -180,7 +180,6 @@ _PIECES = st.lists(st.sampled_from([*_WHOLE, *_PARTS]), max_size=6).map("".join)
 
 
 @given(text=_PIECES, packing=st.integers(0, 2))
-@settings(max_examples=200)
 def test_what_is_told_to_be_invalid_is_rejected_by_the_lake(text: str, packing: int) -> None:
     body = text.encode()
     for _ in range(packing):
