@@ -15,6 +15,7 @@ from datalake_assets.lake.spec.json_schema import without_annotations
 from datalake_assets.lake.spec.types import json_property_types
 
 _STREAM = re.compile(r"firehose/([A-Za-z0-9_.-]{1,64})")
+_COERCED = {"string", "integer", "number", "boolean"}
 _EPOCH_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
@@ -30,13 +31,22 @@ def contracts(datasets: Mapping[str, Dataset], *, stream_prefix: str = "") -> di
 def _told(dataset: EventStream, stream_prefix: str) -> dict[str, Any]:
     stream = _STREAM.fullmatch(dataset.landing.prefix)
     return {
-        "schema": without_annotations(dataset.record_schema),
+        "schema": _judged_here(dataset),
         "needed": sorted({dataset.event_time.column, *dataset.key}),
         "unknown_fields": dataset.unknown_fields,
         "envelope": dataset.envelope,
         "prefix": dataset.landing.prefix,
         "stream": f"{stream_prefix}{stream[1]}" if stream else None,
     }
+
+
+def _judged_here(dataset: EventStream) -> dict[str, Any]:
+    """The contract, without what only the lake can judge: a value that it may read as one of another type."""
+    schema = without_annotations(dataset.record_schema)
+    if dataset.coerce == "none":
+        return schema
+    rules = schema["properties"].items()
+    return schema | {"properties": {n: True if json_property_types(r) & _COERCED else r for n, r in rules}}
 
 
 def sample_record(dataset: EventStream, *, now: datetime) -> dict[str, Any] | None:

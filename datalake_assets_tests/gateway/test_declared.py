@@ -48,6 +48,13 @@ def test_a_source_has_all_that_its_dataset_says_of_reading_records(tmp_path: Pat
     ]
 
 
+def test_what_the_lake_may_read_as_another_type_is_left_to_it(tmp_path: Path) -> None:
+    text = CLICKS.replace("key: [id]", "key: [id]\ncoerce: lossless")
+    contract = sources_of(contracts(_datasets(tmp_path, text)))["clicks"].contract
+    assert contract.reasons({"id": 1, "at": "1772359200"}) == []
+    assert [r.rule for r in contract.reasons({"id": 1})] == ["required", "key"]
+
+
 def test_replicated_tables_are_no_sources() -> None:
     import datalake_assets
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from datalake_assets.ingest.contract import MOST_REASONS, Contract, Reason
 from datalake_assets.ingest.records import records_of
-from datalake_assets.lake.readers.contract import Contract as Reader
 from datalake_assets.lake.readers.json_values import json_value
+from datalake_assets.lake.readers.records import RecordReader
 from datalake_assets.lake.spec.dataset import EventStream
 
 Json = dict[str, Any]
@@ -230,7 +230,7 @@ def test_what_the_lakes_reader_accepts_it_accepts(schema: Json, document: Json) 
         assume(False)
         raise
     text = json.dumps({**document, "at": 5})
-    (read,) = Reader(dataset, record_bytes=10_000).parse(text.encode())
+    (read,) = RecordReader(dataset, record_bytes=10_000).parse(text.encode())
     (record,) = records_of(text, most=1)
     ours = Contract(dataset.record_schema, needed=["at"], refuses_unknown=True).reasons(record.value)
     assert not (read.accepted and ours)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datalake_assets.lake.readers.contract import Contract as Reader
 from datalake_assets.lake.readers.event_text import event_texts
+from datalake_assets.lake.readers.records import RecordReader
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets_tests.aws import Aws
 from datalake_assets_tests.ingest.requests import DECLARED, Context, click, sources
@@ -185,7 +185,7 @@ def test_what_is_told_to_be_invalid_is_rejected_by_the_lake(text: str, packing: 
     for _ in range(packing):
         body = gzip.compress(body)
     read = event_texts("2026/01/01/00/a", body, _CLICKS, limit=10_000)
-    records = [r for part in read.texts for r in Reader(_CLICKS, record_bytes=10_000).parse(part.text)]
+    records = [r for part in read.texts for r in RecordReader(_CLICKS, record_bytes=10_000).parse(part.text)]
     _, rejected = _found(body)
     assert any(r.rejected for r in records) or not rejected
 
