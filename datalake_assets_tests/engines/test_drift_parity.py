@@ -43,6 +43,7 @@ def state(lake: ReplicatedLake) -> dict[str, object]:
     return {**lake.tables(TABLES), "columns": columns}
 
 
+@pytest.mark.soak  # of each kind of drift; `make test` has a scenario of files that change their columns on Spark
 def test_columns_evolve_alike_on_both_engines(spark: SparkEngine, tmp_path: Path) -> None:
     polars = PolarsEngine()
     turns: list[tuple[list[int], list[Engine]]] = [

@@ -35,8 +35,6 @@ _HOURS = 4
 # One scenario of each kind of thing that an engine does; `make soak` has Spark take them all.
 _QUICK = {
     "a_table_loaded_again",
-    "composite_and_string_keys",
-    "csv_with_header_and_gzip",
     "files_that_change_their_columns",
     "firehose_errors",
     "keys_that_change",
@@ -109,6 +107,7 @@ def test_all_tables_of_the_shop_are_the_same(spark: SparkEngine, bronze: Path, t
         assert set().union(*filter(None, told[0])) == set().union(*filter(None, told[1])), spec.sql_name
 
 
+@pytest.mark.soak
 def test_engines_in_turn_are_one(spark: SparkEngine, bronze: Path, tmp_path: Path) -> None:
     """The latest partitions of a table by one engine, then earlier ones by the other, then the first ones."""
     ours, theirs = shop(tmp_path / "turns", bronze), shop(tmp_path / "polars", bronze)
