@@ -256,6 +256,15 @@ def test_an_entry_without_a_record_is_one_reject_with_firehoses_reason(entry: by
     assert error.startswith(reason)
 
 
+def test_an_entry_whose_gzip_is_cut_off_gives_what_was_whole_and_is_a_reject_besides() -> None:
+    entry = aside(gzip.compress(LINES, mtime=0)[:-8], **LAMBDA)
+    found = Read({ERRORS: entry})
+    assert [row["id"] for row in found.accepted] == ["0", "1", "2"]
+    (reject,) = found.rejected
+    assert (reject["raw"], reject["row_number"]) == (entry.decode(), 4)
+    assert "its rawData is not whole: gzip: it ends early" in reject["errors"][0]
+
+
 def test_a_record_put_aside_that_a_check_on_columns_rejects_has_firehoses_reason_too() -> None:
     strict = stream(properties={"day": {"type": "string", "format": "date"}})
     bad = json.dumps({"id": "1", "at": AT, "day": "2026-02-30"}).encode()

@@ -96,8 +96,9 @@ def _put_aside(text: bytes, dataset: EventStream, *, limit: int) -> Iterator[Eve
         else:
             if raw.data.strip():
                 yield from _opened(raw.data, dataset, limit=limit, reason=entry.reason)
-            else:
-                yield EventText(document, entry.reason, has_records=False)
+            if raw.cut or not raw.data.strip():
+                reason = f"{entry.reason}; its rawData is not whole: {raw.cut}" if raw.cut else entry.reason
+                yield EventText(document, reason, has_records=False)
 
 
 def _opened(text: bytes, dataset: EventStream, *, limit: int, reason: str | None = None) -> Iterator[EventText]:
