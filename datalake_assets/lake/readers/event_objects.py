@@ -43,14 +43,18 @@ class EventObject:
         self._reasons.append((since, reason))
 
     def end(self, number: int) -> None:
-        """Note that the records are read up to a number; where they are not all, the last reject is for the rest."""
+        """Note that the records are read up to a number; where they are not all, the last reject is for the rest.
+
+        How much is lost nobody knows: it counts as all of the object does.
+        """
         if self.cut is None:
             return
         reason = f"object: {self.cut}"
         if self.rejected and self.rejected[-1].row_number == number:
-            self.rejected[-1] = replace(self.rejected[-1], errors=(*self.rejected[-1].errors, reason))
+            last = self.rejected[-1]
+            self.rejected[-1] = replace(last, errors=(*last.errors, reason), size=self.size)
         else:
-            self.rejected.append(Reject(number + 1, "", (reason,)))
+            self.rejected.append(Reject(number + 1, "", (reason,), size=self.size))
 
     def reject(self, reject: Reject) -> None:
         """Note a record that is rejected after others that stand behind it."""
@@ -90,7 +94,7 @@ class EventObject:
             rows_out=self.accepted,
             rows_rejected=len(self.rejected),
             bytes_read=self.size,
-            bytes_rejected=sum(reject.size for reject in self.rejected),
+            bytes_rejected=min(sum(reject.size for reject in self.rejected), self.size),
             event_dates=tuple(sorted(self.dates)),
             lateness=self.lateness,
         )
