@@ -269,7 +269,7 @@ def _laid_out(draw: st.DrawFn, encoded: bytes, fields: Mapping[str, str]) -> Lin
 
 def _is_json(text: bytes) -> bool:
     try:
-        json.loads(text)
+        json.loads(text, parse_int=str)
     except ValueError:
         return False
     return True

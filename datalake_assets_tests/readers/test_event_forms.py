@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import random
 import zipfile
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -69,6 +70,9 @@ FORMS = {
     "zip, not compressed": zipped(LINES, method=zipfile.ZIP_STORED),
     "a file in a zip for each": zipped(*RECORDS),
     "gzip in zip": zipped(gzip.compress(LINES)),
+    "gzip and text with a byte order mark in zip": zipped(
+        gzip.compress(RECORDS[0]), b"\xef\xbb\xbf" + RECORDS[1], RECORDS[2]
+    ),
     "bare Snappy": block(LINES),
     "framed Snappy": FRAMED + chunk(0, CHECKSUM + block(LINES[:HALF])) + chunk(1, CHECKSUM + LINES[HALF:]),
     "framed Snappy with padding": FRAMED + chunk(0xFE, b"\0\0") + chunk(0, CHECKSUM + block(LINES)) + FRAMED,
@@ -165,8 +169,8 @@ def test_records_stand_in_an_envelope_that_the_dataset_declares() -> None:
     [
         (b'{"Records": {"id": "1"}}', "required"),
         (b'{"records": []}', "required"),
-        (b'{"Records": [{"id": "1", "at": 1}, tru]}', "json"),
-        (b'{"Records": [{"id": "1", "at"', "json"),
+        (b'{"Records": [{"id": "1", "at": 1}], "Rec\\u006frds": []}', "required"),
+        (b'{"Records": [{"id": "1", "at": 1}], "Records": []}', "required"),
         (b'"Records"', "type"),
     ],
 )
@@ -177,6 +181,32 @@ def test_what_is_no_such_envelope_is_a_reject(document: bytes, rule: str) -> Non
     assert rule in reject["errors"][0]
     assert reject["errors"][-1] == "envelope: it has no array 'Records' of records, and is none itself"
     assert reject["row_number"] == 2
+
+
+@pytest.mark.parametrize(
+    ("tail", "whole", "raw"),
+    [
+        (b', {"id": "torn"', 2, '{"id": "torn"'),
+        (b", tru]}", 2, "tru]}"),
+        (b', {"id": }, ' + RECORDS[2] + b"]", 3, '{"id": }'),
+        (b"", 2, ""),
+        (b'], "x": }', 2, '"x": }'),
+    ],
+)
+def test_of_an_envelope_that_is_damaged_the_records_that_are_whole_are_read(tail: bytes, whole: int, raw: str) -> None:
+    found = Read({"a": b'{"Records": [' + RECORDS[0] + b"," + RECORDS[1] + tail}, dataset=stream(envelope="Records"))
+    assert [row["id"] for row in found.accepted] == [f"{n}" for n in range(whole)]
+    assert [row["raw"] for row in found.rejected] == ['{"Records": [', *([raw] if raw else [])]
+    assert found.rejected[0]["errors"] == ["envelope: it is damaged; what is whole of its records is read"]
+
+
+@pytest.mark.parametrize("keys", [{"envelope": "Records"}, {}])
+def test_a_name_that_is_no_text_rejects_its_document_alone(keys: dict[str, Any]) -> None:
+    good = b'{"Records": [' + RECORDS[0] + b"]}" if keys else RECORDS[0]
+    bad = b'{"\xff": 1}'
+    found = Read({"a": good + b"\n" + bad, ERRORS: b'{"rawData": "\xff"}\n' + aside(good)}, dataset=stream(**keys))
+    assert [row["id"] for row in found.accepted] == ["0", "0"]
+    assert sorted(row["raw_bytes"] for row in found.rejected) == [b'{"rawData": "\xff"}', b'{"\xff": 1}']
 
 
 def test_log_events_of_cloudwatch_are_unpacked_and_its_trials_left_out() -> None:
@@ -239,12 +269,14 @@ def test_what_firehose_put_aside_is_read_as_it_was_sent(folder: str, told: dict[
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        (aside(None, **LAMBDA), "firehose: an object of errors has entries with a text `rawData`; this is none"),
-        (b"rubbish", "firehose: an object of errors has entries with a text `rawData`; this is none"),
-        (RECORDS[1], "firehose: an object of errors has entries with a text `rawData`; this is none"),
+        (aside(None, **LAMBDA), "firehose: an object of errors has entries with one text `rawData`; this is none"),
+        (b"rubbish", "firehose: an object of errors has entries with one text `rawData`; this is none"),
+        (RECORDS[1], "firehose: an object of errors has entries with one text `rawData`; this is none"),
         (aside("*", **LAMBDA), "firehose: Lambda.FunctionError: it timed out; its rawData can't be read: "),
         (aside(gzip.compress(b"")[:9]), "firehose: no code: no message; its rawData can't be read: gzip: "),
         (aside(b" \n"), "firehose: no code: no message"),
+        (aside("é"), "firehose: no code: no message; its rawData can't be read: "),
+        (b'{"rawData": "YQ==", "rawData": "YQ=="}', "firehose: an object of errors has entries with one text"),
     ],
 )
 def test_an_entry_without_a_record_is_one_reject_with_firehoses_reason(entry: bytes, reason: str) -> None:
@@ -312,6 +344,17 @@ def test_events_that_firehose_converted_to_parquet_are_read() -> None:
     assert (reject["raw"], reject["row_number"]) == ('{"id":"c"}', 3)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_no_damage_to_parquet_ends_the_process(seed: int) -> None:
+    """Polars aborts over some of these: nothing catches that."""
+    chosen = random.Random(seed)
+    data = bytearray(parquet(pl.DataFrame({"id": [f"{n}" for n in range(9)], "at": [AT] * 9})))
+    for _ in range(chosen.choice([1, 2, 5])):
+        data[chosen.randrange(4, len(data) - 4)] = chosen.randrange(256)
+    found = Read({"bad": bytes(data), "good": RECORDS[0]})
+    assert "good" in found.files
+
+
 def test_parquet_that_is_damaged_or_unpacks_to_too_much_fails_for_good() -> None:
     data = parquet(pl.DataFrame({"id": ["a" * 1000] * 100_000, "at": [AT] * 100_000}))
     found = Read({"cut": data[:-9], "large": data}, limits=Limits(object_bytes=1_000_000))
@@ -327,6 +370,9 @@ SPACE = b" " * 3_000_000
     ("data", "told"),
     [
         (zipped(LINES)[:-30], "zip: "),
+        (zipped(LINES) + zipped(LINES), "zip: something else stands beside it"),
+        (zipped(LINES) + RECORDS[0], "zip: something else stands beside it"),
+        (zipped(zipped(LINES) + zipped(LINES)), "zip: something else stands beside it"),
         (zipped(LINES)[:40] + b"\0" * 30 + zipped(LINES)[70:], "zip: "),
         (FRAMED + chunk(0, CHECKSUM + block(LINES))[:-3], "Snappy: it ends early"),
         (FRAMED + chunk(0, CHECKSUM + block(LINES)[:-3]), "Snappy: a block is damaged"),

@@ -112,6 +112,17 @@ def test_an_event_dated_too_long_after_it_landed_is_rejected() -> None:
     assert len(Read({"a": ndjson(records)}).accepted) == 5
 
 
+@pytest.mark.parametrize("text", ["P", "PT", "P1M", "P1Y", "15", 15, "-PT1H", "PT1H1D", "P2913000D", "1:00"])
+def test_a_length_of_time_that_is_none_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="write one such as PT15M"):
+        stream(max_ahead=text)
+
+
+def test_a_length_of_time_may_be_any_of_days_hours_minutes_and_seconds() -> None:
+    assert stream(max_ahead="P9999DT1H2M3S").max_ahead == timedelta(days=9999, hours=1, minutes=2, seconds=3)
+    assert len(Read({"a": ndjson([{"id": "1", "at": AT}])}, dataset=stream(max_ahead="P9999D")).accepted) == 1
+
+
 def test_how_far_ahead_is_part_of_what_decides_how_a_record_is_read() -> None:
     plain, strict = stream(), stream(max_ahead="PT10M")
     assert strict.max_ahead == timedelta(minutes=10)

@@ -15,6 +15,7 @@ from datalake_assets_tests.readers.test_event_forms import FORMS, PRETTY_FORMS
 from datalake_assets_tests.streams import AT, stream
 
 DATASET = stream(properties={"text": {"type": "string"}, "payload": {}})
+LONG = b'{"id": "1", "at": %d, "payload": %b}' % (AT, b"9" * 5_000)
 TEXTS = ["", "}{", "]", '{"', '"', "\\", "é", "😀", "\n", ", {", "[{", "x" * 70]
 DAMAGES = [
     b"rubbish",
@@ -78,6 +79,27 @@ def test_each_record_is_found_once_whatever_stands_beside_it(
     assert [row["id"] for row in found.accepted] == ids
     rejected = Counter((row["raw_bytes"] or row["raw"].encode()).strip() for row in found.rejected)
     assert rejected == Counter(damages)
+
+
+@pytest.mark.parametrize("text", [b"[" + LONG + b"]", b"[\n" + LONG + b",\n" + LONG + b"]", LONG + LONG])
+def test_numbers_of_any_length_stand_in_records_that_are_not_in_lines(text: bytes) -> None:
+    found = Read({"a": text}, dataset=DATASET)
+    assert len(found.accepted) == text.count(b'"id"')
+
+
+@pytest.mark.parametrize("between", [b"", b", "])
+@pytest.mark.parametrize("count", [1, 32, 33, 100])
+def test_many_damaged_records_in_a_row_take_none_of_those_behind_them(count: int, between: bytes) -> None:
+    good = [b'{"id": "%d", "at": %d}' % (n, AT) for n in range(20)]
+    found = Read({"a": between.join([good[0], *[b'{"id": "x", "at":}'] * count, *good[1:]])}, dataset=DATASET)
+    assert len(found.accepted) == 20
+    assert sum(row["raw"].count('"x"') for row in found.rejected) == count
+
+
+def test_lines_after_a_damaged_one_are_its_own_only_where_they_are_fields() -> None:
+    good = [b'{"id": "%d", "at": %d}' % (n, AT) for n in range(3)]
+    found = Read({"a": b"\n ".join([b'{"id": ', *good]) + b"\n" + b'{"id": "9", "at": 9}'}, dataset=DATASET)
+    assert [row["id"] for row in found.accepted] == ["0", "1", "2", "9"]
 
 
 @given(text=st.binary(max_size=300), cut=st.sampled_from([3, 33, 10_000]))

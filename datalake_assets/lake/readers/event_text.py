@@ -5,14 +5,14 @@ they are worth in `contract.py`.
 """
 
 import base64
-import binascii
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
 
-from datalake_assets.lake.readers.failures import UnreadableObjectError
-from datalake_assets.lake.readers.framing import documents
+from datalake_assets.lake.readers.framing import documents, is_value
 from datalake_assets.lake.readers.parquet_events import json_lines
 from datalake_assets.lake.readers.unpack import unpack
 from datalake_assets.lake.spec.dataset import EventStream
@@ -83,15 +83,14 @@ def event_texts(path: str, data: bytes, dataset: EventStream, *, limit: int) -> 
 def _put_aside(text: bytes, dataset: EventStream, *, limit: int) -> Iterator[EventText]:
     """What Firehose could not transform or convert, as the producer sent it."""
     for document in documents(text, limit=limit):
-        try:
-            entry = _ASIDE.decode(document)
-        except (msgspec.MsgspecError, RecursionError):
-            reason = "firehose: an object of errors has entries with a text `rawData`; this is none"
+        entry = _entry(document)
+        if entry is None:
+            reason = "firehose: an object of errors has entries with one text `rawData`; this is none"
             yield EventText(document, reason, has_records=False)
             continue
         try:
             raw = unpack(base64.b64decode(entry.raw, validate=True), limit=limit)
-        except (binascii.Error, UnreadableObjectError) as error:
+        except ValueError as error:  # of Base64, and `UnreadableObjectError`
             yield EventText(document, f"{entry.reason}; its rawData can't be read: {error}", has_records=False)
         else:
             if raw.data.strip():
@@ -99,6 +98,14 @@ def _put_aside(text: bytes, dataset: EventStream, *, limit: int) -> Iterator[Eve
             if raw.cut or not raw.data.strip():
                 reason = f"{entry.reason}; its rawData is not whole: {raw.cut}" if raw.cut else entry.reason
                 yield EventText(document, reason, has_records=False)
+
+
+def _entry(document: bytes) -> _PutAside | None:
+    try:
+        entry = _ASIDE.decode(document)
+        return None if _repeats(document, "rawData") else entry
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # a name that is not UTF-8 is a `ValueError`
+        return None
 
 
 def _opened(text: bytes, dataset: EventStream, *, limit: int, reason: str | None = None) -> Iterator[EventText]:
@@ -119,9 +126,35 @@ def _opened(text: bytes, dataset: EventStream, *, limit: int, reason: str | None
         if lines:
             yield EventText(b"\n".join(lines), reason)
             lines = []
-        yield EventText(document, reason or f"envelope: it has no array {field!r} of records, and is none itself")
+        yield from _no_envelope(document, field, limit=limit, reason=reason)
     if lines:
         yield EventText(b"\n".join(lines), reason)
+
+
+def _no_envelope(document: bytes, field: str, *, limit: int, reason: str | None) -> Iterator[EventText]:
+    """A document that is no envelope; of a damaged one the records that are whole, and a reject for the envelope."""
+    opening = re.compile(rb"[ \t\r\n]*\{.*?\"%b\"[ \t\r\n]*:[ \t\r\n]*\[" % re.escape(field.encode()), re.DOTALL)
+    begun = None if is_value(document) else opening.match(document)
+    if begun is None:
+        yield EventText(document, reason or f"envelope: it has no array {field!r} of records, and is none itself")
+        return
+    reason = reason or "envelope: it is damaged; what is whole of its records is read"
+    yield EventText(begun[0], reason, has_records=False)
+    yield EventText(b"\n".join(documents(document[begun.end() :], limit=limit)), reason)
+
+
+def _repeats(document: bytes, field: str) -> bool:
+    """Whether a JSON object has a field more than once, of which a decoder tells the last alone."""
+    if document.count(b'"%b"' % field.encode()) == 1 and b"\\u" not in document:
+        return False
+    levels: list[int] = [0]
+
+    def pairs(found: list[tuple[str, object]]) -> dict[str, object]:
+        levels[0] = sum(name == field for name, _ in found)  # the outermost object comes last
+        return {}
+
+    json.loads(document, object_pairs_hook=pairs, parse_int=str)
+    return levels[0] > 1
 
 
 def _entries(document: bytes, field: str) -> list[bytes] | None:
@@ -129,7 +162,9 @@ def _entries(document: bytes, field: str) -> list[bytes] | None:
     try:
         fields = _FIELDS.decode(document)
         entries = [bytes(entry) for entry in _ITEMS.decode(fields[field])]
-    except (msgspec.MsgspecError, RecursionError, KeyError):
+        if _repeats(document, field):
+            return None
+    except (msgspec.MsgspecError, ValueError, RecursionError, KeyError):
         return None
     # CloudWatch Logs tries a new destination with a message that no log has: "CWL CONTROL MESSAGE: Checking health".
     is_trial = field == "logEvents" and fields.get("messageType") == msgspec.Raw(f'"{_CONTROL}"'.encode())

@@ -22,7 +22,8 @@ _BETWEEN = re.compile(rb"[ \t\r\n,\]]*")
 _OPENED = re.compile(rb"\[[ \t\r\n]*(?=\{)")
 _LINE_END = re.compile(rb"[ \t\r,\]]*\n?")
 _INDENT = re.compile(rb"[ \t]*")
-_CUT = re.compile(rb"\n|\}(?=\{)")
+_CUT = re.compile(rb"\n|\}(?=[ \t]*,?[ \t]*\{)")
+_COMMA = re.compile(rb"[ \t,]*")
 _STANDS_ALONE = re.compile(rb"[ \t\r]*(?:[,\]\n]|\Z)")
 _ARRAY_STANDS_ALONE = re.compile(rb"[ \t\r]*(?:[,\n]|\Z)")
 _OBJECT, _ARRAY = b"{["
@@ -31,7 +32,7 @@ _SPACE = 64
 _GROWTH = 8
 _MARGIN = 12  # how far before the end of a window an error may come from the window having one, in characters
 _TRIES = 32
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)  # Python makes no number of more than 4,300 digits
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -81,7 +82,7 @@ def documents(text: bytes, *, limit: int) -> Iterator[bytes]:
             piece = cut.pieces[done]
             if not piece or piece.isspace():
                 done += 1
-            elif piece[0] == _OBJECT and _is_value(piece):
+            elif piece[0] == _OBJECT and is_value(piece):
                 yield piece
                 done += 1
             else:
@@ -94,10 +95,11 @@ def documents(text: bytes, *, limit: int) -> Iterator[bytes]:
                 done += count
 
 
-def _is_value(piece: bytes) -> bool:
+def is_value(piece: bytes) -> bool:
+    """Whether a text is one JSON value; whether its strings are UTF-8 is not asked."""
     try:
         _ANY.decode(piece)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # a name that is not UTF-8 is a `ValueError`
         return False
     return True
 
@@ -202,12 +204,13 @@ class _Values:
 def _end_of_damage(text: bytes, begin: int, *, limit: int) -> int:
     """Where what is no JSON value ends.
 
-    With its line, or where another object follows on it; with the line that closes it where the next one is indented.
+    With its line, or where another object follows on it (or after so many that are none either); with the line that
+    closes it where the next one is a field, and indented.
     """
     for tries, cut in enumerate(_CUT.finditer(text, begin)):
         if cut[0] == b"\n":
             return _end_of_indented(text, begin, cut.start()) if text[begin] == _OBJECT else cut.start()
-        if tries < _TRIES and _Values(text, limit=limit).end_of(cut.end()) is not None:
+        if tries == _TRIES or _Values(text, limit=limit).end_of(_after(_COMMA, text, cut.end())) is not None:
             return cut.end()
     return len(text)
 
@@ -216,7 +219,7 @@ def _end_of_indented(text: bytes, begin: int, line_end: int) -> int:
     """Where a damaged object ends whose first line ends there."""
     line = text.rfind(b"\n", max(0, begin - _WINDOW), begin) + 1
     indent = text[line : _after(_INDENT, text, line)]
-    if not text.startswith((b"\n%b " % indent, b"\n%b\t" % indent), line_end):
+    if not re.compile(rb"\n%b[ \t]+[\"}]" % indent).match(text, line_end):
         return line_end
     no_deeper = re.compile(rb"\n%b(?![ \t\r\n}\]])" % indent).search(text, line_end)
     return no_deeper.start() if no_deeper else len(text)

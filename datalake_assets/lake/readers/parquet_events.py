@@ -25,7 +25,7 @@ def json_lines(data: bytes, *, names: Sequence[str], limit: int) -> bytes:
     Times are ISO 8601 in UTC (those without a zone are taken for UTC), decimals are numbers with all their digits,
     bytes are base64. Raises `UnreadableObjectError` for a damaged file, and for more than `limit` bytes.
     """
-    file = ParquetPieces(data, limit=limit, piece_bytes=_PIECE_BYTES)
+    file = ParquetPieces(data, limit=limit, piece_bytes=_PIECE_BYTES, by_arrow=True)
     lines = bytearray()
     for number in range(file.count):
         rows = file.read(number).frame

@@ -27,8 +27,10 @@ _FEWEST_ROWS = 10_000  # of a piece; DMS's own row groups have as many
 class ParquetPieces:
     """A Parquet file, cut into pieces of about so many bytes: the same ones whenever it is read."""
 
-    def __init__(self, data: bytes, *, limit: int, piece_bytes: int) -> None:
+    def __init__(self, data: bytes, *, limit: int, piece_bytes: int, by_arrow: bool = False) -> None:
         """Look at the file's footer.
+
+        Polars reads faster than Arrow, but ends the process over some damaged files; Arrow tells of them.
 
         Raises `UnreadableObjectError` for nothing at all, and for a file whose columns take more than `limit` bytes
         when they are decoded.
@@ -43,6 +45,7 @@ class ParquetPieces:
         self.rows = max(_FEWEST_ROWS, rows * piece_bytes // size) if rows else None
         """How many rows a piece has; None where the file is not cut."""
         self.count = -(-rows // self.rows) if self.rows else 1
+        self._uses_arrow = by_arrow
         self._has_int96 = known is not None and "INT96" in _physical_types(known)
 
     def check(self) -> None:
@@ -66,6 +69,8 @@ class ParquetPieces:
             file = io.BytesIO(self._data)
             if self._has_int96:
                 frame = self._int96(number)
+            elif self._uses_arrow:
+                frame = self._by_arrow(number, unit="us")
             elif self.rows is None:
                 frame = pl.read_parquet(file)
             else:

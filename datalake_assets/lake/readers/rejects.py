@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
+import pyarrow as pa
 
 from datalake_assets.lake.store.landing import LandedObject
 
@@ -75,7 +76,8 @@ def as_frame(rejects: Sequence[Reject], *, dataset: str, landed: LandedObject, a
             "row_number": [r.row_number for r in rejects],
             "raw": [r.raw for r in rejects],
             "raw_bytes": [r.raw_bytes for r in rejects],
-            "errors": [list(r.errors) for r in rejects],
+            # Of Python's lists Polars makes a series each, which takes 5 KB.
+            "errors": pl.Series(pa.array([r.errors for r in rejects], pa.large_list(pa.large_string()))),
             "etl_timestamp": [at] * rows,
         },
         schema=SCHEMA,

@@ -4,9 +4,10 @@ What the bytes begin with tells their form, whatever the object is called.
 """
 
 import io
+import lzma
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from isal import isal_zlib
@@ -15,7 +16,7 @@ from datalake_assets.lake.readers import snappy
 from datalake_assets.lake.readers.failures import TooMuchTextError, UnreadableObjectError
 
 _GZIP = b"\x1f\x8b"
-_ZIP = b"PK\x03\x04"
+_ZIP, _ZIP_END, _ZIP_END_SIZE = b"PK\x03\x04", b"PK\x05\x06", 22
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP_FORMAT = 31
 _WINDOW = 64 * 1024
@@ -38,9 +39,13 @@ def unpack(data: bytes, *, limit: int) -> Unpacked:
     Raises `UnreadableObjectError` for what is damaged otherwise, and for more than `limit` bytes, of which no more than
     that is unpacked.
     """
+    return _unpacked(data, limit=limit, layers=_LAYERS)
+
+
+def _unpacked(data: bytes, *, limit: int, layers: int) -> Unpacked:
     unpacked = Unpacked(data)
-    for _ in range(_LAYERS):
-        inner = _layer(unpacked.data, limit=limit)
+    for left in range(layers, 0, -1):
+        inner = _layer(unpacked.data, limit=limit, layers=left)
         if inner is None:
             break
         unpacked = replace(inner, cut=inner.cut or unpacked.cut)
@@ -48,13 +53,13 @@ def unpack(data: bytes, *, limit: int) -> Unpacked:
     return replace(unpacked, data=unpacked.data.removeprefix(_BYTE_ORDER_MARK))
 
 
-def _layer(data: bytes, *, limit: int) -> Unpacked | None:
-    """What is packed in some bytes; None where nothing is."""
+def _layer(data: bytes, *, limit: int, layers: int) -> Unpacked | None:
+    """What is packed in some bytes, the files of an archive with all that they hold; None where nothing is."""
     if data.startswith(_GZIP):
         text = _single_member(data, limit=limit)
         return _members(data, limit=limit) if text is None else Unpacked(text)
     if data.startswith(_ZIP):
-        return Unpacked(_joined(_zipped(data), limit=limit))
+        return _zipped(data, limit=limit, layers=layers)
     if snappy.may_be_snappy(data):
         try:
             return Unpacked(_joined(snappy.blocks(data, limit=limit), limit=limit))
@@ -105,17 +110,33 @@ def _members(data: bytes, *, limit: int) -> Unpacked:
     return Unpacked(b"".join(pieces), cut and f"gzip: {cut}; what comes before is kept, land the object again")
 
 
-def _zipped(data: bytes) -> Iterator[bytes]:
+def _zipped(data: bytes, *, limit: int, layers: int) -> Unpacked:
     """The files in a zip archive, a line's end between them."""
+    files: list[bytes] = []
+    cut = None
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for n, name in enumerate(archive.infolist()):
-                if n:
-                    yield b"\n"
+            names = archive.infolist()
+            _check_alone(data, archive, names)
+            for name in names:
                 with archive.open(name) as file:
-                    yield from iter(lambda: file.read(_PIECE), b"")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+                    packed = _joined(iter(lambda: file.read(_PIECE), b""), limit=limit)
+                inner = _unpacked(packed, limit=limit, layers=layers - 1)
+                files.append(inner.data)
+                cut = cut or inner.cut
+                _check(sum(map(len, files)), limit=limit)
+    except UnreadableObjectError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError) as error:
         raise UnreadableObjectError(f"zip: {error}; land the object again") from None
+    return Unpacked(b"\n".join(files), cut)
+
+
+def _check_alone(data: bytes, archive: zipfile.ZipFile, names: Sequence[zipfile.ZipInfo]) -> None:
+    """Raise `BadZipFile` where something stands before or after an archive, of which Python takes no notice."""
+    end = data.rfind(_ZIP_END) + _ZIP_END_SIZE + len(archive.comment)
+    if end != len(data) or (names and min(name.header_offset for name in names) > 0):
+        raise zipfile.BadZipFile("something else stands beside it")
 
 
 def _joined(pieces: Iterable[bytes], *, limit: int) -> bytes:
