@@ -126,7 +126,9 @@ def test_what_is_no_json_is_400_and_nothing_of_it_is_put(body: str | bytes | Non
     assert sink.records == []
 
 
-@pytest.mark.parametrize("packed", [b"no gzip", gzip.compress(b'{"id":"a","at":1}')[:-3], gzip.compress(b"{}") + b"x"])
+@pytest.mark.parametrize(
+    "packed", [b"no gzip", gzip.compress(b'{"id":"a","at":1}', mtime=0)[:-3], gzip.compress(b"{}", mtime=0) + b"x"]
+)
 def test_damaged_gzip_is_400(packed: bytes) -> None:
     status, told = answer(api(), event(packed, content_encoding="gzip"))
     assert status == 400

@@ -130,6 +130,10 @@ def _found(body: bytes, *, source: str = "clicks", late: bool = False) -> tuple[
     return found.records, found.rejected
 
 
+def _packed(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -139,13 +143,13 @@ def _found(body: bytes, *, source: str = "clicks", late: bool = False) -> tuple[
         (_lines(click(1), click(2)).replace(b"\n", b""), (2, 0)),
         (_lines(click(1), click(2)).replace(b"\n", b"\r\n"), (2, 0)),
         (json.dumps([click(1), click(2)], indent=2).encode(), (2, 0)),
-        (gzip.compress(_lines(click(1))) + gzip.compress(_lines(click(2))), (2, 0)),
-        (gzip.compress(gzip.compress(_lines(click(1)))), (1, 0)),
+        (_packed(_lines(click(1))) + _packed(_lines(click(2))), (2, 0)),
+        (_packed(_packed(_lines(click(1)))), (1, 0)),
         (b"PAR1 and so on", (0, 0)),
         (_lines(click(1)) + b"{broken\n" + _lines(click(2)), (3, 1)),
         (_lines(click(1)) + b'{"id": "a", "at": 1', (2, 1)),
         (_lines(click(1)) + b'{"id": "\xff", "at": 1}\n', (2, 1)),
-        (gzip.compress(_lines(click(1), {}), mtime=0)[:-2], (3, 2)),
+        (_packed(_lines(click(1), {}))[:-2], (3, 2)),
         (b"3\n" + _lines(click(1)), (2, 1)),
     ],
 )
@@ -157,7 +161,7 @@ def test_a_large_object_is_looked_at_in_part_and_its_cut_record_is_no_fault(monk
     monkeypatch.setattr("infra.lambdas.validate.objects.MOST_BYTES", 200)
     for body in (
         _lines(*map(click, range(50))),
-        gzip.compress(_lines(*map(click, range(50)))),
+        _packed(_lines(*map(click, range(50)))),
         b'{"id": "' + b"a" * 300,
     ):
         found = findings_in(lambda size, body=body: body[:size], sources()["clicks"], is_late=lambda: False)  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """What is not accepted of DMS files: rows in quarantine with the reasons, and files that can't be read."""
 
 import json
+import random
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -357,3 +358,16 @@ def test_an_event_time_outside_the_years_1_to_9999_is_no_event_time(
     assert found.values("operation", "_event_time", "event_date") == [("D", None, None)]
     assert found.reasons[1][0].startswith("/made event_time: ")
     assert found.reasons[1][0].endswith(" is no time of the years 1 to 9999")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_damage_to_a_file_ends_the_process(read: Reader, seed: int) -> None:
+    """Polars aborts over some of these, where nobody can catch it: Arrow decodes a file first."""
+    chosen = random.Random(seed)
+    rows = [{"Op": "I", "ar_h_change_seq": f"{n:035d}", "id": n, "title": f"{n}"} for n in range(9)]
+    data = bytearray(parquet(rows, {**DMS_COLUMNS, "id": "int64", "title": "string"}))
+    for _ in range(chosen.choice([1, 2, 5])):
+        data[chosen.randrange(4, len(data) - 4)] = chosen.randrange(256)
+    other = "2026/01/05/09/20260105-091500124.parquet"
+    found = read({HOUR: bytes(data), other: rows})
+    assert found.outcomes[other.rpartition("/")[2]].rows_in == 9

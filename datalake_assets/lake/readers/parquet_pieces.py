@@ -21,6 +21,7 @@ _BYTES_OF_A_VALUE = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE":
 _BYTES_OF_A_LENGTH = 4
 # The microseconds whose nanoseconds fit 64 bits.
 _FIRST_NANOSECOND, _LAST_NANOSECOND = -(2**63) // 1_000 + 1, (2**63 - 1) // 1_000
+_CHECKED_ROWS = 65_536  # at a time
 _FEWEST_ROWS = 10_000  # of a piece; DMS's own row groups have as many
 
 
@@ -30,7 +31,7 @@ class ParquetPieces:
     def __init__(self, data: bytes, *, limit: int, piece_bytes: int, by_arrow: bool = False) -> None:
         """Look at the file's footer.
 
-        Polars reads faster than Arrow, but ends the process over some damaged files; Arrow tells of them.
+        With `by_arrow` it is not to be checked: Polars ends the process over some damaged files, Arrow tells of them.
 
         Raises `UnreadableObjectError` for nothing at all, and for a file whose columns take more than `limit` bytes
         when they are decoded.
@@ -49,12 +50,19 @@ class ParquetPieces:
         self._has_int96 = known is not None and "INT96" in _physical_types(known)
 
     def check(self) -> None:
-        """Read all pieces, where there are several: a damaged file is not to be found out when half of it is written.
+        """Have Arrow decode all of the file: a damaged one is not to be found out when half of it is written.
 
+        Nor by Polars, which has a process end over some of them, where nobody can catch anything.
         Raises `UnreadableObjectError`.
         """
-        for number in range(self.count if self.count > 1 else 0):
-            self.read(number)
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            for _ in pq.ParquetFile(io.BytesIO(self._data)).iter_batches(_CHECKED_ROWS, use_threads=False):
+                pass
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise _unreadable(error) from None
 
     def first(self, number: int) -> int:
         """The number of the first row of a piece; rows are counted from 1."""
@@ -77,8 +85,7 @@ class ParquetPieces:
                 frame = pl.scan_parquet(file).slice(number * self.rows, self.rows).collect()
             return FileRows(_plain(frame))
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            reason = str(error).partition("\n")[0]
-            raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None
+            raise _unreadable(error) from None
 
     def _int96(self, number: int) -> pl.DataFrame:
         """A piece of a file with times of 96 bits, which Polars would cut off at the years 1677 and 2262.
@@ -121,8 +128,12 @@ class ParquetPieces:
                 row += rows
             return pl.DataFrame(file.read_row_groups(groups, use_threads=False)).slice(begin - skipped, self.rows)
         except (pa.ArrowException, OSError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            raise UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again") from None
+            raise _unreadable(error) from None
+
+
+def _unreadable(error: BaseException) -> UnreadableObjectError:
+    reason = str(error).partition("\n")[0]
+    return UnreadableObjectError(f"not readable as Parquet: {reason}; land the object again")
 
 
 def _plain(frame: pl.DataFrame) -> pl.DataFrame:
