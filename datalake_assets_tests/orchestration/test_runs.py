@@ -16,7 +16,7 @@ from datalake_assets.cli.run import COMMAND, run_to_the_end
 from datalake_assets.definitions import build_definitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.steps.checks import RULES
+from datalake_assets.lake.steps.checks import rules
 from datalake_assets.lake.steps.messages import StepReport, StepRequest
 from datalake_assets.lake.steps.planning import LandingWork, landing_work
 from datalake_assets.resources.runners.in_process import InProcessRunner
@@ -147,7 +147,9 @@ def test_checks_alone_show_the_verdicts_and_write_nothing(
     checks = dg.define_asset_job("checks", selection=dg.AssetSelection.checks_for_assets(silver))
     definitions = dg.Definitions.merge(build_definitions(settings), dg.Definitions(jobs=[checks]))
     result = definitions.resolve_job_def("checks").execute_in_process(instance=instance)
-    assert {e.check_name for e in result.get_asset_check_evaluations()} == set(RULES)
+    assert {e.check_name for e in result.get_asset_check_evaluations()} == set(
+        rules(settings.lake().datasets["clicks"])
+    )
     assert not result.get_asset_materialization_events()
     assert _versions(settings) == before
 

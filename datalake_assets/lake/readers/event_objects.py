@@ -19,8 +19,8 @@ class EventObject:
     """One object.
 
     `size` is that of its `texts` in bytes, `cut` what is wrong with the rest where they are not all of it; `rejected`
-    are the records that are rejected so far; `accepted`, `dates` and `lateness` are known when its records
-    are typed.
+    are the records that are rejected so far; `accepted`, `dates`, `lateness` and `counted` (how many accepted records
+    break which row rule of the dataset, or belong to which share) are known when its records are typed.
     """
 
     landed: LandedObject
@@ -31,12 +31,14 @@ class EventObject:
     accepted: int = 0
     dates: list[date] = field(default_factory=list)
     lateness: Lateness | None = None
+    counted: dict[str, int] = field(default_factory=dict)
     failure: Failure | None = None
     _reasons: list[tuple[int, str | None]] = field(default_factory=list)
 
     def begin_again(self) -> None:
         """Forget what was read of the texts."""
-        self.rejected, self.accepted, self.dates, self.lateness, self._reasons = [], 0, [], None, []
+        self.rejected, self.accepted, self.dates, self._reasons = [], 0, [], []
+        self.lateness, self.counted = None, {}
 
     def note(self, reason: str | None, *, since: int) -> None:
         """Note why the records from a number on had been put aside; None: they had not."""
@@ -97,4 +99,5 @@ class EventObject:
             bytes_rejected=min(sum(reject.size for reject in self.rejected), self.size),
             event_dates=tuple(sorted(self.dates)),
             lateness=self.lateness,
+            counted=self.counted,
         )

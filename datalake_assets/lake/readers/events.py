@@ -21,6 +21,7 @@ from datalake_assets.lake.readers.event_objects import EventObject
 from datalake_assets.lake.readers.event_text import event_texts
 from datalake_assets.lake.readers.failures import failure_of
 from datalake_assets.lake.readers.read_ahead import read_ahead
+from datalake_assets.lake.readers.record_checks import RecordChecks
 from datalake_assets.lake.readers.records import RecordReader
 from datalake_assets.lake.readers.rejects import SCHEMA, as_frame, rejected_line
 from datalake_assets.lake.spec.columns import (
@@ -32,13 +33,10 @@ from datalake_assets.lake.spec.columns import (
     SOURCE_FILENAME,
 )
 from datalake_assets.lake.spec.dataset import EventStream
-from datalake_assets.lake.store.key_times import named_time
-from datalake_assets.lake.store.landing import LandedObject, partition_end
-from datalake_assets.lake.store.lateness import lateness
+from datalake_assets.lake.store.landing import LandedObject
 
 _PIECE_BYTES = 8 * 1024 * 1024
 _JSON_SPACE = " \t\r\n"
-_LANDED_AT = "_landed_at"
 _TIME = pl.Datetime("us", "UTC")
 
 
@@ -67,6 +65,7 @@ class EventReader:
         self._limits = limits
         self._records = RecordReader(dataset, record_bytes=limits.record_bytes)
         self._columns = EventColumns(self._records.fields, event_time=dataset.event_time)
+        self._checks = RecordChecks(dataset)
         self._no_rows = self._typed([], self._values([]).frame()).frame
 
     @property
@@ -164,7 +163,7 @@ class EventReader:
             frame = pl.concat([frame.filter(trusted), judged])
         if frame[EVENT_TIME].null_count():
             frame = self._columns.with_odd_times(frame)
-        frame = self._without_those_ahead(objects, frame)
+        frame = self._checks.applied(objects, frame)
         line = pl.col(LINE).str.strip_chars(_JSON_SPACE)
         frame = frame.with_columns(
             line.chash.sha2_256().alias(RECORD_HASH),  # type: ignore[attr-defined]  # polars_hash registers `chash`
@@ -173,33 +172,11 @@ class EventReader:
         counted = frame.group_by(OBJECT).agg(pl.len(), pl.col(EVENT_DATE).unique().alias("dates"))
         for n, accepted, dates in counted.iter_rows():
             objects[n].accepted, objects[n].dates = accepted, dates
-        landed_at = pl.Series(_LANDED_AT, [_landed_at(item.landed) for item in objects], dtype=_TIME)
-        timed = frame.select(OBJECT, EVENT_TIME, landed_at.gather(frame[OBJECT]))
-        for n, late in lateness(timed, of=OBJECT, event_time=EVENT_TIME, landed_at=_LANDED_AT).items():
-            objects[n].lateness = late
         keys = pl.Series(SOURCE_FILENAME, [item.landed.key for item in objects], dtype=pl.String)
         frame = frame.drop(OBJECT, LINE).with_columns(keys.gather(frame[OBJECT]))
         for item in objects:
             item.release()
         return _Piece(objects, frame)
-
-    def _without_those_ahead(self, objects: Sequence[EventObject], frame: pl.DataFrame) -> pl.DataFrame:
-        """The records without those dated too long after they landed; these are noted with their object.
-
-        By the partition, which an object keeps: at any later reading the verdict is the same.
-        """
-        most = self._dataset.max_ahead
-        if most is None:
-            return frame
-        ends = [partition_end(self._dataset, item.landed.partition) for item in objects]
-        latest = pl.Series([end + most for end in ends], dtype=_TIME)
-        is_ahead = frame[EVENT_TIME] > latest.gather(frame[OBJECT])
-        ahead = frame.filter(is_ahead).select(OBJECT, ROW_NUMBER, LINE, pl.col(EVENT_TIME).dt.to_string("iso"))
-        for n, number, line, moment in ahead.iter_rows():
-            rule = f"/{self._dataset.event_time.column} max_ahead"
-            reason = f"{rule}: {moment} is more than {most} after {ends[n]}, when its landing partition ended"
-            objects[n].reject(rejected_line(number, line.encode(), (reason,)))
-        return frame.filter(~is_ahead)
 
     def _judged(self, objects: Sequence[EventObject], doubtful: pl.DataFrame) -> pl.DataFrame:
         """Those of some records that the authority accepts after all; its rejects are noted with their object."""
@@ -240,7 +217,3 @@ class EventReader:
             outcomes=tuple(item.outcome for item in objects),
             bytes_in=sum(item.landed.size for item in objects if item.failure is None or item.failure.final),
         )
-
-
-def _landed_at(landed: LandedObject) -> datetime:
-    return named_time(landed.key) or landed.last_modified

@@ -14,14 +14,20 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.parts import Column, Csv, EventTime, Landing, OnDrift
+from datalake_assets.lake.spec.quality import PartitionRule, Quality, RowRule, Score, Volume
 
 _KINDS: dict[str, type[EventStream | CdcTable]] = {"event_stream": EventStream, "cdc_table": CdcTable}
-_PARTS: dict[str, type[BaseModel]] = {
-    "landing": Landing,
-    "event_time": EventTime,
-    "on_drift": OnDrift,
-    "columns": Column,
-    "csv": Csv,
+_PARTS: dict[tuple[str, ...], type[BaseModel]] = {
+    ("landing",): Landing,
+    ("event_time",): EventTime,
+    ("on_drift",): OnDrift,
+    ("columns",): Column,
+    ("csv",): Csv,
+    ("quality",): Quality,
+    ("quality", "score"): Score,
+    ("quality", "rows"): RowRule,
+    ("quality", "partitions"): PartitionRule,
+    ("quality", "volume"): Volume,
 }
 _NAMES_IN_USE = ("found_columns", "ledger", "pending", "verdicts")
 _FORMS = {
@@ -142,7 +148,7 @@ def _words(path: tuple[str, ...], fault: dict[str, Any], model: type[BaseModel])
         case "missing":
             text = f"`{place}` is missing; add it"
         case "extra_forbidden":
-            known = _keys(model if len(path) == 1 else _PARTS.get(path[0], model))
+            known = _keys(_part(path[:-1], model))
             near = difflib.get_close_matches(path[-1], known, n=1)
             remedy = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
             if fault["input"] is None and not near:  # YAML's `{description: a, b}` and `{type: decimal(12,2)}`
@@ -154,7 +160,7 @@ def _words(path: tuple[str, ...], fault: dict[str, Any], model: type[BaseModel])
         case "string_pattern_mismatch":
             text = f"`{place}` is {found}; write {_FORMS.get(path[-1], fault['ctx']['pattern'])}"
         case "model_type" | "model_attributes_type":
-            known = _keys(_PARTS.get(path[0], model))
+            known = _keys(_part(path, model))
             text = f"`{place}` is {found}; write a mapping with the keys {', '.join(known)}"
         case "tuple_type":
             text = f"`{place}` is {found}; write a list, such as [{fault['input']}]"
@@ -165,6 +171,11 @@ def _words(path: tuple[str, ...], fault: dict[str, Any], model: type[BaseModel])
 
 def _small(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def _part(path: tuple[str, ...], model: type[BaseModel]) -> type[BaseModel]:
+    """The model of the mapping at a path, or of the nearest one above it."""
+    return next((_PARTS[path[:n]] for n in range(len(path), 0, -1) if path[:n] in _PARTS), model)
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

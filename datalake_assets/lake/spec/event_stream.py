@@ -1,31 +1,19 @@
 """What a stream of events is: the typed form of a dataset file of that kind, and the rules that it keeps by itself."""
 
-import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from datalake_assets.lake.spec.columns import EVENT_MONTH
+from datalake_assets.lake.spec.durations import duration
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.json_schema import LAKE_TYPE, checked, without_annotations
 from datalake_assets.lake.spec.parts import Column, EventTime, Partitioning
+from datalake_assets.lake.spec.quality import Quality
 from datalake_assets.lake.spec.shape import partitioning
 from datalake_assets.lake.spec.source import Source, remedy
 from datalake_assets.lake.spec.types import TypeNameError, json_property_types, type_of_json_property
-
-_DURATION = re.compile(r"P(?:(\d{1,4})D)?(?:T(?=\d)(?:(\d{1,4})H)?(?:(\d{1,4})M)?(?:(\d{1,5})S)?)?", re.ASCII)
-
-
-def _duration(value: Any) -> Any:
-    """A length of time as ISO 8601 writes it, in days, hours, minutes and seconds."""
-    if isinstance(value, timedelta) or value is None:
-        return value
-    match = _DURATION.fullmatch(value) if isinstance(value, str) and value != "P" else None
-    if match is None:
-        raise ValueError(f"{value!r} is no length of time; write one such as PT15M, PT1H or P2D")
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 class EventStream(Source):
@@ -33,7 +21,7 @@ class EventStream(Source):
 
     `envelope` is the field of a document that holds its records. With `coerce` a value of another JSON type that says
     the same is taken for one of the declared type. `max_ahead` is how long after the end of its landing partition an
-    event may be dated.
+    event may be dated. `quality` is what is asked of records beyond the contract, and how they are scored.
     """
 
     kind: Literal["event_stream"]
@@ -41,9 +29,10 @@ class EventStream(Source):
     record_schema: Annotated[dict[str, Any], Field(alias="schema")]
     unknown_fields: Literal["keep", "drop", "reject"] = "keep"
     coerce: Literal["none", "lossless"] = "none"
-    max_ahead: Annotated[timedelta, BeforeValidator(_duration)] | None = None
+    max_ahead: Annotated[timedelta, BeforeValidator(duration)] | None = None
     envelope: Annotated[str, Field(min_length=1)] | None = None
     event_type: str | None = None
+    quality: Quality = Quality()
     partition_by: Partitioning = "day"
     _columns_at: ClassVar[tuple[str, ...]] = ("schema", "properties")
 
@@ -101,7 +90,7 @@ class EventStream(Source):
             "unknown_fields": self.unknown_fields,
             "schema": without_annotations(self.record_schema),
         }
-        return self._identity | rules
+        return self._identity | rules | ({"quality": self.quality.reading} if self.quality.reading else {})
 
     @property
     def _shape(self) -> dict[str, Any]:

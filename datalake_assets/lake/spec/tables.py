@@ -36,7 +36,7 @@ _LINEAGE = {
     EVENT_TIME: TableColumn("timestamp", "When it happened, UTC"),
     EVENT_DATE: TableColumn("date", "The day it happened, UTC"),
     SOURCE_FILENAME: TableColumn("string", "The landed object it came with, relative to bronze", required=True),
-    QUALITY_SCORE: TableColumn("double", "The share of declared columns that have a value, 0 to 1", required=True),
+    QUALITY_SCORE: TableColumn("double", "The share of columns with a value, or as its file weighs", required=True),
     ETL_TIMESTAMP: TableColumn("timestamp", "When the lake wrote the row, UTC", required=True),
 }
 _UNKNOWN = {UNKNOWN: TableColumn("string", "What the dataset file does not declare, as JSON text")}
@@ -165,6 +165,7 @@ LEDGER = TableSpec(
         "rows_out": TableColumn("int64", "Records accepted"),
         "rows_rejected": TableColumn("int64", "Records sent to quarantine"),
         "bytes_rejected": TableColumn("int64", "How many of its bytes could not be used"),
+        "counted": TableColumn("json", "How many accepted records break a row rule, or belong to a share, by rule"),
         "event_dates": TableColumn("list<date>", "The event dates on which silver may hold records of it"),
         "loaded_at": TableColumn("timestamp", "Of a full load's file: when its first row was transferred, UTC"),
         "loaded_until": TableColumn("timestamp", "Of a full load's file: when its last row was transferred, UTC"),

@@ -22,9 +22,9 @@ from datalake_assets.lake.spec.columns import (
 )
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.tables import silver_table
-from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.history import HistoryWriter
+from datalake_assets.lake.steps.key_checks import note_repeated_keys
 from datalake_assets.lake.steps.reloads import ReloadedError, Reloads
 from datalake_assets.lake.steps.shape import require_columns
 from datalake_assets.lake.store.conflicts import until_undisturbed

@@ -20,8 +20,8 @@ from datalake_assets.lake.lake import StreamTables
 from datalake_assets.lake.readers.batch import Batch
 from datalake_assets.lake.spec.columns import EVENT_DATE, RECORD_HASH, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import EventStream
-from datalake_assets.lake.steps.checks import note_repeated_keys
 from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.key_checks import note_repeated_keys
 from datalake_assets.lake.steps.shape import require_shape
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
 from datalake_assets.lake.store.ledger_lookup import Known

@@ -37,7 +37,8 @@ class _Prepare:
     def __call__(self, accepted: Frame) -> Frame:
         if isinstance(self.dataset, EventStream):
             columns = list(self.dataset.columns)
-            return quality.score(accepted, columns=columns).select(*silver_table(self.dataset).columns)
+            scored = quality.score(accepted, columns=columns, weights=self.dataset.quality.score)
+            return scored.select(*silver_table(self.dataset).columns)
         columns = list(self.dataset.declared.columns)  # a column that is found later changes no row's score
         return quality.score(accepted, columns=columns)
 

@@ -34,11 +34,12 @@ from datalake_assets.lake.spec.columns import (
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.drift import Found, with_found
 from datalake_assets.lake.steps.changes import ChangeWriter, LoadsChangedError
-from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
+from datalake_assets.lake.steps.checks import PartitionChecks, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.drift_checks import drift_verdicts
 from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.evolving import remember
+from datalake_assets.lake.steps.key_checks import check_repeated_keys
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.steps.shape import ColumnsGrownError

@@ -21,11 +21,12 @@ from datalake_assets.lake.readers.rejects import rules_of
 from datalake_assets.lake.spec.columns import SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.steps.changes import ChangeWriter, LoadsChangedError
-from datalake_assets.lake.steps.checks import PartitionChecks, check_repeated_keys, store_verdicts
+from datalake_assets.lake.steps.checks import PartitionChecks, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.drift_checks import drift_verdicts
 from datalake_assets.lake.steps.events import EventWriter
 from datalake_assets.lake.steps.evolving import is_up_to_date, learn, up_to_date
+from datalake_assets.lake.steps.key_checks import check_repeated_keys
 from datalake_assets.lake.steps.messages import StepReport
 from datalake_assets.lake.steps.reading import read, report
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError, rebuild_table

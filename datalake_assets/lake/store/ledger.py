@@ -63,6 +63,20 @@ class Ledger:
         rows = self.table.open().scan({"dataset": [dataset]}).filter(pl.col("partition") < partition)
         return sorted(rows.select(pl.col("partition").unique()).collect().to_series())
 
+    def record_counts(self, dataset: str, first: str, last: str) -> tuple[str, dict[str, int]]:
+        """How many records were read of each partition from the first to the last; and the last that the dataset has.
+
+        Objects whose key belongs to another by now don't count.
+        """
+        seen = self.table.open()
+        part = pl.col("partition")
+        rows = seen.scan({"dataset": [dataset]}).filter(part.is_between(pl.lit(first), pl.lit(last)))
+        counts = rows.filter(pl.col("status") != SUPERSEDED).group_by(part).agg(pl.sum("rows_in").cast(pl.Int64))
+        files = seen.files
+        own = files.filter(pl.col("partition.dataset") == dataset) if files.height else files
+        newest = own["max.partition"].max() if own.height else None
+        return str(newest or ""), dict(counts.collect().iter_rows())
+
     def first_partition(self) -> str | None:
         """The partition that begins first, of any dataset, from the log alone; None while nothing was admitted."""
         files = self.table.open().files

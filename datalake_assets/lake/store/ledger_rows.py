@@ -3,6 +3,7 @@
 Belongs here: pure functions of rows. Which rows change together, and how that is committed, is in `ledger.py`.
 """
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -96,6 +97,7 @@ def _completed(row: Row, outcome: ObjectOutcome, *, contract: str, now: datetime
         "rows_out": outcome.rows_out,
         "rows_rejected": outcome.rows_rejected,
         "bytes_rejected": outcome.unusable_bytes,
+        "counted": json.dumps(dict(outcome.counted)) if outcome.counted else None,
         "event_dates": list(outcome.event_dates),
         "loaded_at": outcome.loaded_at,
         "loaded_until": outcome.loaded_until,

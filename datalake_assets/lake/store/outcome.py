@@ -23,6 +23,7 @@ class ObjectOutcome(BaseModel):
     first and the last of its rows were transferred, of a file of a full load whose rows tell that; `ends_load` whether
     the file says that it is the last (None: it does not say). `columns` are those of its columns that are not as the
     dataset file declares them, with the types they have (see `drift.news`). `lateness` is that of its accepted events.
+    `counted` tells how many of these break each row rule of the dataset file, and belong to each share that it names.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +44,7 @@ class ObjectOutcome(BaseModel):
     ends_load: bool | None = None
     columns: Mapping[str, str] = Field(default_factory=dict)
     lateness: Lateness | None = None
+    counted: Mapping[str, int] = Field(default_factory=dict)
     error: str | None = None
     final: bool = False
 

@@ -1,7 +1,8 @@
 """Verdicts: what steps found about a dataset's landing partitions, stored so that every process can ask.
 
 A verdict that fails and blocks holds back gold for the event dates of its partition and its dataset, and for nothing
-else, until the partition passes. Of those that pass, only the newest of each rule is kept, to be shown.
+else, until the partition passes. Of those that pass, only the newest of each rule is kept, to be shown; of those that
+fail and hold nothing, the ones on the hundred newest partitions.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ import polars as pl
 
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.store.table import Table
+
+_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,10 @@ class Verdicts:
                 "detail": verdict.detail,
                 "decided_at": now,
             }
+        for rule in {rule for rule, _ in new}:
+            shown = sorted(p for (r, p), row in new.items() if r == rule and not (row["passed"] or row["blocking"]))
+            for partition in shown[:-_SHOWN]:
+                del new[rule, partition]
         if _content(old) != _content(new):
             seen.replace(pl.DataFrame(list(new.values()), schema=self.table.dtypes), within=within)
 

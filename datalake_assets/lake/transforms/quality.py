@@ -6,18 +6,34 @@ from typing import Any
 import narwhals as nw
 
 from datalake_assets.lake.spec.columns import QUALITY_SCORE
+from datalake_assets.lake.spec.quality import Score
 
+_COMPLETE = Score()
 SCALE = 1_000_000
 """Scores are averaged as whole millionths, because a sum of floats depends on the order in which it is taken."""
 
 
-def score(frame: nw.LazyFrame[Any], *, columns: Sequence[str]) -> nw.LazyFrame[Any]:
-    """Add `quality_score`: the share of the declared columns that have a value, from 0 to 1."""
+VALIDITY, TIMELINESS = "_validity", "_timeliness"
+"""Shares from 0 to 1 that readers give with each record where its dataset weighs them."""
+
+
+def score(frame: nw.LazyFrame[Any], *, columns: Sequence[str], weights: Score = _COMPLETE) -> nw.LazyFrame[Any]:
+    """Add `quality_score`, from 0 to 1: the share of the declared columns that have a value, weighed with the others.
+
+    What `weights` weighs besides is in the columns `VALIDITY` and `TIMELINESS`.
+    """
     missing = nw.sum_horizontal(*(nw.col(name).is_null().cast(nw.Int64) for name in columns))
     present = nw.sum_horizontal(*((~nw.col(name).is_null()).cast(nw.Int64) for name in columns))
     # Divided by a column, not by a number: for that Polars takes 3 * (1 / 5) = 0.6000000000000001, but 3 / 5 in a
     # frame of one row.
-    share = present.cast(nw.Float64) / (present + missing).cast(nw.Float64)
+    declared = (present + missing).cast(nw.Float64)
+    share = present.cast(nw.Float64) / declared
+    others = {VALIDITY: weights.validity, TIMELINESS: weights.timeliness}
+    if any(others.values()):
+        share = share * weights.completeness
+        for name, weight in others.items():
+            share = share + nw.col(name) * weight if weight else share
+        share = share / (declared * 0 + (weights.completeness + sum(others.values())))
     return frame.with_columns(share.alias(QUALITY_SCORE))
 
 
