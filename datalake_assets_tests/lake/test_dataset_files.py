@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
             (
                 "1.yaml:6: unknown key `colour`; known here: name, description, owner, landing, key, "
                 "max_rejected_fraction, min_records, runner, kind, event_time, schema, unknown_fields, coerce, "
-                "max_ahead, envelope, event_type, "
+                "max_ahead, envelope, event_type, quality, "
                 "partition_by"
             ),
         ),

@@ -30,8 +30,10 @@ _PARTS: dict[tuple[str, ...], type[BaseModel]] = {
     ("quality", "volume"): Volume,
 }
 _NAMES_IN_USE = ("found_columns", "ledger", "pending", "verdicts")
+_NAME = "lower-case letters, digits and underscores, beginning with a letter"
 _FORMS = {
-    "name": "lower-case letters, digits and underscores, beginning with a letter, such as web_events",
+    "name": f"{_NAME}, such as web_events",
+    "[key]": _NAME,
     "owner": "team:NAME or an e-mail address",
 }
 _TEXT_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"}

@@ -38,7 +38,12 @@ class Score(Part):
     def _consistent(self) -> "Score":
         if not self.completeness + self.validity + self.timeliness:
             raise FaultError("all weights are 0; give one a weight, or take `score` out", at=("quality", "score"))
-        if self.timeliness and not self.timely_within:
+        if self.timely_within == timedelta(0):
+            raise FaultError(
+                "`timely_within` is no time at all; write a length of time such as PT1H",
+                at=("quality", "score", "timely_within"),
+            )
+        if self.timeliness and self.timely_within is None:
             raise FaultError(
                 "timeliness has a weight, and `timely_within` does not say how soon a record is timely; write a length "
                 "of time such as PT1H",
