@@ -275,7 +275,7 @@ def seed() -> int:
 
 
 def test_silver_equals_the_source_whatever_happens_on_the_way(postgres: Database, tmp_path: Path, seed: int) -> None:
-    prove(Proof(postgres, tmp_path, seed, tables(keys=40)), transactions=800, pause=0.01)
+    prove(Proof(postgres, tmp_path, seed, tables(keys=40)), transactions=500, pause=0.01)
 
 
 @pytest.mark.soak

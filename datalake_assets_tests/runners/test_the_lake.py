@@ -20,6 +20,7 @@ from datalake_assets_tests.sources import CLICKS, write_datasets
 _DATASETS = Path(__file__).parents[2] / "datalake_assets" / "datasets"
 
 
+# On Polars `test_remote_runs.py` has a step on each service: the demo as a whole is for soak.
 _SERVICES = ["glue", *(pytest.param(name, marks=pytest.mark.soak) for name in ("emr_serverless", "emr"))]
 """All three run the same code by the same parameters: how they differ is tried in the other modules, fast."""
 
@@ -35,6 +36,7 @@ def beside(there: Settings) -> Settings:
     return there.model_copy(update=changes)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("runner", _SERVICES)
 def test_remote_jobs_make_the_tables_that_this_process_makes(
     runner: str, lake_of: LakeOf, jobs: FakeAws, instance: dg.DagsterInstance

@@ -25,6 +25,8 @@ from datalake_assets_tests.runners.lakes import SILVER, admit, clicks, land, met
 from datalake_assets_tests.runners.steps import remote_runner, step
 
 REMOTE = ["glue", "emr_serverless", "emr"]
+# Where a worker is a process of its own each takes half a minute; `make soak` has them all.
+_ONE_OF_THEM = ["glue", *(pytest.param(name, marks=pytest.mark.soak) for name in ("emr_serverless", "emr"))]
 ARGUMENTS = ("--dagster-pipes-context", "none", "--dagster-pipes-messages", "none")
 _LONGEST_WAIT = 60
 
@@ -62,7 +64,7 @@ def started(command: list[str], settings: Settings, jobs: FakeAws, home: Path) -
     )
 
 
-@pytest.mark.parametrize("runner", REMOTE)
+@pytest.mark.parametrize("runner", _ONE_OF_THEM)
 def test_a_cancelled_run_stops_its_job(
     runner: str, lake_of: LakeOf, jobs: FakeAws, aws: Aws, instance: dg.DagsterInstance
 ) -> None:
@@ -85,7 +87,7 @@ def test_a_cancelled_run_stops_its_job(
     assert aws.keys(bucket, prefix) == []
 
 
-@pytest.mark.parametrize("runner", REMOTE)
+@pytest.mark.parametrize("runner", _ONE_OF_THEM)
 def test_the_job_of_a_killed_worker_is_taken_up_again(
     runner: str, lake_of: LakeOf, jobs: FakeAws, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

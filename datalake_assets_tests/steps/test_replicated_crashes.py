@@ -102,6 +102,7 @@ def test_a_step_that_dies_after_any_of_its_commits_is_made_good_by_the_next(
     assert written >= {"ledger", "silver.orders", "silver.orders_history", "quarantine.orders"}
 
 
+@pytest.mark.soak
 def test_a_step_that_dies_is_made_good_hour_by_hour_in_any_order(tmp_path: Path, undisturbed: Undisturbed) -> None:
     for moment, lake in deaths(tmp_path, undisturbed.waiting, ReplicatedLake.refresh):
         for partition in reversed(lake.waiting()):
