@@ -92,6 +92,7 @@ def event_outcome(lake: Lake) -> dict[str, str]:
         *lake.datasets[STREAM].columns,
         "event_date",
         "_unknown",
+        "quality_score",
         "record_hash",
     ]  # of equal copies any may be there
     rejects = ["source_filename", "row_number", "raw", "errors"]
