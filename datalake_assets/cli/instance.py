@@ -11,6 +11,7 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
 import datalake_assets
+from datalake_assets.cli.places import dagster_home
 from datalake_assets.settings import Settings
 
 _PACKAGE = Path(datalake_assets.__file__).parent
@@ -36,15 +37,13 @@ def open_instance(settings: Settings, *, captures_logs: bool = True) -> dg.Dagst
     A local lake's own instance is `<root>/.dagster`; it takes up the `dagster.yaml` of the working directory, else the
     project's. Without `captures_logs` what steps print is not kept.
     """
+    home = dagster_home(settings)
     if not os.environ.get("DAGSTER_HOME"):
-        layout = settings.layout
-        home = Path(layout.root if layout.is_local else ".").absolute() / ".dagster"
         home.mkdir(parents=True, exist_ok=True)
         config = next((file.absolute() for file in _CONFIGURATIONS if file.exists()), None)
         if config is not None and not (home / config.name).exists():
             (home / config.name).symlink_to(config)
         os.environ["DAGSTER_HOME"] = str(home)
-    home = Path(os.environ["DAGSTER_HOME"])
     home.mkdir(parents=True, exist_ok=True)
     if captures_logs:
         return dg.DagsterInstance.get()

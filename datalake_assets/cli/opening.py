@@ -69,6 +69,8 @@ def source_url(settings: Settings, given: str | None) -> str:
 
 def require_runners(settings: Settings, lake: Lake) -> None:
     """End the command where a runner of the settings, or of a dataset's own, can't run any step."""
+    if {settings.runner_of(dataset)[0] for dataset in (None, *lake.datasets.values())} == {"in_process"}:
+        return
     from datalake_assets.resources.runners.choosing import check_runners
 
     try:

@@ -35,6 +35,14 @@ def check_places(settings: Settings, *, writes: bool) -> None:
             ) from None
 
 
+def dagster_home(settings: Settings) -> Path:
+    """The folder of the Dagster instance: `DAGSTER_HOME`, else one in a local lake's own folder, else one here."""
+    if given := os.environ.get("DAGSTER_HOME"):
+        return Path(given)
+    layout = settings.layout
+    return Path(layout.root if layout.is_local else ".").absolute() / ".dagster"
+
+
 def has_lake(settings: Settings) -> bool:
     """Whether anything landed or was processed here; an object store is taken to have."""
     layout = settings.layout

@@ -7,22 +7,22 @@ asked of the functions that sensors ask too. Signals and dead runs have modules 
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
 import dagster as dg
 
 from datalake_assets.assets.beginnings import Beginnings
-from datalake_assets.cli.console import counted
 from datalake_assets.cli.dead_runs import bury_dead_runs, end_run, free_slots, process_tag
 from datalake_assets.cli.event_log import swift_event_log
 from datalake_assets.cli.instance import alone
+from datalake_assets.cli.outcome import Outcome
 from datalake_assets.cli.stopping import Stop
 from datalake_assets.definitions import build_definitions, first_partitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import gold_undone, gold_work, landing_undone, unfit_tables
-from datalake_assets.sensors.landing import EVERYTHING, look_for_landed
+from datalake_assets.sensors.looking import EVERYTHING, look_for_landed
 from datalake_assets.sensors.requests import PlannedRun, Todo, gold_todos, landing_todos, planned_runs
 from datalake_assets.sensors.under_way import CUT_TAG
 from datalake_assets.settings import Settings
@@ -43,33 +43,6 @@ class _Failed:
     run_id: str
     reason: str
     left: dict[tuple[str, str], int]
-
-
-@dataclass
-class Outcome:
-    """How many runs succeeded, which failed (run id, reason), and what is left undone, a line each with its reason."""
-
-    succeeded: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    undone: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    objects: int = 0
-    records: int = 0
-    dates: int = 0
-
-    @property
-    def summary(self) -> str:
-        """What was done, in a sentence."""
-        if not self.succeeded and not self.failed:
-            return "Nothing new had landed, and gold owed nothing."
-        done = f"{counted(self.objects, 'new object')}, {counted(self.records, 'record')} read"
-        gold = f"{counted(self.dates, 'date')} of gold computed"
-        return f"{done}, {gold}, by {counted(self.succeeded, 'run')} in {self.seconds:.1f} s."
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing failed and nothing is left."""
-        return not self.failed and not self.undone
 
 
 class Runs:

@@ -9,13 +9,13 @@ from datalake_assets.cli.console import Column, count, err, fail, print_table, s
 from datalake_assets.cli.console import progress as progress_bar
 from datalake_assets.cli.looking import print_tables
 from datalake_assets.cli.opening import open_lake, read_settings, require_places, require_runners
-from datalake_assets.cli.places import has_lake
+from datalake_assets.cli.places import dagster_home, has_lake
 from datalake_assets.cli.replicating import fill_postgres
 from datalake_assets.lake.lake import Lake
 from datalake_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from datalake_assets.cli.run import Outcome
+    from datalake_assets.cli.outcome import Outcome
     from datalake_assets.cli.stopping import Stop
 
 
@@ -209,6 +209,15 @@ def dev(context: typer.Context) -> None:
 
 
 def _run(settings: Settings, lake: Lake, stop: "Stop") -> "Outcome":
+    from datalake_assets.cli.outcome import outcome_of_nothing
+
+    with progress_bar() as progress:
+        progress.add_task("looking for landed objects", total=None)
+        idle = outcome_of_nothing(settings, lake, home=dagster_home(settings))
+    return _run_by_dagster(settings, lake, stop) if idle is None else idle
+
+
+def _run_by_dagster(settings: Settings, lake: Lake, stop: "Stop") -> "Outcome":
     import dagster as dg
 
     from datalake_assets.cli.instance import BusyError, open_instance

@@ -4,9 +4,6 @@ The memory is the ledger. The cursor only says how far the sweep through older o
 another sweep.
 """
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -15,7 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.assets.jobs import Jobs, landing_job_name
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.planning import LandingWork, landing_work
+from datalake_assets.lake.steps.planning import LandingWork
+from datalake_assets.sensors.looking import Landed, look_for_landed
 from datalake_assets.sensors.notifications import Queue
 from datalake_assets.sensors.queued import Queued, look_at_queue
 from datalake_assets.sensors.requests import landing_todos, planned_runs
@@ -23,8 +21,6 @@ from datalake_assets.sensors.under_way import under_way
 from datalake_assets.settings import Settings
 
 SENSOR = "landing"
-EVERYTHING = 2**62
-"""More objects than any lake holds: a sweep with this limit comes round at once."""
 _HELD_SHOWN = 5
 _SECONDS = 20.0
 """How long one tick looks around; Dagster gives up on a tick after 60 seconds. The next goes on where it stopped."""
@@ -53,40 +49,6 @@ class SweepCursor(BaseModel):
     def is_due(self, now: datetime, *, every: timedelta) -> bool:
         """Whether a sweep is under way, or should begin."""
         return not self.is_round or self.round_at is None or now - self.round_at >= every
-
-
-@dataclass(frozen=True, slots=True)
-class Landed:
-    """What waits by dataset, why some could not be looked at, and the dataset at which time ran out."""
-
-    work: dict[str, LandingWork] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
-    unseen: str | None = None
-
-
-def look_for_landed(
-    lake: Lake,
-    names: Sequence[str],
-    *,
-    after: Mapping[str, str],
-    limit: int,
-    settings: Settings,
-    now: datetime,
-    seconds: float | None = None,
-) -> Landed:
-    """Ask the planning function about some datasets, one by one; a fault of one is told and stops no other."""
-    found, began = Landed(), time.monotonic()
-    lookback = timedelta(hours=settings.lookback_hours)
-    for name in names:
-        if seconds is not None and time.monotonic() - began > seconds:
-            return Landed(found.work, found.faults, unseen=name)
-        try:
-            found.work[name] = landing_work(
-                lake, lake.datasets[name], after=after.get(name), lookback=lookback, limit=limit, now=now
-            )
-        except Exception as error:  # noqa: BLE001 (whatever is wrong with one source, the others go on; it is told)
-            found.faults[name] = f"{name} can't be looked at: {type(error).__name__}: {error}"
-    return found
 
 
 def merged(*works: LandingWork | None) -> LandingWork:

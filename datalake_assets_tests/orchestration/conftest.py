@@ -7,7 +7,8 @@ import dagster as dg
 import pytest
 
 from datalake_assets.cli.instance import NO_LOGS
-from datalake_assets.cli.run import Outcome, run_to_the_end
+from datalake_assets.cli.outcome import Outcome
+from datalake_assets.cli.run import run_to_the_end
 from datalake_assets.settings import Settings
 from datalake_assets_tests.sources import CLICKS, write_datasets
 

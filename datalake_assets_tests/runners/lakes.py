@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 import obstore
 
-from datalake_assets.cli.run import Outcome, run_to_the_end
+from datalake_assets.cli.outcome import Outcome
+from datalake_assets.cli.run import run_to_the_end
 from datalake_assets.definitions import build_definitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.store.landing import open_store

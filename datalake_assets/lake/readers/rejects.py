@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
-import pyarrow as pa
 
 from datalake_assets.lake.store.landing import LandedObject
 
@@ -28,6 +27,7 @@ SCHEMA = pl.Schema(
 )
 """The columns of quarantine."""
 
+_REASONS = {"reject": pl.Int64(), "error": pl.String()}
 _SHOWN = 1_000
 
 
@@ -36,7 +36,8 @@ class Reject:
     """One record that is not accepted, or a whole object.
 
     `row_number` is its line or row from 1, and 0 for an object; `raw` its text, and `raw_bytes` its exact bytes where
-    these are no text; each of `errors` reads `/pointer rule: message`. `size` is how many bytes of the object it is.
+    these are no text; each of `errors`, of which there is one at least, reads `/pointer rule: message`. `size` is how
+    many bytes of the object it is.
     """
 
     row_number: int
@@ -67,6 +68,9 @@ def oversized_line(number: int, line: bytes, *, limit: int) -> Reject:
 def as_frame(rejects: Sequence[Reject], *, dataset: str, landed: LandedObject, at: datetime) -> pl.DataFrame:
     """The rejects of one object as rows of the quarantine table; `at` (UTC) is when they were found."""
     rows = len(rejects)
+    # Of Python's lists Polars makes a series each, which takes 5 KB; PyArrow loads pandas first.
+    reasons = pl.DataFrame([(n, error) for n, r in enumerate(rejects) for error in r.errors], _REASONS, orient="row")
+    errors = reasons.group_by("reject", maintain_order=True).agg("error")["error"]
     return pl.DataFrame(
         {
             "dataset": [dataset] * rows,
@@ -76,8 +80,7 @@ def as_frame(rejects: Sequence[Reject], *, dataset: str, landed: LandedObject, a
             "row_number": [r.row_number for r in rejects],
             "raw": [r.raw for r in rejects],
             "raw_bytes": [r.raw_bytes for r in rejects],
-            # Of Python's lists Polars makes a series each, which takes 5 KB.
-            "errors": pl.Series(pa.array([r.errors for r in rejects], pa.large_list(pa.large_string()))),
+            "errors": errors,
             "etl_timestamp": [at] * rows,
         },
         schema=SCHEMA,
