@@ -71,7 +71,7 @@ def beginnings(lake: Lake | None, *, landing: date | None, dates: date | None, n
     seen: dict[str, date] = {}
     with suppress(OSError, DeltaError, BaseError):
         if lake is not None:
-            first, seen = _first_landing(lake, now=now), lake.ledger.first_dates()
+            first, seen = _first_landing(lake, now=now), lake.ledger.figures.first_dates()
     landing = landing or min(max(first or _WITHOUT_DATA, today - _MOST_LANDING), today)
     datasets = {} if lake is None else lake.datasets
     events = [day for name, day in seen.items() if isinstance(datasets.get(name), EventStream)]
@@ -85,6 +85,6 @@ def _first_landing(lake: Lake, *, now: datetime) -> date | None:
     unknown = [lake.datasets[name] for name in lake.datasets.keys() - lake.ledger.datasets()]
     pages = (lake.landing.sweep(dataset, after=None, limit=1, now=now) for dataset in unknown)
     partitions = [page.objects[0].partition for page in pages if page.objects]
-    if (admitted := lake.ledger.first_partition()) is not None:
+    if (admitted := lake.ledger.figures.first_partition()) is not None:
         partitions.append(admitted)
     return parse_partition(min(partitions)).date() if partitions else None

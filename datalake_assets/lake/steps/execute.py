@@ -22,5 +22,5 @@ def execute(request: StepRequest, *, lake: Lake, engine: Engine) -> StepReport:
         return compute_gold(step, gold, request.dates, only_due=request.only_due, earlier=request.earlier)
     partitions = request.partitions
     if request.earlier:
-        partitions = (*lake.ledger.partitions_before(request.name, min(partitions)), *partitions)
+        partitions = (*lake.ledger.figures.partitions_before(request.name, min(partitions)), *partitions)
     return refresh_silver(step, lake.datasets[request.name], partitions, replay=request.replay)

@@ -40,7 +40,7 @@ def verdicts(lake: Lake, dataset: Dataset, partitions: Collection[str]) -> Itera
     moments = [parse_partition(partition) for partition in partitions]
     span = _LONGEST_GAP + timedelta(days=rule.days)
     since = max(min(moments), _FIRST + span) - span
-    last, counts = lake.ledger.record_counts(
+    last, counts = lake.ledger.figures.record_counts(
         dataset.name, partition_key(dataset, since), partition_key(dataset, max(moments))
     )
     for partition in sorted(_judged(dataset, partitions, counts)):

@@ -16,6 +16,7 @@ import polars as pl
 
 from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.ledger_figures import LedgerFigures
 from datalake_assets.lake.store.ledger_loads import LedgerLoads
 from datalake_assets.lake.store.ledger_lookup import (
     Identify,
@@ -58,41 +59,15 @@ class Ledger:
             rows = rows.filter(pl.col("partition").is_in(sorted(partitions)))
         return rows.sort(_IDENTITY).collect()
 
-    def partitions_before(self, dataset: str, partition: str) -> list[str]:
-        """The partitions of a dataset that begin before another."""
-        rows = self.table.open().scan({"dataset": [dataset]}).filter(pl.col("partition") < partition)
-        return sorted(rows.select(pl.col("partition").unique()).collect().to_series())
-
-    def record_counts(self, dataset: str, first: str, last: str) -> tuple[str, dict[str, int]]:
-        """How many records were read of each partition from the first to the last; and the last that the dataset has.
-
-        Objects whose key belongs to another by now don't count.
-        """
-        seen = self.table.open()
-        part = pl.col("partition")
-        rows = seen.scan({"dataset": [dataset]}).filter(part.is_between(pl.lit(first), pl.lit(last)))
-        counts = rows.filter(pl.col("status") != SUPERSEDED).group_by(part).agg(pl.sum("rows_in").cast(pl.Int64))
-        files = seen.files
-        own = files.filter(pl.col("partition.dataset") == dataset) if files.height else files
-        newest = own["max.partition"].max() if own.height else None
-        return str(newest or ""), dict(counts.collect().iter_rows())
-
-    def first_partition(self) -> str | None:
-        """The partition that begins first, of any dataset, from the log alone; None while nothing was admitted."""
-        files = self.table.open().files
-        first = files["min.partition"].min() if files.height else None
-        return None if first is None else str(first)
-
-    def first_dates(self) -> dict[str, date]:
-        """The first event date of each dataset that has any."""
-        dates = pl.col("event_dates").list.min().min()
-        found = self.all_rows().group_by("dataset").agg(dates).drop_nulls().collect()
-        return dict(found.iter_rows())
-
     def datasets(self) -> set[str]:
         """The datasets that have objects in it, from the log alone."""
         files = self.table.open().files
         return set(files["partition.dataset"]) if files.height else set()
+
+    @property
+    def figures(self) -> LedgerFigures:
+        """What the ledger tells of many objects together."""
+        return LedgerFigures(self.table)
 
     @property
     def loads(self) -> LedgerLoads:

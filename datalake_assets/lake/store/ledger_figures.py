@@ -1,0 +1,51 @@
+"""What the ledger tells of many objects together: where a dataset begins, how much landed in which partition.
+
+Belongs here: questions that read and change nothing, and that planners and checks ask. Rows of single objects are in
+`ledger.py`.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from datalake_assets.lake.store.outcome import SUPERSEDED
+from datalake_assets.lake.store.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFigures:
+    """The figures of the ledger in its table."""
+
+    table: Table
+
+    def partitions_before(self, dataset: str, partition: str) -> list[str]:
+        """The partitions of a dataset that begin before another."""
+        rows = self.table.open().scan({"dataset": [dataset]}).filter(pl.col("partition") < partition)
+        return sorted(rows.select(pl.col("partition").unique()).collect().to_series())
+
+    def record_counts(self, dataset: str, first: str, last: str) -> tuple[str, dict[str, int]]:
+        """How many records were read of each partition from the first to the last; and the last that the dataset has.
+
+        Objects whose key belongs to another by now don't count.
+        """
+        seen = self.table.open()
+        part = pl.col("partition")
+        rows = seen.scan({"dataset": [dataset]}).filter(part.is_between(pl.lit(first), pl.lit(last)))
+        counts = rows.filter(pl.col("status") != SUPERSEDED).group_by(part).agg(pl.sum("rows_in").cast(pl.Int64))
+        files = seen.files
+        own = files.filter(pl.col("partition.dataset") == dataset) if files.height else files
+        newest = own["max.partition"].max() if own.height else None
+        return str(newest or ""), dict(counts.collect().iter_rows())
+
+    def first_partition(self) -> str | None:
+        """The partition that begins first, of any dataset, from the log alone; None while nothing was admitted."""
+        files = self.table.open().files
+        first = files["min.partition"].min() if files.height else None
+        return None if first is None else str(first)
+
+    def first_dates(self) -> dict[str, date]:
+        """The first event date of each dataset that has any."""
+        dates = pl.col("event_dates").list.min().min()
+        found = self.table.open().scan().group_by("dataset").agg(dates).drop_nulls().collect()
+        return dict(found.iter_rows())
