@@ -11,6 +11,7 @@ from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.checks import rules
 from datalake_assets.lake.steps.planning import gold_work
 from datalake_assets.lake.store.verdicts import Verdict
+from datalake_assets_tests import lakes
 from datalake_assets_tests.lakes import values
 from datalake_assets_tests.streams import AT, FOLDER, HOUR, lake_in, land, process, stream
 
@@ -122,9 +123,82 @@ def test_a_share_of_a_partition_lies_within_its_bounds(tmp_path: Path, bounds: d
     lake = asked(tmp_path, partitions={"payments": {"share_of": "kind = 'paid'", "severity": "error", **bounds}})
     land(lake, key("a"), [click(n, kind="paid" if n < 5 else "seen") for n in range(20)])
     run(lake)
-    detail = f"5 of 20 accepted records (25.0%) have kind = 'paid'; {asks} are asked"
+    detail = f"5 of 20 accepted records (25.0%) have kind = 'paid'; {asks} are asked. See what its producer "
+    detail += "sends, land what is missing, or change the rule"
     assert failing(lake) == {f"payments {HOUR}": detail}
     assert withheld(lake).keys() == {DAY}
+
+
+def test_a_replay_under_other_weights_scores_records_anew(tmp_path: Path) -> None:
+    lake = asked(tmp_path)
+    land(lake, key("a"), [click(1, kind="paid")])
+    land(lake, key("b"), [click(1, kind="paid"), click(2)])
+    run(lake)
+    later = asked(tmp_path, rows={"paid": PAID}, score={"completeness": 0, "validity": 1})
+    process(later, later.datasets["clicks"], HOUR, replay=True)
+    assert values(later, "silver/clicks", "id", "quality_score") == [("1", 0.0), ("2", 1.0)]
+    assert values(later, "silver/clicks_duplicates", "id", "quality_score") == [("1", 0.0)]
+
+
+@pytest.mark.parametrize("first", [10, 12])
+def test_of_equal_copies_the_timely_one_is_scored_in_any_order(tmp_path: Path, first: int) -> None:
+    lake = asked(tmp_path, score={"completeness": 0, "timeliness": 1, "timely_within": "PT1M"})
+    for hour in (10, 12):
+        land(lake, key(f"clicks-1-2026-03-01-{hour}-00-30-0a1b2c3d", f"2026/03/01/{hour}"), [click(1)])
+    for hour in (first, 22 - first):
+        run(lake, f"2026-03-01-{hour}:00")
+    assert values(lake, "silver/clicks", "id", "quality_score") == [("1", 1.0)]
+
+
+def test_a_rule_worded_otherwise_counts_for_what_is_read_from_then_on(tmp_path: Path) -> None:
+    lake = asked(tmp_path, rows={"paid": PAID})
+    land(lake, key("a"), [click(1, kind="paid")])
+    run(lake)
+    assert withheld(lake)
+    later = asked(tmp_path, rows={"paid": PAID | {"expect": "amount < 10"}})
+    assert not withheld(later)
+    land(later, key("b"), [click(2, amount=11)])
+    run(later)
+    assert failing(later)[f"paid {HOUR}"].startswith("1 of 1 accepted records do not keep amount < 10.")
+
+
+def test_a_rule_that_warned_and_is_an_error_by_now_holds_gold(tmp_path: Path) -> None:
+    lake = asked(tmp_path, rows={"paid": PAID | {"severity": "warn"}})
+    land(lake, key("a"), [click(1, kind="paid")])
+    run(lake)
+    assert not withheld(lake)
+    assert withheld(asked(tmp_path, rows={"paid": PAID}))
+
+
+def test_a_tighter_bound_holds_gold_at_once_and_a_wider_one_frees_it(tmp_path: Path) -> None:
+    def shares(minimum: float) -> Lake:
+        return asked(
+            tmp_path, partitions={"seen": {"share_of": "kind = 'seen'", "minimum": minimum, "severity": "error"}}
+        )
+
+    land(shares(0.2), key("a"), [click(n, kind="paid" if n < 5 else "seen") for n in range(20)])
+    run(shares(0.2))
+    assert not withheld(shares(0.2))
+    assert withheld(shares(0.8))
+    assert not withheld(shares(0.7))
+
+
+def test_a_rebuild_is_not_refused_for_a_rule_that_rejects_nothing(tmp_path: Path) -> None:
+    lake = asked(tmp_path, rows={"paid": PAID})
+    land(lake, key("a"), [click(1, kind="paid")])
+    run(lake)
+    lakes.rebuild(lake, "clicks")
+    assert f"paid {HOUR}" in failing(lake)
+
+
+def test_all_that_holds_a_date_is_told(tmp_path: Path) -> None:
+    rules = {f"paid_{n}": PAID for n in range(6)}
+    lake = asked(tmp_path, rows=rules)
+    land(lake, key("a"), [click(1, kind="paid")])
+    run(lake)
+    (reason,) = withheld(lake).values()
+    assert reason.startswith(f"clicks {HOUR}: 1 of 1 accepted records")
+    assert reason.endswith(f"; also paid_1 of {HOUR}; also paid_2 of {HOUR}; also paid_3 of {HOUR}; and 2 more")
 
 
 def test_a_share_says_nothing_of_few_records(tmp_path: Path) -> None:
@@ -174,6 +248,24 @@ def test_an_hour_in_which_nothing_landed_is_told_by_the_next(tmp_path: Path) -> 
     land_hours(lake, {TEN + timedelta(hours=2): 10})
     assert [f for f in failing(lake) if "10:00" in f] == ["volume 2026-03-01-10:00"]
     assert failing(lake)["volume 2026-03-01-10:00"].startswith("0 records, 10 are usual")
+
+
+def test_days_that_come_in_any_order_are_compared(tmp_path: Path) -> None:
+    """A first load is processed from the newest hour on: nothing had been there to compare it with."""
+    lake = asked(tmp_path)
+    land_hours(lake, {TEN: 100})
+    for day, records in days_before(TEN, 10, 12, 8).items():
+        land_hours(lake, {day: records})
+    assert list(failing(lake)) == ["volume 2026-03-01-10:00"]
+
+
+def test_what_is_admitted_and_not_read_yet_is_no_day_without_records(tmp_path: Path) -> None:
+    lake = asked(tmp_path)
+    for day in days_before(TEN, 1, 1, 1, 1):
+        land(lake, key("a", f"{day:%Y/%m/%d/%H}"), [click(1)])
+    lakes.landing(lake, "clicks")
+    land_hours(lake, {TEN: 100})
+    assert failing(lake) == {}
 
 
 def test_volume_needs_some_days_to_compare_with(tmp_path: Path) -> None:

@@ -11,19 +11,21 @@ TYPES = {
     "event_date": "date",
     "_event_time": "timestamp",
     "record_hash": "string",
+    "quality_score": "double",
     "source_filename": "string",
     "_row_number": "int64",
 }
 
 
 def event(
-    name: str, *, hour: int = 1, day: int = 1, content: str = "a", file: str = "f", row: int = 1
+    name: str, *, hour: int = 1, day: int = 1, content: str = "a", score: float = 1.0, file: str = "f", row: int = 1
 ) -> dict[str, Any]:
     return {
         "id": name,
         "event_date": date(2026, 1, day),
         "_event_time": datetime(2026, 1, day, hour, tzinfo=UTC),
         "record_hash": content,
+        "quality_score": score,
         "source_filename": file,
         "_row_number": row,
     }
@@ -40,6 +42,11 @@ def test_of_copies_the_latest_wins_then_the_greatest_content_and_the_same_key_on
     assert_equal_rows(chosen, [alone, later[1], equal_time[1], *dates])
 
 
+def test_of_equal_copies_the_one_that_landed_in_time_is_shown(frame: Constructor) -> None:
+    copies = [event("a", score=0.5, file="z"), event("a", score=0.8, file="b"), event("a", score=0.8, file="a")]
+    assert_equal_rows(winners(frame(copies, TYPES), identity=["id"]), [copies[1]])
+
+
 def test_of_equal_copies_the_last_landed_record_is_shown(frame: Constructor) -> None:
     copies = [event("a", file="f", row=9), event("a", file="g", row=2), event("a", file="g", row=1)]
     assert_equal_rows(winners(frame(copies, TYPES), identity=["id"]), [copies[1]])
@@ -52,17 +59,21 @@ def test_without_a_key_equal_records_are_one_event(frame: Constructor) -> None:
 
 def test_a_copy_is_new_to_the_table_or_outranks_the_one_it_has_or_neither(frame: Constructor) -> None:
     have = [event(n, hour=5, content="m") for n in ("same", "earlier", "later", "less", "more")]
+    have += [event(n, hour=5, content="m", score=0.5) for n in ("better", "worse")]
     batch = {
         "same": event("same", hour=5, content="m"),
         "earlier": event("earlier", hour=4, content="z"),
         "later": event("later", hour=6, content="a"),
         "less": event("less", hour=5, content="l"),
         "more": event("more", hour=5, content="n"),
+        "better": event("better", hour=5, content="m", score=0.6),
+        "worse": event("worse", hour=5, content="m", score=0.4),
         "other date": event("same", day=2),
         "new": event("new"),
     }
     found = beside_existing(frame(list(batch.values()), TYPES), frame(have, TYPES), identity=["id"])
-    ranks = {"later": (False, True), "more": (False, True), "other date": (True, False), "new": (True, False)}
+    outranks, is_new = (False, True), (True, False)
+    ranks = {"later": outranks, "more": outranks, "better": outranks, "other date": is_new, "new": is_new}
     told = {name: dict(zip(("_is_new", "_outranks"), ranks.get(name, (False, False)), strict=True)) for name in batch}
     assert_equal_rows(found, [row | told[name] for name, row in batch.items()])
 

@@ -111,7 +111,7 @@ def _entry(document: bytes) -> _PutAside | None:
 def _opened(text: bytes, dataset: EventStream, *, limit: int, reason: str | None = None) -> Iterator[EventText]:
     """Text whose records stand in no envelope any more, where the dataset declares one.
 
-    A document that is no such envelope stands for itself; it was put aside for that.
+    A document that is no such envelope stands for itself.
     """
     field = dataset.envelope
     if field is None:
@@ -136,7 +136,7 @@ def _no_envelope(document: bytes, field: str, *, limit: int, reason: str | None)
     opening = re.compile(rb"[ \t\r\n]*\{.*?\"%b\"[ \t\r\n]*:[ \t\r\n]*\[" % re.escape(field.encode()), re.DOTALL)
     begun = None if is_value(document) else opening.match(document)
     if begun is None:
-        yield EventText(document, reason or f"envelope: it has no array {field!r} of records, and is none itself")
+        yield EventText(document, reason)
         return
     reason = reason or "envelope: it is damaged; what is whole of its records is read"
     yield EventText(begun[0], reason, has_records=False)

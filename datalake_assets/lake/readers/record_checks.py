@@ -58,9 +58,9 @@ class RecordChecks:
         for (n, number, line), verdict in zip(origins, verdicts.filter(rejected).iter_rows(named=True), strict=True):
             objects[n].reject(rejected_line(number, line.encode(), self._rules.reasons(verdict)))
         frame, verdicts = frame.filter(~rejected), verdicts.filter(~rejected)
-        counted = self._rules.counted
+        counted = self._rules.counted_as
         for n, *counts in verdicts.select(frame[OBJECT], *counted).group_by(OBJECT).sum().iter_rows():
-            objects[n].counted = dict(zip(counted, counts, strict=True))
+            objects[n].counted = dict(zip(counted.values(), counts, strict=True))
         if self._score.validity:
             frame = frame.with_columns(self._rules.validity(verdicts).alias(VALIDITY))
         return frame

@@ -4,9 +4,6 @@ Belongs here: conditions evaluated on typed records. What a condition may be is 
 is judged by the steps.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
-
 import polars as pl
 
 from datalake_assets.lake.readers.row_conditions import ConditionError, condition, plain_columns
@@ -15,7 +12,11 @@ from datalake_assets.lake.spec.fault import FaultError
 
 
 class RowRules:
-    """The conditions of one stream's `quality`, by the names of their rules."""
+    """The conditions of one stream's `quality`, by the names of their rules.
+
+    `counted_as` has the rules of which it is counted how many accepted records break them, or belong to them, with the
+    names of their counts.
+    """
 
     def __init__(self, dataset: EventStream) -> None:
         """Compile the conditions; nothing is read. Raises `FaultError` for one that can't be evaluated."""
@@ -26,6 +27,7 @@ class RowRules:
             n: _compiled(dataset, r.share_of, "partitions", n, "share_of") for n, r in quality.partitions.items()
         }
         self._counted = list(quality.counted_rows)
+        self.counted_as = quality.counted_as
         self._rejecting = [name for name in quality.rows if name not in self._counted]
         self._columns = list(dataset.columns)
 
@@ -38,21 +40,9 @@ class RowRules:
         return self._evaluated(records.select(plain_columns(records.schema, self._columns)))
 
     def _evaluated(self, plain: pl.DataFrame) -> pl.DataFrame:
-        """The conditions on some records; one that can't be computed on a record is unknown there, as NULL is."""
-        broken = [(~expr).fill_null(value=False).alias(name) for name, expr in self._kept.items()]
-        shares = [expr.fill_null(value=False).alias(name) for name, expr in self._shares.items()]
-        try:
-            return plain.select(*broken, *shares)
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # decimals too large, a division by zero
-            if plain.height > 1:
-                half = plain.height // 2
-                return pl.concat([self._evaluated(plain[:half]), self._evaluated(plain[half:])])
-        known: dict[str, list[bool]] = {}
-        for expr in (*broken, *shares):
-            with suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException):
-                known |= plain.select(expr).to_dict(as_series=False)
-        names = (*self._kept, *self._shares)
-        return pl.DataFrame({name: known.get(name, [False]) for name in names}, dict.fromkeys(names, pl.Boolean))
+        broken = {name: _column(~expr, plain) for name, expr in self._kept.items()}
+        shares = {name: _column(expr, plain) for name, expr in self._shares.items()}
+        return pl.DataFrame(broken | shares)
 
     def rejected(self, verdicts: pl.DataFrame) -> pl.Series:
         """Which records break a rule that rejects."""
@@ -63,11 +53,6 @@ class RowRules:
     def reasons(self, verdict: dict[str, bool]) -> tuple[str, ...]:
         """The reasons why a record is rejected, of its row in `verdicts`."""
         return tuple(f"{name}: it does not keep {self._texts[name]}" for name in self._rejecting if verdict[name])
-
-    @property
-    def counted(self) -> Sequence[str]:
-        """The rules of which it is counted how many accepted records break them, or belong to them."""
-        return [*self._counted, *self._shares]
 
     def validity(self, verdicts: pl.DataFrame) -> pl.Series:
         """For each record the share of the counted row rules that it keeps, 0 to 1."""
@@ -86,3 +71,14 @@ def _compiled(dataset: EventStream, text: str, *at: str) -> pl.Expr:
         return condition(text, dataset.columns)
     except ConditionError as error:
         raise FaultError(f"`quality.{'.'.join(at)}`: {error}", at=("quality", *at)) from None
+
+
+def _column(expr: pl.Expr, plain: pl.DataFrame) -> pl.Series:
+    """Where a condition is true; one that can't be computed on a record is unknown there, as NULL is."""
+    try:
+        return plain.select(expr.fill_null(value=False)).to_series()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # such as a decimal of more than 38 digits
+        if plain.height == 1:
+            return pl.Series([False])
+        half = plain.height // 2
+        return pl.concat([_column(expr, part) for part in (plain[:half], plain[half:])])

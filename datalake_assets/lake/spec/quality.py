@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from datalake_assets.lake.spec.durations import duration
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.parts import Part
+from datalake_assets.lake.spec.shape import fingerprint
 
 RuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 Predicate = Annotated[str, Field(min_length=1, max_length=2_000)]
@@ -123,6 +124,13 @@ class Quality(Part):
     def counted_rows(self) -> dict[str, RowRule]:
         """The row rules that accepted records may break."""
         return {name: rule for name, rule in self.rows.items() if rule.severity != "reject"}
+
+    @property
+    def counted_as(self) -> dict[str, str]:
+        """The name under which a rule's records are counted, by its name: another wording is another count."""
+        rows = {name: f"row: {rule.expect}" for name, rule in self.counted_rows.items()}
+        shares = {name: f"share: {rule.share_of}" for name, rule in self.partitions.items()}
+        return {name: f"{name} {fingerprint(text)[:8]}" for name, text in (rows | shares).items()}
 
     @property
     def reading(self) -> dict[str, Any]:

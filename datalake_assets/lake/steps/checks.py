@@ -9,12 +9,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from functools import partial
 
 import polars as pl
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
+from datalake_assets.lake.spec.shape import fingerprint
 from datalake_assets.lake.steps import key_checks, quality_checks, volume
 from datalake_assets.lake.steps.drift_checks import DESCRIPTION, SCHEMA_DRIFT
 from datalake_assets.lake.steps.key_checks import KEY_UNIQUE
@@ -147,25 +147,46 @@ def store_verdicts(lake: Lake, dataset: Dataset, partitions: Collection[str], dr
         return [*checks.on(partitions), *volume.verdicts(lake, dataset, partitions), *drift]
 
     if partitions:
-        lake.verdicts.store(dataset.name, judge, now=datetime.now(UTC))
+        first = dataset.name not in lake.verdicts.judged_by()
+        lake.verdicts.store(dataset.name, judge, now=datetime.now(UTC), judged_by=_judging(dataset) if first else None)
 
 
 def judge_again(lake: Lake) -> None:
-    """Judge anew the partitions that hold gold, by what the ledger has of them now and by the rules as they are.
+    """Judge anew what holds gold though more was processed since, and all of a dataset whose rules have changed.
 
-    A step may have died after its objects were in place, a limit may have been raised, or a rule be gone. A partition
-    of which objects are still to be read keeps its verdicts: they were decided on what a step is about to write.
+    A step may have died after its objects were in place. A partition of which objects are still to be read keeps its
+    verdicts: they were decided on what a step is about to write.
     """
+    judged_by = lake.verdicts.judged_by()
     for name, verdicts in lake.verdicts.failing().items():
         dataset = lake.datasets.get(name)
-        if dataset is None:
-            continue
+        holding = {v.partition for v in verdicts if v.blocking and v.rule != KEY_UNIQUE}
+        if dataset is not None and holding:
+            processed = lake.ledger.figures.last_processed(name, holding)
+            store_verdicts(lake, dataset, lake.verdicts.undecided(name, processed))
+    for name, rules_then in judged_by.items():
+        dataset = lake.datasets.get(name)
+        if dataset is not None and rules_then != _judging(dataset):
+            _judge_all(lake, dataset)
+
+
+def _judge_all(lake: Lake, dataset: Dataset) -> None:
+    """Judge all partitions of a dataset by its rules as they are, and let go of verdicts on rules that are gone."""
+
+    def judge() -> list[Verdict]:
+        rows = lake.ledger.rows(dataset.name)
+        settled = set(rows["partition"]) - set(rows.filter(pl.col("status") == ADMITTED)["partition"])
         known = rules(dataset)
-        blocking = [v for v in verdicts if v.blocking]
-        gone = [replace(v, passed=True, detail="no longer declared") for v in blocking if v.rule not in known]
-        if gone:
-            lake.verdicts.store(name, partial(list, gone), now=datetime.now(UTC))
-        failing = {v.partition for v in blocking if v.rule in known and v.rule != KEY_UNIQUE}
-        if failing:
-            rows = lake.ledger.rows(dataset.name, failing)
-            store_verdicts(lake, dataset, failing - set(rows.filter(pl.col("status") == ADMITTED)["partition"]))
+        gone = [v for v in lake.verdicts.of(dataset.name) if v.rule not in known and not v.passed]
+        checks = PartitionChecks(dataset, rows.filter(pl.col("partition").is_in(sorted(settled))))
+        return [*(replace(v, passed=True, detail="no longer declared") for v in gone), *checks.on(settled)]
+
+    lake.verdicts.store(dataset.name, judge, now=datetime.now(UTC), judged_by=_judging(dataset))
+
+
+def _judging(dataset: Dataset) -> str:
+    """A hash of what decides verdicts beside what was counted."""
+    quality = (
+        dataset.quality.model_dump_json(include={"rows", "partitions"}) if isinstance(dataset, EventStream) else ""
+    )
+    return fingerprint(f"{dataset.max_rejected_fraction} {dataset.min_records} {quality}")

@@ -32,6 +32,7 @@ from datalake_assets.lake.transforms.events import (
     IS_NEW,
     OUTRANKS,
     SAME_RECORD,
+    SAME_ROW,
     beside_existing,
     winners,
     without,
@@ -125,11 +126,11 @@ class EventWriter:
             copies = engine.compute(copies.unique(SAME_RECORD, keep="any"))
             best = engine.compute(winners(copies, identity=self._identity))
             losing = engine.compute(without(copies, best))
-            removed = engine.compute(without(ours, best))
-            added = engine.compute(without(best, ours))
+            removed = engine.compute(without(ours, best, on=SAME_ROW))
+            added = engine.compute(without(best, ours, on=SAME_ROW))
             # A copy that is shown from now on stays beside silver: a step that dies before its commit loses nothing.
-            stale = engine.compute(without(without(below, losing), best))
-            beaten = engine.compute(without(losing, below))
+            stale = engine.compute(without(without(below, losing, on=SAME_ROW), best))
+            beaten = engine.compute(without(losing, below, on=SAME_ROW))
             counts = [engine.rows(frame.group_by(EVENT_DATE).agg(nw.len().alias("rows"))) for frame in (removed, added)]
         touched = {row[EVENT_DATE] for part in counts for row in part}
         moved = bool(self._step.count(stale) or self._step.count(beaten))

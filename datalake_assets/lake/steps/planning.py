@@ -113,7 +113,7 @@ def _work(lake: Lake, name: str, debt: Debt, held: Mapping[str, Mapping[date, st
         names = changed if gold.by_source else set(gold.datasets)
         reasons = {n: held[n][day] for n in sorted(names) if day in held.get(n, {})}
         if reasons and (not gold.by_source or reasons.keys() >= changed):
-            withheld[day] = next(iter(reasons.values()))
+            withheld[day] = "; ".join(reasons.values())
         else:
             dates.add(day)
     if debt.lookups:

@@ -34,7 +34,7 @@ from datalake_assets.lake.spec.columns import (
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.drift import Found, with_found
 from datalake_assets.lake.steps.changes import ChangeWriter, LoadsChangedError
-from datalake_assets.lake.steps.checks import PartitionChecks, store_verdicts
+from datalake_assets.lake.steps.checks import REJECTED_FRACTION, PartitionChecks, store_verdicts
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.drift_checks import drift_verdicts
 from datalake_assets.lake.steps.events import EventWriter
@@ -251,7 +251,7 @@ class _Rebuild:
         lake, dataset = self._lake, self._dataset
         checks = PartitionChecks(dataset, lake.ledger.rows(dataset.name))
         checks.add(self.outcomes.values())
-        failing = checks.failing()
+        failing = [verdict for verdict in checks.failing() if verdict.rule == REJECTED_FRACTION]
         if failing and not self._allow_rejects:
             raise RebuildRefusedError(
                 f"{dataset.name}: the rebuild would reject more than the dataset file allows: {failing[0].partition}: "

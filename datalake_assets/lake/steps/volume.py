@@ -17,7 +17,7 @@ from datalake_assets.lake.store.verdicts import Verdict
 VOLUME = "volume"
 _LEAST_DAYS = 3
 _LONGEST_GAP = timedelta(days=1)
-_FIRST = datetime.min.replace(tzinfo=UTC)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def descriptions(dataset: EventStream) -> dict[str, str]:
@@ -33,18 +33,33 @@ def descriptions(dataset: EventStream) -> dict[str, str]:
 
 
 def verdicts(lake: Lake, dataset: Dataset, partitions: Collection[str]) -> Iterator[Verdict]:
-    """The verdicts on some landing partitions, and on those before them in which nothing landed, of a day at most."""
+    """The verdicts on some landing partitions, of which objects were read, and on others for which that matters.
+
+    These are the ones before in which nothing landed, of a day at most, and the ones after that are compared with them.
+    """
     rule = dataset.quality.volume if isinstance(dataset, EventStream) else None
     if rule is None or not partitions:
         return
     moments = [parse_partition(partition) for partition in partitions]
-    span = _LONGEST_GAP + timedelta(days=rule.days)
-    since = max(min(moments), _FIRST + span) - span
+    days = timedelta(days=rule.days)
+    since = max(min(moments), _FIRST + _LONGEST_GAP + days) - _LONGEST_GAP - days
+    until = min(max(moments), _LAST - days) + days
     last, counts = lake.ledger.figures.record_counts(
-        dataset.name, partition_key(dataset, since), partition_key(dataset, max(moments))
+        dataset.name, partition_key(dataset, since), partition_key(dataset, until)
     )
-    for partition in sorted(_judged(dataset, partitions, counts)):
+    judged = _judged(dataset, partitions, counts)
+    for partition in sorted(judged | _compared_with(dataset, judged, counts, days=rule.days)):
         yield _verdict(dataset, rule, partition, counts, is_over=partition < last)
+
+
+def _compared_with(dataset: Dataset, judged: Collection[str], counts: Mapping[str, int], *, days: int) -> set[str]:
+    """The later partitions, among those in which something landed, that some are compared with."""
+    found: set[str] = set()
+    for partition in judged:
+        moment = parse_partition(partition)
+        ahead = min(days, (_LAST - moment).days)
+        found.update(partition_key(dataset, moment + timedelta(days=n)) for n in range(1, ahead + 1))
+    return found & counts.keys()
 
 
 def _judged(dataset: Dataset, partitions: Collection[str], counts: Mapping[str, int]) -> set[str]:

@@ -4,11 +4,13 @@ Belongs here: questions that read and change nothing, and that planners and chec
 `ledger.py`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import polars as pl
 
+from datalake_assets.lake.store.ledger_rows import ADMITTED
 from datalake_assets.lake.store.outcome import SUPERSEDED
 from datalake_assets.lake.store.table import Table
 
@@ -24,15 +26,23 @@ class LedgerFigures:
         rows = self.table.open().scan({"dataset": [dataset]}).filter(pl.col("partition") < partition)
         return sorted(rows.select(pl.col("partition").unique()).collect().to_series())
 
+    def last_processed(self, dataset: str, partitions: Collection[str]) -> dict[str, datetime]:
+        """When the objects of some partitions were last processed (UTC); of those only of which none waits."""
+        rows = self.table.open().scan({"dataset": [dataset]}).filter(pl.col("partition").is_in(sorted(partitions)))
+        waits = (pl.col("status") == ADMITTED).any().alias("waits")
+        found = rows.group_by("partition").agg(pl.max("processed_at"), waits).filter(~pl.col("waits"))
+        return dict(found.drop("waits").drop_nulls().collect().iter_rows())
+
     def record_counts(self, dataset: str, first: str, last: str) -> tuple[str, dict[str, int]]:
         """How many records were read of each partition from the first to the last; and the last that the dataset has.
 
-        Objects whose key belongs to another by now don't count.
+        Objects that were not read, or whose key belongs to another by now, don't count.
         """
         seen = self.table.open()
         part = pl.col("partition")
         rows = seen.scan({"dataset": [dataset]}).filter(part.is_between(pl.lit(first), pl.lit(last)))
-        counts = rows.filter(pl.col("status") != SUPERSEDED).group_by(part).agg(pl.sum("rows_in").cast(pl.Int64))
+        read = pl.col("processed_at").is_not_null() & (pl.col("status") != SUPERSEDED)
+        counts = rows.filter(read).group_by(part).agg(pl.sum("rows_in").cast(pl.Int64))
         files = seen.files
         own = files.filter(pl.col("partition.dataset") == dataset) if files.height else files
         newest = own["max.partition"].max() if own.height else None

@@ -5,7 +5,7 @@ else, until the partition passes. Of those that pass, only the newest of each ru
 fail and hold nothing, the ones on the hundred newest partitions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -15,7 +15,8 @@ import polars as pl
 from datalake_assets.lake.store.snapshot import Snapshot
 from datalake_assets.lake.store.table import Table
 
-_SHOWN = 100
+_SHOWN, _NAMED = 100, 3
+_RULES = "rules"  # not a check: the row that tells by which rules a dataset was judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Verdicts:
 
     def of(self, dataset: str) -> list[Verdict]:
         """The stored verdicts of a dataset: all that fail, and the newest of each rule that passes."""
-        rows = self.table.open().scan({"dataset": [dataset]}).sort("rule", "partition").collect()
+        told = self.table.open().scan({"dataset": [dataset]}).filter(pl.col("rule") != _RULES)
+        rows = told.sort("rule", "partition").collect()
         return [_verdict(row) for row in rows.iter_rows(named=True)]
 
     def failing(self) -> dict[str, list[Verdict]]:
@@ -53,48 +55,85 @@ class Verdicts:
         """The event dates that gold must wait with, by dataset, each with the reason."""
         found: dict[str, dict[date, str]] = {}
         for dataset, verdicts in self.failing().items():
+            by_date: dict[date, list[Verdict]] = {}
             for verdict in verdicts:
-                if verdict.blocking:
-                    reason = f"{dataset} {verdict.partition}: {verdict.detail}"
-                    found.setdefault(dataset, {}).update(dict.fromkeys(verdict.dates, reason))
+                for day in verdict.dates if verdict.blocking else ():
+                    by_date.setdefault(day, []).append(verdict)
+            if by_date:
+                found[dataset] = {day: f"{dataset} {_told(holding)}" for day, holding in by_date.items()}
         return found
 
-    def store(self, dataset: str, judge: Callable[[], Sequence[Verdict]], *, now: datetime) -> None:
+    def undecided(self, dataset: str, processed: Mapping[str, datetime]) -> set[str]:
+        """The partitions of a dataset that hold dates by what was found before their objects were last processed.
+
+        `processed` tells when that was, UTC.
+        """
+        rows = self.table.open().scan({"dataset": [dataset]}).filter(~pl.col("passed"), pl.col("blocking")).collect()
+        decided = rows.select("partition", "decided_at").iter_rows()
+        return {partition for partition, at in decided if partition in processed and processed[partition] > at}
+
+    def judged_by(self) -> dict[str, str]:
+        """The rules by which the partitions of each dataset were judged, as told with `store`."""
+        rows = self.table.open().scan().filter(pl.col("rule") == _RULES).select("dataset", "detail").collect()
+        return dict(rows.iter_rows())
+
+    def store(
+        self, dataset: str, judge: Callable[[], Sequence[Verdict]], *, now: datetime, judged_by: str | None = None
+    ) -> None:
         """Enter verdicts in the place of those on the same rules and partitions; no commit without a change.
 
         A verdict that goes on failing holds what it held before, too. `judge` is asked once more when another step has
-        stored verdicts on the dataset meanwhile.
+        stored verdicts on the dataset meanwhile. `judged_by` are the rules by which all partitions are judged by now.
         """
-        self.table.transact(lambda seen: self._store(seen, dataset, judge(), now))
+        self.table.transact(lambda seen: self._store(seen, dataset, judge(), now, judged_by))
 
-    def _store(self, seen: Snapshot, dataset: str, verdicts: Sequence[Verdict], now: datetime) -> None:
-        if not verdicts:
-            return
+    def _store(
+        self, seen: Snapshot, dataset: str, verdicts: Sequence[Verdict], now: datetime, judged_by: str | None
+    ) -> None:
         within = {"dataset": [dataset]}
         old = {(r["rule"], r["partition"]): r for r in seen.scan(within).collect().iter_rows(named=True)}
         new = dict(old)
+        passing: dict[str, Verdict] = {}
         for verdict in verdicts:
-            before = old.get((verdict.rule, verdict.partition))
-            held = before["dates"] or () if before and not before["passed"] else ()
-            passing = [k for k, r in new.items() if k[0] == verdict.rule and r["passed"]]
-            for key in [(verdict.rule, verdict.partition), *(passing if verdict.passed else [])]:
-                new.pop(key, None)
-            new[verdict.rule, verdict.partition] = {
-                "dataset": dataset,
-                "rule": verdict.rule,
-                "partition": verdict.partition,
-                "passed": verdict.passed,
-                "blocking": verdict.blocking,
-                "dates": sorted({*verdict.dates, *held}) if not verdict.passed else [],
-                "detail": verdict.detail,
-                "decided_at": now,
-            }
+            before = new.pop((verdict.rule, verdict.partition), None)
+            if verdict.passed:
+                passing[verdict.rule] = verdict
+            else:
+                held = before["dates"] or () if before and not before["passed"] else ()
+                dates = sorted({*verdict.dates, *held})
+                new[verdict.rule, verdict.partition] = _row(dataset, verdict, dates=dates, now=now)
+        new = {key: row for key, row in new.items() if not (row["passed"] and key[0] in passing)}
+        if judged_by is not None:
+            passing[_RULES] = Verdict(_RULES, "", passed=True, blocking=False, detail=judged_by, dates=())
+        for verdict in passing.values():
+            new[verdict.rule, verdict.partition] = _row(dataset, verdict, dates=[], now=now)
         for rule in {rule for rule, _ in new}:
             shown = sorted(p for (r, p), row in new.items() if r == rule and not (row["passed"] or row["blocking"]))
             for partition in shown[:-_SHOWN]:
                 del new[rule, partition]
         if _content(old) != _content(new):
             seen.replace(pl.DataFrame(list(new.values()), schema=self.table.dtypes), within=within)
+
+
+def _told(holding: Sequence[Verdict]) -> str:
+    """Why a date waits: of the first verdict all, of the next few which they are."""
+    first, others = holding[0], holding[1:]
+    told = [f"{first.partition}: {first.detail}", *(f"{v.rule} of {v.partition}" for v in others[:_NAMED])]
+    more = f"; and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    return "; also ".join(told) + more
+
+
+def _row(dataset: str, verdict: Verdict, *, dates: Sequence[date], now: datetime) -> dict[str, Any]:
+    return {
+        "dataset": dataset,
+        "rule": verdict.rule,
+        "partition": verdict.partition,
+        "passed": verdict.passed,
+        "blocking": verdict.blocking,
+        "dates": dates,
+        "detail": verdict.detail,
+        "decided_at": now,
+    }
 
 
 def _content(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:

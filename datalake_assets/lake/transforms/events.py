@@ -2,7 +2,8 @@
 
 An event is its identity within its event date, because copies of one event carry one event time; so a change stays
 inside the dates that new data touch. Of several copies the one with the latest event time wins, then the one with the
-greatest record hash; copies equal in both are the same bytes, and the lineage only decides which of them is shown.
+greatest record hash; copies equal in both are the same bytes. Of these the one with the greatest score wins, which
+tells them apart where the time of landing counts; else the lineage only decides which of them is shown.
 """
 
 from collections.abc import Sequence
@@ -10,14 +11,24 @@ from typing import Any
 
 import narwhals as nw
 
-from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_TIME, RECORD_HASH, ROW_NUMBER, SOURCE_FILENAME
+from datalake_assets.lake.spec.columns import (
+    EVENT_DATE,
+    EVENT_TIME,
+    QUALITY_SCORE,
+    RECORD_HASH,
+    ROW_NUMBER,
+    SOURCE_FILENAME,
+)
 
 SAME_RECORD = [EVENT_DATE, SOURCE_FILENAME, ROW_NUMBER, RECORD_HASH]
 """What tells one landed record from another: other bytes under an object's key, in its row, are another record."""
 
 IS_NEW, OUTRANKS = "_is_new", "_outranks"
-_RANK = [EVENT_TIME, RECORD_HASH, SOURCE_FILENAME, ROW_NUMBER]
-_TIME, _HASH = "_existing_time", "_existing_hash"
+SAME_ROW = [*SAME_RECORD, QUALITY_SCORE]
+"""What tells one reading of a record from another: under other rules of its dataset it has another score."""
+
+_RANK = [EVENT_TIME, RECORD_HASH, QUALITY_SCORE, SOURCE_FILENAME, ROW_NUMBER]
+_TIME, _HASH, _SCORE = "_existing_time", "_existing_hash", "_existing_score"
 Frame = nw.LazyFrame[Any]
 
 
@@ -34,17 +45,17 @@ def without(events: Frame, others: Frame, *, on: Sequence[str] = SAME_RECORD) ->
 def beside_existing(events: Frame, existing: Frame, *, identity: Sequence[str]) -> Frame:
     """One row per event with `_is_new` (the table lacks the event) and `_outranks` (the copy it has is weaker).
 
-    `existing` are rows of the table, one per event. A copy equal to the table's in time and bytes does not outrank it.
+    `existing` are rows of the table, one per event. A copy equal to the one there in time, bytes and score is weaker.
     """
     key = [EVENT_DATE, *identity]
-    content = nw.col(RECORD_HASH)
-    known = existing.select(*key, nw.col(EVENT_TIME).alias(_TIME), content.alias(_HASH))
-    if RECORD_HASH in identity:
-        known = existing.select(*key, nw.col(EVENT_TIME).alias(_TIME)).with_columns(nw.col(RECORD_HASH).alias(_HASH))
+    found = {_TIME: EVENT_TIME, _HASH: RECORD_HASH, _SCORE: QUALITY_SCORE}
+    known = existing.with_columns(nw.col(name).alias(alias) for alias, name in found.items()).select(*key, *found)
     compared = events.join(known, on=key, how="left")
     later = nw.col(EVENT_TIME) > nw.col(_TIME)
-    greater = (nw.col(EVENT_TIME) == nw.col(_TIME)) & (nw.col(RECORD_HASH) > nw.col(_HASH))
+    at_once = nw.col(EVENT_TIME) == nw.col(_TIME)
+    greater = at_once & (nw.col(RECORD_HASH) > nw.col(_HASH))
+    better = at_once & (nw.col(RECORD_HASH) == nw.col(_HASH)) & (nw.col(QUALITY_SCORE) > nw.col(_SCORE))
     is_new = nw.col(_TIME).is_null()
     return compared.with_columns(
-        is_new.alias(IS_NEW), (~is_new & (later | greater).fill_null(value=False)).alias(OUTRANKS)
-    ).drop(_TIME, _HASH)
+        is_new.alias(IS_NEW), (~is_new & (later | greater | better).fill_null(value=False)).alias(OUTRANKS)
+    ).drop(*found)

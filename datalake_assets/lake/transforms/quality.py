@@ -30,10 +30,11 @@ def score(frame: nw.LazyFrame[Any], *, columns: Sequence[str], weights: Score = 
     share = present.cast(nw.Float64) / declared
     others = {VALIDITY: weights.validity, TIMELINESS: weights.timeliness}
     if any(others.values()):
-        share = share * weights.completeness
+        share, total = share * weights.completeness, weights.completeness
         for name, weight in others.items():
-            share = share + nw.col(name) * weight if weight else share
-        share = share / (declared * 0 + (weights.completeness + sum(others.values())))
+            if weight:  # added in the same order: what is whole in all of them has a score of 1
+                share, total = share + nw.col(name) * weight, total + weight
+        share = share / (declared * 0 + total)
     return frame.with_columns(share.alias(QUALITY_SCORE))
 
 
