@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from datalake_assets.ingest.sources import sources_of
+from datalake_assets.ingest.contract import Contract
 from datalake_assets.lake.spec.dataset import Dataset, EventStream
 from datalake_assets.lake.spec.json_schema import without_annotations
 from datalake_assets.lake.spec.types import json_property_types
@@ -62,8 +62,10 @@ def sample_record(dataset: EventStream, *, now: datetime) -> dict[str, Any] | No
     for name in dataset.key:
         if isinstance(record[name], str) and not _examples(rules[name]):
             record[name] = str(uuid.uuid4())
-    source = sources_of(contracts({dataset.name: dataset}))[dataset.name]
-    return None if source.contract.reasons(record) else record
+    refuses = dataset.unknown_fields == "reject"
+    never_null = {dataset.event_time.column, *dataset.key}
+    contract = Contract(without_annotations(schema), needed=never_null, refuses_unknown=refuses)
+    return None if contract.reasons(record) else record
 
 
 def _time(dataset: EventStream, now: datetime) -> Any:

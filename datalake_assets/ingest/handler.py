@@ -89,7 +89,7 @@ def _route(event: Event, sources: Mapping[str, Source]) -> Source | None:
         raise RefusedError(HTTPStatus.NOT_FOUND, "nothing is here; records are sent to POST /ingest/{source}")
     if match[1] not in sources:
         # Known names are not told: whoever may not know them should not learn them by guessing wrong once.
-        sentence = "no such source; a source has the name of its dataset, such as web_events"
+        sentence = "no such source; a source has the name of its dataset"
         raise RefusedError(HTTPStatus.NOT_FOUND, sentence)
     if method != "POST":
         raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "records are sent by POST", allow="POST")
@@ -110,7 +110,7 @@ def _judged(event: Event, source: Source) -> _Verdicts:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "the array is empty; send at least one record")
     verdicts = _Verdicts()
     for record in records:
-        reasons = [record.reason] if record.reason else source.contract.reasons(record.value)
+        reasons = [record.reason] if record.reason else source.reasons(record.value)
         if reasons:
             verdicts.reject(record.index, reasons)
         else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from datalake_assets.ingest.contract import Contract
+from datalake_assets.ingest.contract import Contract, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,17 @@ class Source:
     prefix: str
     stream: str | None
     envelope: str | None
+
+    def reasons(self, record: Any) -> list[Reason]:
+        """Why a record is rejected; none where it is accepted.
+
+        What the lake would take for an envelope is none: of what is within nobody would be told an id.
+        """
+        entries = record.get(self.envelope) if self.envelope is not None and isinstance(record, dict) else None
+        if isinstance(entries, list):
+            message = "this array makes the document an envelope of records; send the records themselves"
+            return [Reason(f"/{self.envelope}", "envelope", message)]
+        return self.contract.reasons(record)
 
 
 def read_sources(file: Path) -> dict[str, Source]:

@@ -55,6 +55,15 @@ def test_what_the_lake_may_read_as_another_type_is_left_to_it(tmp_path: Path) ->
     assert [r.rule for r in contract.reasons({"id": 1})] == ["required", "key"]
 
 
+def test_a_sample_keeps_what_is_left_to_the_lake_too(tmp_path: Path) -> None:
+    """The example that the server printed was acknowledged, and went to quarantine."""
+    text = CLICKS.replace("key: [id]", "key: [id]\ncoerce: lossless").replace("minLength: 1", "minLength: 2")
+    (dataset,) = _datasets(tmp_path, text).values()
+    assert isinstance(dataset, EventStream)
+    sample = sample_record(dataset, now=_NOW)
+    assert sample is None or len(sample["id"]) > 1
+
+
 def test_replicated_tables_are_no_sources() -> None:
     import datalake_assets
 

@@ -35,11 +35,19 @@ DECLARED: dict[str, dict[str, Any]] = {
         "prefix": "api/readings",
         "stream": None,
     },
+    "logs": {
+        "schema": {"type": "object", "properties": {"at": {"type": "integer"}}},
+        "needed": ["at"],
+        "unknown_fields": "keep",
+        "envelope": "Records",
+        "prefix": "firehose/logs",
+        "stream": "logs",
+    },
 }
 
 
 def sources() -> dict[str, Source]:
-    """The two sources: `clicks` has a stream, `readings` has none."""
+    """The sources: `clicks` has a stream, `readings` has none, `logs` has an envelope."""
     return sources_of(DECLARED)
 
 

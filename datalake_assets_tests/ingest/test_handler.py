@@ -51,6 +51,17 @@ def test_each_record_of_an_array_has_its_own_verdict() -> None:
     assert [json.loads(r) for r in sink.records] == [click(1), click(4)]
 
 
+def test_an_envelope_is_refused_by_its_records() -> None:
+    """Its id was told, and in silver stood what was within, or nothing."""
+    sink = Remembering()
+    bodies = [{"at": 1, "Records": []}, {"Records": [{"at": 2}]}, {"at": 3, "Records": {"at": 4}}]
+    status, told = answer(api(sink), event(json.dumps(bodies), path="/ingest/logs"))
+    assert status == 202
+    assert [r["index"] for r in told["rejected"]] == [0, 1]
+    assert told["rejected"][0]["errors"][0]["rule"] == "envelope"
+    assert [json.loads(r) for r in sink.records] == bodies[2:]
+
+
 def test_the_bytes_of_a_record_are_put_as_they_were_sent() -> None:
     sink = Remembering()
     odd = ['{"at":1, "id" : "\\u00e9\\/é😀", "amount":1.00000000000000000000001}', '{"id":"b","at":1E2,"id":"c"}']
