@@ -48,8 +48,8 @@ class Settings(BaseSettings):
     through besides. `sensor` is how ticks find what landed: by listing, or from the SQS queue `queue_url`, beside a
     listing that begins every `reconcile_minutes`. `object_bytes` is what one object may unpack to and `record_bytes`
     how long a record may be; more is quarantined by reference. `memory_limit` is how many bytes of memory a step may
-    take. `retention_hours` is how long the files of an older state of a table are kept for its readers. `metrics` is the
-    CloudWatch namespace in which a sensor tells how old the newest data of each dataset are; left out: nobody is told.
+    take. `retention_hours` is how long the files of a table's older state are kept for its readers. `metrics` is the
+    CloudWatch namespace in which a sensor tells how old each dataset's newest data are; left out: nobody is told.
 
     `runner` is where steps run whose dataset names no runner of its own; `auto` runs those that read at most
     `auto_bytes` in process and others on `remote_runner`, with `remote_engine`. `glue_job` is a Glue job's name,
