@@ -11,7 +11,9 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt dagster.yaml README.md LICENSE ./
 COPY datalake_assets ./datalake_assets
 ENV PIP_CONSTRAINT=/src/constraints.txt PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/lake && /opt/lake/bin/pip install '.[deploy]'
+# `hybrid` for Dagster+, whose agent keeps what Dagster knows of its runs.
+ARG EXTRA=deploy
+RUN python -m venv /opt/lake && /opt/lake/bin/pip install ".[${EXTRA}]"
 
 FROM ${PYTHON_IMAGE}
 ARG PYTHON_IMAGE
