@@ -116,6 +116,58 @@ class Settings:
     fallback: bool = False
     """Whether the schedule that runs the lake without Dagster is on: only while Dagster is not."""
 
+    # --- serving
+    athena_gigabytes: int = 10
+    """The most that one query in Athena may read."""
+    redshift: bool = False
+    redshift_capacity: int = 8
+    """The least capacity (RPU) of Redshift Serverless; it costs while queries run."""
+    mart: bool = False
+    """Whether to make the data mart: an Aurora PostgreSQL with the schemas `mart` and `audit`."""
+    mart_capacity: int = 2
+    quicksight_user: str = ""
+    """The QuickSight user, such as `admin/jane`, who gets data sets and dashboard; empty: none are made."""
+
+    # --- orchestration
+    dagster: Literal["none", "ecs", "hybrid"] = "none"
+    """Who runs the lake: nobody here (a laptop may), Dagster on ECS, or Dagster+ by way of its agent on ECS."""
+    image_tag: str = "latest"
+    """The image of Dagster in the environment's repository; delivery gives the commit."""
+    webserver_clients: str = ""
+    """Networks, with commas, beside the lake's own, that may open Dagster's pages, such as that of a VPN."""
+    webserver_certificate: str = ""
+    """The ARN of the certificate of Dagster's pages; empty: they are served without TLS, inside the network."""
+    dagster_organization: str = ""
+    """The organization in Dagster+."""
+    dagster_agent: str = "docker.io/dagster/dagster-cloud-agent:1.13.27"
+    """The image of Dagster+'s agent, of the same version as the lake's Dagster."""
+
+    # --- watching
+    alarm_email: str = ""
+    slack_workspace: str = ""
+    """The id of a Slack workspace that AWS Chatbot was let into, and of its channel for alarms."""
+    slack_channel: str = ""
+    stale_hours: int = 2
+    """After how many hours without new data in silver an alarm is raised."""
+    budget: int = 100
+    """Dollars a month; mails go out at 80 % of them, and when the forecast exceeds them."""
+
+    # --- governance
+    lake_formation: bool = False
+    """Whether Lake Formation guards the catalogue: analysts see all columns of silver and gold but personal ones."""
+    personal_columns: str = "name,email,user_id,customer_name,payload,_unknown,raw"
+    """Columns, with commas, that tell of persons, in whatever table they are."""
+    trail: bool = False
+    """Whether CloudTrail keeps who read and wrote which object."""
+
+    # --- delivery
+    github: str = ""
+    """The repository, such as `octo/lake`, whose workflows may deploy here; empty: none."""
+    github_provider: bool = True
+    """Whether to make GitHub's identity provider, once in an account."""
+    branches: str = ""
+    """The branches, with commas and as patterns, that are deployed here."""
+
     def __post_init__(self) -> None:
         """Refuse what AWS would, and what contradicts itself."""
         self._check_places()
@@ -127,6 +179,7 @@ class Settings:
             raise SettingsError("source: an external one needs source_secret and source_cidr")
         if self.mysql_replica and self.source == "none":
             raise SettingsError("mysql_replica: there is no source to replicate; set source")
+        self._check_running()
         if not self.datasets.is_dir():
             raise SettingsError(f"datasets: {self.datasets} is no folder")
 
@@ -143,6 +196,18 @@ class Settings:
             _check_network(name, getattr(self, name), needed=name == "cidr")
         if self.peer_cidr and ipaddress.ip_network(self.cidr).overlaps(ipaddress.ip_network(self.peer_cidr)):
             raise SettingsError(f"peer_cidr: {self.peer_cidr} overlaps {self.cidr}, and such networks can't be peered")
+
+    def _check_running(self) -> None:
+        for number, client in enumerate(self.listed("webserver_clients")):
+            _check_network(f"webserver_clients, {number + 1}.", client, needed=True)
+        if self.dagster == "ecs" and not (self.nat_gateways or self.interface_endpoints):
+            raise SettingsError("dagster: tasks reach no registry; set interface_endpoints or nat_gateways")
+        if self.dagster == "hybrid" and not (self.nat_gateways and self.dagster_organization):
+            raise SettingsError("dagster: an agent of Dagster+ needs nat_gateways and dagster_organization")
+        if bool(self.slack_workspace) != bool(self.slack_channel):
+            raise SettingsError("slack_workspace: Slack needs slack_channel too, and both or none")
+        if self.github and self.github.count("/") != 1:
+            raise SettingsError(f"github: {self.github!r} is no repository; write one such as octo/lake")
 
     @property
     def prefix(self) -> str:
@@ -200,7 +265,16 @@ class Settings:
 
 
 ENVIRONMENTS: Mapping[str, Settings] = {
-    "dev": Settings(env="dev", account="111111111111", cidr="10.10.0.0/16", log_days=7, version_days=7, bronze_days=90),
+    "dev": Settings(
+        env="dev",
+        account="111111111111",
+        cidr="10.10.0.0/16",
+        log_days=7,
+        version_days=7,
+        bronze_days=90,
+        budget=50,
+        branches="dev,develop-*",
+    ),
     "staging": Settings(
         env="staging",
         account="222222222222",
@@ -210,6 +284,12 @@ ENVIRONMENTS: Mapping[str, Settings] = {
         source="aurora",
         kinesis=True,
         emr=True,
+        mart=True,
+        dagster="ecs",
+        budget=1_500,
+        lake_formation=True,
+        trail=True,
+        branches="staging,test",
     ),
     "prod": Settings(
         env="prod",
@@ -232,6 +312,16 @@ ENVIRONMENTS: Mapping[str, Settings] = {
         glue_workers=20,
         emr=True,
         emr_vcpus=400,
+        athena_gigabytes=1_000,
+        redshift=True,
+        redshift_capacity=16,
+        mart=True,
+        mart_capacity=8,
+        dagster="ecs",
+        budget=5_000,
+        lake_formation=True,
+        trail=True,
+        branches="main",
     ),
 }
 

@@ -10,7 +10,7 @@ import dagster as dg
 
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.store.freshness import newest_processed
-from datalake_assets.resources.metrics import EVERY_SECONDS, put_ages
+from datalake_assets.resources.metrics import DATASET, EVERY_SECONDS, KIND, put_ages
 from datalake_assets.settings import Settings
 
 SENSOR = "freshness_metrics"
@@ -32,7 +32,9 @@ def build_freshness_sensor(lake: Lake, settings: Settings) -> list[dg.SensorDefi
         ages = dict(_ages(lake, now=datetime.now(UTC)))
         if not ages:
             return dg.SkipReason("no dataset has data in silver yet")
-        put_ages(namespace, ages)
+        kinds = {lake.datasets[name].kind for name in ages}
+        freshest = {k: min(age for name, age in ages.items() if lake.datasets[name].kind == k) for k in sorted(kinds)}
+        put_ages(namespace, {DATASET: ages, KIND: freshest})
         oldest = max(ages, key=lambda name: ages[name])
         return dg.SkipReason(f"told the age of {len(ages)} datasets; the oldest, {oldest}: {ages[oldest]:,.0f} s")
 

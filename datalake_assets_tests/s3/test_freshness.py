@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from datalake_assets.definitions import build_definitions
 from datalake_assets.lake.steps.planning import admit
 from datalake_assets.lake.store.freshness import newest_processed
-from datalake_assets.resources.metrics import DIMENSION, METRIC
+from datalake_assets.resources.metrics import DATASET, KIND, METRIC
 from datalake_assets.sensors.freshness import SENSOR
 from datalake_assets.settings import Settings
 from datalake_assets_tests.aws import Aws
@@ -43,13 +43,12 @@ def _tick(settings: Settings, instance: dg.DagsterInstance) -> str | None:
         return definitions.resolve_sensor_def(SENSOR).evaluate_tick(context).skip_message
 
 
-def _told(aws: Aws, namespace: str | None) -> dict[str, float]:
-    """The highest value that CloudWatch has of each dataset."""
+def _told(aws: Aws, namespace: str | None) -> dict[tuple[str, str], float]:
+    """The highest value that CloudWatch has of each dimension."""
     cloudwatch = aws.client("cloudwatch")
-    found: dict[str, float] = {}
+    found: dict[tuple[str, str], float] = {}
     for metric in cloudwatch.list_metrics(Namespace=namespace, MetricName=METRIC)["Metrics"]:
         (dimension,) = metric["Dimensions"]
-        assert dimension["Name"] == DIMENSION
         answer: dict[str, Any] = cloudwatch.get_metric_statistics(
             Namespace=namespace,
             MetricName=METRIC,
@@ -59,7 +58,7 @@ def _told(aws: Aws, namespace: str | None) -> dict[str, float]:
             Period=86_400,
             Statistics=["Maximum"],
         )
-        found[dimension["Value"]] = max(point["Maximum"] for point in answer["Datapoints"])
+        found[dimension["Name"], dimension["Value"]] = max(point["Maximum"] for point in answer["Datapoints"])
     return found
 
 
@@ -74,8 +73,8 @@ def test_cloudwatch_is_told_the_age_of_the_newest_data_that_are_in_silver(
     assert message is not None
     assert message.startswith("told the age of 1 datasets; the oldest, clicks: 10,")
     told = _told(aws, settings.metrics)
-    assert told.keys() == {"clicks"}
-    assert 3 * 3_600 <= told["clicks"] < 4 * 3_600
+    assert told.keys() == {(DATASET, "clicks"), (KIND, "event_stream")}
+    assert all(3 * 3_600 <= age < 4 * 3_600 for age in told.values())
 
 
 def test_what_has_landed_but_is_not_in_silver_makes_nothing_fresh(settings: Settings) -> None:
