@@ -15,7 +15,10 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.settings import Settings, settings_of
 from infra.stacks.network import AccepterStack, NetworkStack
+from infra.stacks.processing import ProcessingStack
+from infra.stacks.sources import SourcesStack
 from infra.stacks.storage import ArchiveStack, StorageStack
+from infra.stacks.streams import StreamsStack
 
 _CONTEXT = Path(__file__).parent / "cdk.json"
 
@@ -53,7 +56,11 @@ def build(app: cdk.App, settings: Settings) -> dict[str, cdk.Stack]:
     if settings.peer_account:
         stacks["accepter"] = AccepterStack(app, f"{name}-accepter", settings)
     stacks["storage"] = storage = StorageStack(app, f"{name}-storage", settings)
-    stacks["network"] = NetworkStack(app, f"{name}-network", settings, storage)
+    stacks["network"] = network = NetworkStack(app, f"{name}-network", settings, storage)
+    if settings.source != "none":
+        stacks["sources"] = SourcesStack(app, f"{name}-sources", settings, storage, network)
+    stacks["streams"] = StreamsStack(app, f"{name}-streams", settings, storage)
+    stacks["processing"] = ProcessingStack(app, f"{name}-processing", settings, storage, network)
     for later, before in (("storage", "archive"), ("network", "accepter")):
         if before in stacks:
             stacks[later].add_stack_dependency(stacks[before])
