@@ -14,12 +14,13 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from constructs import Construct, IConstruct
 
+from datalake_assets.lake.store.store_check import PROBE
 from infra.settings import Settings
 
 _LIST = ("s3:ListBucket", "s3:GetBucketLocation")
 _WRITE = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 _BELOW = "S3 can name the objects below a prefix in no other way: the actions are exact, and the prefix is the least"
-_TELL_THE_ACCOUNT = frozenset({"dms", "emr-serverless", "firehose", "glue", "scheduler", "states", "vpc-flow-logs"})
+_TELL_THE_ACCOUNT = frozenset({"emr-serverless", "scheduler", "states", "vpc-flow-logs"})
 """Services whose documentation has `aws:SourceAccount` in the trust policies of roles that they take."""
 _RETENTION = {
     7: logs.RetentionDays.ONE_WEEK,
@@ -40,9 +41,10 @@ class BucketAccess:
 
     def read(self, role: iam.Role, zone: str, *prefixes: str) -> None:
         """Let a role list and read what lies below prefixes (none: all) of a zone's bucket."""
-        below = {"StringLike": {"s3:prefix": [p for prefix in prefixes for p in (prefix, f"{prefix}/*")]}}
-        allow(role, _LIST[:1], self._arn(zone), conditions=below if prefixes else {})
-        allow(role, _LIST[1:], self._arn(zone))
+        listed = [*prefixes, PROBE]  # by which the lake finds out whether it may list
+        below = {"StringLike": {"s3:prefix": [p for prefix in listed for p in (prefix, f"{prefix}/*")]}}
+        allow(role, _LIST[:1], self.bucket_arn(zone), conditions=below if prefixes else {})
+        allow(role, _LIST[1:], self.bucket_arn(zone))
         self._objects(role, zone, prefixes, ("s3:GetObject",))
         allow(role, ("kms:Decrypt",), self.key.key_arn)
 
@@ -59,9 +61,10 @@ class BucketAccess:
 
     def _objects(self, role: iam.Role, zone: str, prefixes: Iterable[str], actions: Iterable[str]) -> None:
         folders = [f"{prefix}/" for prefix in prefixes] or [""]
-        allow(role, actions, *(f"{self._arn(zone)}/{folder}*" for folder in folders), because=_BELOW)
+        allow(role, actions, *(f"{self.bucket_arn(zone)}/{folder}*" for folder in folders), because=_BELOW)
 
-    def _arn(self, zone: str) -> str:
+    def bucket_arn(self, zone: str) -> str:
+        """The ARN of a zone's bucket, by its name: no stack waits for it."""
         return f"arn:aws:s3:::{self.settings.bucket(zone)}"
 
 
@@ -105,6 +108,11 @@ def log_group(scope: Construct, name: str, settings: Settings, key: kms.IKey, *,
         retention=_RETENTION[settings.log_days],
         removal_policy=removal(settings),
     )
+
+
+def known_key(scope: Construct, key: kms.IKey) -> kms.IKey:
+    """A key of another stack by its ARN: constructs that use it can't change its policy, nor make that stack wait."""
+    return kms.Key.from_key_arn(scope, "LakeKey", key.key_arn)
 
 
 def removal(settings: Settings) -> cdk.RemovalPolicy:

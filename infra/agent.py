@@ -1,9 +1,12 @@
-"""What the agent of Dagster+ is told: the configuration that it finds in its home."""
+"""The agent of Dagster+: the configuration that it finds in its home, and what it may do besides launching runs."""
 
 from collections.abc import Mapping, Sequence
 
+import aws_cdk as cdk
 import yaml
+from aws_cdk import aws_iam as iam
 
+from infra.access import allow
 from infra.settings import Settings
 
 CONFIGURATION = "AGENT_CONFIGURATION"
@@ -54,3 +57,24 @@ def agent_configuration(
         sort_keys=False,
         width=10_000,
     )
+
+
+def let_agent_make_services(role: iam.Role, stack: cdk.Stack, settings: Settings) -> None:
+    """What the agent does besides launching: a service and a name for each code location, in this cluster alone."""
+    here = f"arn:aws:ecs:{stack.region}:{stack.account}"
+    because = "The agent names services and revisions itself; the cluster, or the namespace, is this one"
+    services = ("CreateService", "DeleteService", "DescribeServices", "ListTagsForResource", "UpdateService")
+    allow(role, [f"ecs:{a}" for a in services], f"{here}:service/{settings.prefix}/*", because=because)
+    runs = f"{here}:task-definition/*"
+    cluster = {"ArnEquals": {"ecs:cluster": f"{here}:cluster/{settings.prefix}"}}
+    allow(role, ["ecs:RunTask"], runs, conditions=cluster, because=because)
+    allow(
+        role,
+        ["ecs:ListAccountSettings", "ecs:ListServices", "ecs:ListTasks", "ecs:RegisterTaskDefinition"],
+        "*",
+        because=because,
+    )
+    names = ("CreateService", "DeleteService", "GetNamespace", "GetOperation", "ListServices", "TagResource")
+    instances = ("DeregisterInstance", "ListInstances", "ListTagsForResource", "RegisterInstance")
+    allow(role, [f"servicediscovery:{a}" for a in (*names, *instances)], "*", because=because)
+    allow(role, ["tag:GetResources"], "*", because=because)

@@ -14,8 +14,16 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from infra.settings import Settings, settings_of
+from infra.stacks.delivery import DeliveryStack
+from infra.stacks.governance import GovernanceStack
+from infra.stacks.monitoring import MonitoringStack
 from infra.stacks.network import AccepterStack, NetworkStack
+from infra.stacks.orchestration import OrchestrationStack
+from infra.stacks.processing import ProcessingStack
+from infra.stacks.serving import ServingStack
+from infra.stacks.sources import SourcesStack
 from infra.stacks.storage import ArchiveStack, StorageStack
+from infra.stacks.streams import StreamsStack
 
 _CONTEXT = Path(__file__).parent / "cdk.json"
 
@@ -53,7 +61,12 @@ def build(app: cdk.App, settings: Settings) -> dict[str, cdk.Stack]:
     if settings.peer_account:
         stacks["accepter"] = AccepterStack(app, f"{name}-accepter", settings)
     stacks["storage"] = storage = StorageStack(app, f"{name}-storage", settings)
-    stacks["network"] = NetworkStack(app, f"{name}-network", settings, storage)
+    stacks["network"] = network = NetworkStack(app, f"{name}-network", settings, storage)
+    if settings.source != "none":
+        stacks["sources"] = SourcesStack(app, f"{name}-sources", settings, storage, network)
+    stacks["streams"] = StreamsStack(app, f"{name}-streams", settings, storage)
+    stacks["processing"] = ProcessingStack(app, f"{name}-processing", settings, storage, network)
+    _add_users_of(app, settings, stacks)
     for later, before in (("storage", "archive"), ("network", "accepter")):
         if before in stacks:
             stacks[later].add_stack_dependency(stacks[before])
@@ -63,6 +76,39 @@ def build(app: cdk.App, settings: Settings) -> dict[str, cdk.Stack]:
         cdk.Tags.of(app).add(tag, value)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return stacks
+
+
+def _add_users_of(app: cdk.App, settings: Settings, stacks: dict[str, Any]) -> None:
+    """What runs, serves, watches and delivers what the other stacks hold."""
+    name = settings.prefix
+    storage, network, processing = (stacks[stack] for stack in ("storage", "network", "processing"))
+    stacks["delivery"] = DeliveryStack(app, f"{name}-delivery", settings, storage)
+    stacks["serving"] = ServingStack(
+        app, f"{name}-serving", settings, storage=storage, network=network, processing=processing
+    )
+    if settings.dagster != "none":
+        stacks["orchestration"] = OrchestrationStack(
+            app,
+            f"{name}-orchestration",
+            settings,
+            storage=storage,
+            network=network,
+            processing=processing,
+            delivery=stacks["delivery"],
+        )
+    stacks["monitoring"] = monitoring = MonitoringStack(
+        app,
+        f"{name}-monitoring",
+        settings,
+        storage=storage,
+        streams=stacks["streams"],
+        processing=processing,
+        sources=stacks.get("sources"),
+        orchestration=stacks.get("orchestration"),
+    )
+    stacks["governance"] = GovernanceStack(
+        app, f"{name}-governance", settings, storage=storage, processing=processing, monitoring=monitoring
+    )
 
 
 if __name__ == "__main__":

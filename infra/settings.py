@@ -97,6 +97,8 @@ class Settings:
     """Whether to make the two roles that DMS wants under fixed names, once in an account."""
     mysql_replica: bool = False
     """Whether the source's tables are replicated to an Aurora MySQL too."""
+    mysql_certificate: str = ""
+    """The ARN of RDS' certificates as DMS imported them, by which it knows that MySQL."""
 
     # --- streams
     kinesis: bool = False
@@ -180,6 +182,8 @@ class Settings:
         if self.mysql_replica and self.source == "none":
             raise SettingsError("mysql_replica: there is no source to replicate; set source")
         self._check_running()
+        if self.mysql_replica and not self.mysql_certificate:
+            raise SettingsError("mysql_replica: DMS wants RDS' certificates; set mysql_certificate (infra/README.md)")
         if not self.datasets.is_dir():
             raise SettingsError(f"datasets: {self.datasets} is no folder")
 
@@ -305,7 +309,6 @@ ENVIRONMENTS: Mapping[str, Settings] = {
         source="aurora",
         source_capacity=16,
         replication_capacity=8,
-        mysql_replica=True,
         kinesis=True,
         ingest_rate=500,
         ingest_burst=1_000,

@@ -5,7 +5,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.access import BucketAccess, allow, removal
+from infra.access import allow, known_key, removal
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack
 
@@ -33,7 +33,7 @@ class DeliveryStack(cdk.Stack):
 
     def __init__(self, scope: Construct, name: str, settings: Settings, storage: StorageStack) -> None:
         super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
-        self.settings = settings
+        self.settings, self.key = settings, known_key(self, storage.key)
         self.repository = ecr.Repository(
             self,
             "Repository",
@@ -41,7 +41,7 @@ class DeliveryStack(cdk.Stack):
             image_scan_on_push=True,
             image_tag_mutability=ecr.TagMutability.IMMUTABLE,
             encryption=ecr.RepositoryEncryption.KMS,
-            encryption_key=storage.key,
+            encryption_key=self.key,
             removal_policy=removal(settings),
             lifecycle_rules=[ecr.LifecycleRule(description="Enough to go back to", max_image_count=30)],
         )
@@ -59,7 +59,7 @@ class DeliveryStack(cdk.Stack):
         publish = self._role("publish", provider, here, "Publishes the image and what remote jobs run")
         allow(publish, _PUSH, self.repository.repository_arn)
         allow(publish, ["ecr:GetAuthorizationToken"], "*", because="A login to the registry has no resource")
-        BucketAccess(self.settings, storage.key).put(publish, "artifacts", "remote")
+        storage.access.put(publish, "artifacts", "remote")
         diff = self._role("diff", provider, "pull_request", "Shows what a pull request would change")
         allow(diff, ["sts:AssumeRole"], self._bootstrap("lookup"))
 

@@ -11,7 +11,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from datalake_assets.lake.spec.table_spec import TableSpec
-from infra.access import BucketAccess, allow, log_group
+from infra.access import allow, known_key, log_group
 from infra.declared import declared
 from infra.settings import Settings
 from infra.stacks.monitoring import MonitoringStack
@@ -32,12 +32,13 @@ class GovernanceStack(cdk.Stack):
         scope: Construct,
         name: str,
         settings: Settings,
+        *,
         storage: StorageStack,
         processing: ProcessingStack,
         monitoring: MonitoringStack,
     ) -> None:
         super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
-        self.settings = settings
+        self.settings, self.key = settings, known_key(self, storage.key)
         self.add_stack_dependency(processing)  # what is tagged must be in the catalogue
         if settings.trail:
             self._keep_trail(storage)
@@ -57,10 +58,10 @@ class GovernanceStack(cdk.Stack):
             is_multi_region_trail=True,
             include_global_service_events=True,
             enable_file_validation=True,
-            encryption_key=storage.key,
+            encryption_key=self.key,
             send_to_cloud_watch_logs=True,
             cloud_watch_log_group=log_group(
-                self, "TrailLogs", self.settings, storage.key, group=f"/{self.settings.prefix}/trail"
+                self, "TrailLogs", self.settings, self.key, group=f"/{self.settings.prefix}/trail"
             ),
         )
         buckets = [s3.Bucket.from_bucket_name(self, z.title(), self.settings.bucket(z)) for z in _WATCHED]
@@ -75,11 +76,13 @@ class GovernanceStack(cdk.Stack):
         lake = lakeformation.CfnDataLakeSettings(
             self,
             "LakeFormation",
-            admins=[lakeformation.CfnDataLakeSettings.DataLakePrincipalProperty(data_lake_principal_identifier=deployer)],
+            admins=[
+                lakeformation.CfnDataLakeSettings.DataLakePrincipalProperty(data_lake_principal_identifier=deployer)
+            ],
             mutation_type="APPEND",
         )
         tag = lakeformation.CfnTag(self, "Tag", tag_key=_TAG, tag_values=[_PUBLIC, _PERSONAL])
-        tag.add_dependency(lake)
+        tag.add_resource_dependency(lake)
         analyst = self._analyst(storage)
         reads = lakeformation.CfnPrincipalPermissions(
             self,
@@ -99,7 +102,7 @@ class GovernanceStack(cdk.Stack):
                 )
             ),
         )
-        reads.add_dependency(tag)
+        reads.add_resource_dependency(tag)
         for zone in SERVED:
             place = lakeformation.CfnResource(
                 self,
@@ -107,7 +110,7 @@ class GovernanceStack(cdk.Stack):
                 resource_arn=f"arn:aws:s3:::{self.settings.bucket(zone)}",
                 use_service_linked_role=True,
             )
-            place.add_dependency(lake)
+            place.add_resource_dependency(lake)
             self._tag(
                 f"{zone.title()}Public",
                 tag,
@@ -147,10 +150,10 @@ class GovernanceStack(cdk.Stack):
             lf_tags=[pair],
             resource=lakeformation.CfnTagAssociation.ResourceProperty(**resource),  # type: ignore[arg-type]
         )
-        made.add_dependency(tag)
+        made.add_resource_dependency(tag)
 
     def _analyst(self, storage: StorageStack) -> iam.Role:
-        """The role that the account's people take to query: Athena's workgroup, and what Lake Formation lets through."""
+        """The role that people take to query: Athena's workgroup, and what Lake Formation lets through."""
         account, region = self.settings.account, self.settings.region
         role = iam.Role(
             self,
@@ -178,13 +181,11 @@ class GovernanceStack(cdk.Stack):
             "*",
             because="The action has no resources; what it gives is decided by the grants on tagged columns",
         )
-        BucketAccess(self.settings, storage.key).write(role, "athena", "results")
+        storage.access.write(role, "athena", "results")
         return role
 
     def _watch_costs(self, monitoring: MonitoringStack) -> None:
-        subscriber = budgets.CfnBudget.SubscriberProperty(
-            subscription_type="SNS", address=monitoring.topic.topic_arn
-        )
+        subscriber = budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=monitoring.topic.topic_arn)
         budgets.CfnBudget(
             self,
             "Budget",

@@ -16,19 +16,21 @@ from constructs import Construct
 
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.resources.metrics import DATASET, EVERY_SECONDS, KIND, METRIC
-from infra.access import alarm
+from infra.access import alarm, known_key
 from infra.declared import declared
 from infra.settings import Settings
-from infra.stacks.orchestration import OrchestrationStack, metrics_namespace
+from infra.stacks.orchestration import OrchestrationStack
 from infra.stacks.processing import ProcessingStack
 from infra.stacks.sources import SourcesStack
 from infra.stacks.storage import StorageStack
 from infra.stacks.streams import StreamsStack
+from infra.tasks import metrics_namespace
 
 _FIVE_MINUTES = cdk.Duration.minutes(5)
 _HOUR_SECONDS = 3_600
 _LATENCY_SECONDS = 900
 _COLUMNS = 3
+_FAILED = ["FAILED", "ERROR", "TIMEOUT"]
 
 
 class MonitoringStack(cdk.Stack):
@@ -39,6 +41,7 @@ class MonitoringStack(cdk.Stack):
         scope: Construct,
         name: str,
         settings: Settings,
+        *,
         storage: StorageStack,
         streams: StreamsStack,
         processing: ProcessingStack,
@@ -46,9 +49,12 @@ class MonitoringStack(cdk.Stack):
         orchestration: OrchestrationStack | None,
     ) -> None:
         super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
-        self.settings = settings
-        self.topic = self._make_topic(storage)
-        queues = {"landing-dead-letters": storage.landing_dead_letters, "validate-dead-letters": streams.invalid_dead_letters}
+        self.settings, self.key = settings, known_key(self, storage.key)
+        self.topic = self._make_topic()
+        queues = {
+            "landing-dead-letters": storage.landing_dead_letters,
+            "validate-dead-letters": streams.invalid_dead_letters,
+        }
         self.alarms = [
             *self._watch_ingest(streams),
             *self._watch_freshness(streams),
@@ -62,11 +68,9 @@ class MonitoringStack(cdk.Stack):
         self._tell_of_failed_jobs(processing)
         self._show()
 
-    def _make_topic(self, storage: StorageStack) -> sns.Topic:
+    def _make_topic(self) -> sns.Topic:
         settings = self.settings
-        topic = sns.Topic(
-            self, "Topic", topic_name=f"{settings.prefix}-alarms", master_key=storage.key, enforce_ssl=True
-        )
+        topic = sns.Topic(self, "Topic", topic_name=f"{settings.prefix}-alarms", master_key=self.key, enforce_ssl=True)
         for service in ("cloudwatch", "events", "budgets"):
             topic.add_to_resource_policy(
                 iam.PolicyStatement(
@@ -90,7 +94,9 @@ class MonitoringStack(cdk.Stack):
             )
         return topic
 
-    def _alarm(self, name: str, metric: cloudwatch.IMetric, *, above: float, told: str, **more: bool | int) -> cloudwatch.Alarm:
+    def _alarm(
+        self, name: str, metric: cloudwatch.IMetric, *, above: float, told: str, **more: bool | int
+    ) -> cloudwatch.Alarm:
         return alarm(self, name, metric, settings=self.settings, above=above, told=told, **more)  # type: ignore[arg-type]
 
     def _watch_ingest(self, streams: StreamsStack) -> Iterator[cloudwatch.Alarm]:
@@ -115,9 +121,13 @@ class MonitoringStack(cdk.Stack):
             told = f"Firehose has kept records of {name} for too long. docs/runbooks.md: Firehose does not land"
             yield self._alarm(f"delivery-{name}", metric, above=stale, told=told)
         kinds = {d.kind for d in declared(self.settings).datasets.values() if not isinstance(d, EventStream)}
-        watched = {d.name: (DATASET, _patience(d)) for d in declared(self.settings).datasets.values() if isinstance(d, EventStream)}
+        watched = {
+            d.name: (DATASET, _patience(d))
+            for d in declared(self.settings).datasets.values()
+            if isinstance(d, EventStream)
+        }
         # A quiet table is no fault: replicated tables are watched together.
-        for name, (dimension, more) in {**watched, **{kind: (KIND, 0) for kind in sorted(kinds)}}.items():
+        for name, (dimension, more) in {**watched, **dict.fromkeys(sorted(kinds), (KIND, 0))}.items():
             metric = self._metric(metrics_namespace(self.settings), METRIC, {dimension: name}, seconds=EVERY_SECONDS)
             yield self._alarm(
                 f"fresh-{name.replace('_', '-')}",
@@ -129,8 +139,10 @@ class MonitoringStack(cdk.Stack):
             )
 
     def _watch_replication(self, sources: SourcesStack | None) -> Iterator[cloudwatch.Alarm]:
-        for name in sources.replications if sources else ():
-            identifier = f"{self.settings.prefix}-{name}"
+        for name, replication in sources.replications.items() if sources else ():
+            # The dimension of serverless replications: the account, and what their ARN ends with.
+            resource = cdk.Fn.select(6, cdk.Fn.split(":", replication.attr_replication_config_arn))
+            identifier = f"{self.settings.account}:{resource}"
             for side in ("Source", "Target"):
                 metric = self._metric("AWS/DMS", f"CDCLatency{side}", {"ReplicationConfigId": identifier})
                 yield self._alarm(
@@ -180,8 +192,16 @@ class MonitoringStack(cdk.Stack):
 
     def _tell_of_failed_jobs(self, processing: ProcessingStack) -> None:
         """Each remote job that fails, whoever started it, as it happens."""
-        for name, pattern in processing.failures().items():
-            rule = events.Rule(self, name, description=f"Tells of each failure: {name}", event_pattern=pattern)
+        jobs = [processing.step_job, processing.catch_up_job]
+        failed = {"GlueFails": ("aws.glue", "Glue Job State Change", {"jobName": jobs, "state": _FAILED})}
+        if processing.emr:
+            of_application = {"applicationId": [processing.emr.attr_application_id], "state": _FAILED}
+            failed["EmrFails"] = ("aws.emr-serverless", "EMR Serverless Job Run State Change", of_application)
+        machine = {"stateMachineArn": [processing.fallback.state_machine_arn], "status": ["FAILED", "TIMED_OUT"]}
+        failed["FallbackFails"] = ("aws.states", "Step Functions Execution Status Change", machine)
+        for name, (source, kind, detail) in failed.items():
+            pattern = events.EventPattern(source=[source], detail_type=[kind], detail=detail)
+            rule = events.Rule(self, name, description="A remote job failed", event_pattern=pattern)
             rule.add_target(targets.SnsTopic(self.topic))
 
     def _show(self) -> None:

@@ -12,15 +12,12 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_elasticloadbalancingv2 as balancing
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_rds as rds
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secrets
 from aws_cdk import aws_servicediscovery as discovery
 from constructs import Construct
 
-from datalake_assets.lake.store.store_check import PROBE
-from infra import agent
-from infra.access import BucketAccess, acknowledge, allow, log_group, removal, role_for
-from infra.declared import declared
+from infra import agent, tasks
+from infra.access import acknowledge, allow, known_key, log_group, removal
 from infra.settings import Settings
 from infra.stacks.delivery import DeliveryStack
 from infra.stacks.network import NetworkStack
@@ -28,12 +25,10 @@ from infra.stacks.processing import ProcessingStack
 from infra.stacks.storage import StorageStack
 
 _DATABASE_PORT, _CODE_PORT, _WEB_PORT = 5433, 4000, 3000
-_LOGS = "dagster"
-"""The prefix, in the bucket of Pipes messages, of what steps print."""
 _OF_SECRET = {"HOST": "host", "PORT": "port", "DB": "dbname", "USER": "username", "PASSWORD": "password"}
-_CODE = f"dagster code-server start -h 0.0.0.0 -p {_CODE_PORT} -m datalake_assets.definitions -a defs".split()
-_WEBSERVER = f"dagster-webserver -h 0.0.0.0 -p {_WEB_PORT} -w /opt/dagster/workspace.yaml".split()
-_DAEMON = "dagster-daemon run -w /opt/dagster/workspace.yaml".split()
+_WORKSPACE = ["-w", "/opt/dagster/workspace.yaml"]
+_WEBSERVER = ["dagster-webserver", "-h", "0.0.0.0", "-p", str(_WEB_PORT), *_WORKSPACE]  # noqa: S104 (in the network)
+_DAEMON = ["dagster-daemon", "run", *_WORKSPACE]
 
 
 class OrchestrationStack(cdk.Stack):
@@ -48,6 +43,7 @@ class OrchestrationStack(cdk.Stack):
         scope: Construct,
         name: str,
         settings: Settings,
+        *,
         storage: StorageStack,
         network: NetworkStack,
         processing: ProcessingStack,
@@ -55,8 +51,9 @@ class OrchestrationStack(cdk.Stack):
     ) -> None:
         super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
         self.settings, self.storage, self.network, self.processing = settings, storage, network, processing
+        self.key = known_key(self, storage.key)
         self.add_stack_dependency(processing)
-        self.logs = log_group(self, "Logs", settings, storage.key, group=f"/{settings.prefix}/dagster")
+        self.logs = log_group(self, "Logs", settings, self.key, group=f"/{settings.prefix}/dagster")
         self.cluster = ecs.Cluster(
             self,
             "Cluster",
@@ -70,14 +67,16 @@ class OrchestrationStack(cdk.Stack):
         acknowledge(self, "AwsSolutions-ECS2", "The variables are places and names; secrets come by Secrets Manager")
         self.image = f"{delivery.repository.repository_uri}:{settings.image_tag}"
         self.group = ec2.SecurityGroup(
-            self, "Dagster", vpc=network.vpc, description="Dagster's tasks", allow_all_outbound=False
+            self, "Dagster", vpc=network.vpc, description="Tasks of Dagster", allow_all_outbound=False
         )
         self.group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, by TLS")
         for port in (_CODE_PORT, _WEB_PORT) if settings.dagster == "ecs" else (_CODE_PORT,):
-            self.group.connections.allow_internally(ec2.Port.tcp(port), "Dagster's tasks to each other")
-        self.execution_role = self._make_execution_role(delivery)
-        self.lake_role = self._make_lake_role()
-        self.control_role = self._make_control_role()
+            self.group.connections.allow_internally(ec2.Port.tcp(port), "Tasks of Dagster to each other")
+        self.execution_role = tasks.execution_role(self, key=self.key, image=delivery.repository, log=self.logs)
+        self.lake_role = tasks.lake_role(self, settings, storage, processing)
+        self.control_role = tasks.control_role(
+            self, settings, storage, log=self.logs, passes=[self.execution_role, self.lake_role]
+        )
         self.services: dict[str, ecs.FargateService] = {}
         if settings.dagster == "ecs":
             self._run_dagster()
@@ -86,14 +85,15 @@ class OrchestrationStack(cdk.Stack):
 
     def _run_dagster(self) -> None:
         database = self._make_database()
-        told = {**lake_environment(self.settings, self.storage, self.processing), **self._instance_environment()}
+        told = {**tasks.lake_environment(self.settings, self.storage, self.processing), **self._instance_environment()}
+        allow(self.execution_role, ["secretsmanager:GetSecretValue"], _secret_of(database).secret_arn)
         kept = {
             f"DAGSTER_POSTGRES_{name}": ecs.Secret.from_secrets_manager(_secret_of(database), field)
             for name, field in _OF_SECRET.items()
         }
         run = self._task("run", self.lake_role, told, kept, cpu=2048, memory=8192, disk=40)
         told["DAGSTER_RUN_TASK_DEFINITION"] = self._family("run")
-        code = self._task("code", self.lake_role, told, kept, command=_CODE, port=_CODE_PORT, memory=2048)
+        code = self._task("code", self.lake_role, told, kept, port=_CODE_PORT, memory=2048)
         daemon = self._task("daemon", self.control_role, told, kept, command=_DAEMON, memory=2048)
         webserver = self._task(
             "webserver", self.control_role, told, kept, command=_WEBSERVER, port=_WEB_PORT, memory=2048
@@ -110,13 +110,13 @@ class OrchestrationStack(cdk.Stack):
             "DAGSTER_CODE_HOST": f"code.{self.settings.prefix}.internal",
             "DAGSTER_CODE_PORT": str(_CODE_PORT),
             "DAGSTER_LOG_BUCKET": self.settings.bucket("pipes"),
-            "DAGSTER_LOG_PREFIX": _LOGS,
+            "DAGSTER_LOG_PREFIX": tasks.LOG_PREFIX,
             "DAGSTER_RUN_TASK_DEFINITION": self._family("run"),
         }
 
     def _make_database(self) -> rds.DatabaseInstance:
         """Where Dagster keeps what it knows of its runs; the lake itself keeps nothing there."""
-        engine = rds.DatabaseInstanceEngine.postgres(version=rds.PostgresEngineVersion.VER_17)
+        engine = rds.DatabaseInstanceEngine.postgres(version=rds.PostgresEngineVersion.VER_17_9)
         database = rds.DatabaseInstance(
             self,
             "Database",
@@ -126,7 +126,7 @@ class OrchestrationStack(cdk.Stack):
             database_name="dagster",
             port=_DATABASE_PORT,
             credentials=rds.Credentials.from_generated_secret(
-                "dagster", encryption_key=self.storage.key, secret_name=f"{self.settings.prefix}/dagster-database"
+                "dagster", encryption_key=self.key, secret_name=f"{self.settings.prefix}/dagster-database"
             ),
             vpc=self.network.vpc,
             vpc_subnets=self.network.isolated,
@@ -136,7 +136,7 @@ class OrchestrationStack(cdk.Stack):
             max_allocated_storage=100,
             storage_type=rds.StorageType.GP3,
             storage_encrypted=True,
-            storage_encryption_key=self.storage.key,
+            storage_encryption_key=self.key,
             iam_authentication=True,
             publicly_accessible=False,
             backup_retention=cdk.Duration.days(14 if self.settings.protects else 3),
@@ -146,8 +146,10 @@ class OrchestrationStack(cdk.Stack):
             auto_minor_version_upgrade=True,
             removal_policy=cdk.RemovalPolicy.SNAPSHOT if self.settings.protects else removal(self.settings),
         )
-        reason = "Dagster's processes hold the password as long as they live; docs/runbooks.md changes it with a restart"
-        acknowledge(_secret_of(database), "AwsSolutions-SMG4", reason)
+        reason = (
+            "Dagster's processes hold the password as long as they live; docs/runbooks.md changes it with a restart"
+        )
+        acknowledge(database, "AwsSolutions-SMG4", reason)
         return database
 
     def _family(self, name: str) -> str:
@@ -175,7 +177,7 @@ class OrchestrationStack(cdk.Stack):
             memory_limit_mib=memory,
             ephemeral_storage_gib=disk,
             task_role=role.without_policy_updates(),
-            execution_role=self.execution_role,
+            execution_role=self.execution_role.without_policy_updates(),
             runtime_platform=ecs.RuntimePlatform(cpu_architecture=ecs.CpuArchitecture.X86_64),
         )
         task.add_container(
@@ -219,11 +221,11 @@ class OrchestrationStack(cdk.Stack):
         """Dagster's pages for the network and the clients that the settings name; nobody else reaches them."""
         settings = self.settings
         group = ec2.SecurityGroup(
-            self, "Pages", vpc=self.network.vpc, description="Dagster's pages", allow_all_outbound=False
+            self, "Pages", vpc=self.network.vpc, description="Pages of Dagster", allow_all_outbound=False
         )
         port = 443 if settings.webserver_certificate else 80
         for client in (settings.cidr, *settings.listed("webserver_clients")):
-            group.add_ingress_rule(ec2.Peer.ipv4(client), ec2.Port.tcp(port), "Who may open Dagster's pages")
+            group.add_ingress_rule(ec2.Peer.ipv4(client), ec2.Port.tcp(port), "Who may open the pages of Dagster")
         balancer = balancing.ApplicationLoadBalancer(
             self,
             "Balancer",
@@ -235,8 +237,7 @@ class OrchestrationStack(cdk.Stack):
             drop_invalid_header_fields=True,
             deletion_protection=settings.protects,
         )
-        logs = s3.Bucket.from_bucket_name(self, "AccessLogs", settings.bucket("logs"))
-        balancer.log_access_logs(logs, "balancer")
+        balancer.log_access_logs(self.storage.logs, "balancer")
         certificate = settings.webserver_certificate
         listener = balancer.add_listener(
             "Listener",
@@ -265,8 +266,9 @@ class OrchestrationStack(cdk.Stack):
             "AgentToken",
             secret_name=f"{self.settings.prefix}/dagster-agent-token",
             description="Put the token of Dagster+'s agent here",
-            encryption_key=self.storage.key,
+            encryption_key=self.key,
         )
+        allow(self.execution_role, ["secretsmanager:GetSecretValue"], token.secret_arn)
         acknowledge(token, "AwsSolutions-SMG4", "Dagster+ makes the token; a person changes it there and here")
         configuration = agent.agent_configuration(
             self.settings,
@@ -277,7 +279,7 @@ class OrchestrationStack(cdk.Stack):
             execution_role=self.execution_role.role_arn,
             task_role=self.lake_role.role_arn,
             log_group=self.logs.log_group_name,
-            environment=lake_environment(self.settings, self.storage, self.processing),
+            environment=tasks.lake_environment(self.settings, self.storage, self.processing),
         )
         task = self._task(
             "agent",
@@ -288,111 +290,13 @@ class OrchestrationStack(cdk.Stack):
             image=self.settings.dagster_agent,
         )
         self._serve("agent", task)
-        self._let_agent_make_services()
+        agent.let_agent_make_services(self.control_role, self, self.settings)
 
     def _namespace(self) -> discovery.INamespace:
         namespace = self.cluster.default_cloud_map_namespace
         if namespace is None:
             raise RuntimeError("the cluster was made with a namespace")
         return namespace
-
-    def _make_execution_role(self, delivery: DeliveryStack) -> iam.Role:
-        """What ECS itself does to start a task; secrets and logs are added by the tasks that have them."""
-        role = role_for(self, "ExecutionRole", "ecs-tasks.amazonaws.com", description="ECS starts Dagster's tasks")
-        layers = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
-        allow(role, layers, delivery.repository.repository_arn)
-        allow(role, ["ecr:GetAuthorizationToken"], "*", because="A login to the registry has no resource")
-        allow(role, ["kms:Decrypt"], self.storage.key.key_arn)
-        return role
-
-    def _make_lake_role(self) -> iam.Role:
-        """What definitions, sensors and steps do: read bronze, write the other zones, start and follow remote jobs."""
-        role = role_for(self, "LakeRole", "ecs-tasks.amazonaws.com", description="The lake's code location and runs")
-        access = BucketAccess(self.settings, self.storage.key)
-        prefixes = sorted(dataset.landing.prefix for dataset in declared(self.settings).datasets.values())
-        access.read(role, "bronze", *prefixes, PROBE)
-        for zone in ("silver", "gold", "quarantine", "lake"):
-            access.write(role, zone)
-        access.write(role, "pipes", "steps", _LOGS)
-        access.read(role, "artifacts", "remote")
-        queue = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
-        allow(role, queue, self.storage.landing_queue.queue_arn)
-        allow(
-            role,
-            ["cloudwatch:PutMetricData"],
-            "*",
-            conditions={"StringEquals": {"cloudwatch:namespace": metrics_namespace(self.settings)}},
-            because="Metrics are no resources; the condition allows the lake's own namespace alone",
-        )
-        allow(role, ["ecs:DescribeTaskDefinition"], "*", because="The action knows no resources")
-        self.processing.allow_jobs(role)
-        return role
-
-    def _make_control_role(self) -> iam.Role:
-        """What launches and ends runs: the daemon, the webserver, or the agent."""
-        role = role_for(self, "ControlRole", "ecs-tasks.amazonaws.com", description="Launches and ends Dagster's runs")
-        here = f"arn:aws:ecs:{self.region}:{self.account}"
-        cluster = {"ArnEquals": {"ecs:cluster": self.cluster.cluster_arn}}
-        because = "Tasks and revisions have ids of their own; the names before them are those of this cluster and family"
-        allow(role, ["ecs:RunTask"], f"{here}:task-definition/{self._family('run')}:*", conditions=cluster, because=because)
-        tasks = f"{here}:task/{self.settings.prefix}/*"
-        allow(role, ["ecs:DescribeTasks", "ecs:StopTask", "ecs:TagResource"], tasks, because=because)
-        allow(
-            role,
-            ["ecs:DescribeTaskDefinition", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables"],
-            "*",
-            because="The actions know no resources, and read nothing but descriptions",
-        )
-        passed = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
-        allow(role, ["iam:PassRole"], self.execution_role.role_arn, self.lake_role.role_arn, conditions=passed)
-        allow(role, ["logs:GetLogEvents"], f"{self.logs.log_group_arn}", because=because)
-        BucketAccess(self.settings, self.storage.key).write(role, "pipes", _LOGS)
-        return role
-
-    def _let_agent_make_services(self) -> None:
-        """What the agent does besides launching: a service and a name for each code location, in this cluster alone."""
-        role, here = self.control_role, f"arn:aws:ecs:{self.region}:{self.account}"
-        because = "The agent names services and revisions itself; the cluster, or the namespace, is this one"
-        services = ("CreateService", "DeleteService", "DescribeServices", "ListTagsForResource", "UpdateService")
-        allow(role, [f"ecs:{a}" for a in services], f"{here}:service/{self.settings.prefix}/*", because=because)
-        runs = f"{here}:task-definition/*"
-        cluster = {"ArnEquals": {"ecs:cluster": self.cluster.cluster_arn}}
-        allow(role, ["ecs:RunTask"], runs, conditions=cluster, because=because)
-        allow(
-            role,
-            ["ecs:ListAccountSettings", "ecs:ListServices", "ecs:ListTasks", "ecs:RegisterTaskDefinition"],
-            "*",
-            because=because,
-        )
-        names = ("CreateService", "DeleteService", "GetNamespace", "GetOperation", "ListServices", "TagResource")
-        instances = ("DeregisterInstance", "ListInstances", "ListTagsForResource", "RegisterInstance")
-        allow(role, [f"servicediscovery:{a}" for a in (*names, *instances)], "*", because=because)
-        allow(role, ["tag:GetResources"], "*", because=because)
-
-
-def lake_environment(settings: Settings, storage: StorageStack, processing: ProcessingStack) -> dict[str, str]:
-    """What `datalake_assets.settings.Settings` reads: the places, the queue, and the runner of what is large."""
-    layout = settings.layout
-    told = {
-        "ROOT": layout.root,
-        "BRONZE": layout.bronze,
-        "SILVER": layout.silver,
-        "GOLD": layout.gold,
-        "QUARANTINE": layout.quarantine,
-        "PIPES": settings.pipes_place,
-        "CODE": settings.code_place,
-        "SENSOR": "sqs",
-        "QUEUE_URL": storage.landing_queue.queue_url,
-        "METRICS": metrics_namespace(settings),
-        "RUNNER": "auto",
-        **processing.runner_environment(),
-    }
-    return {f"DATALAKE_{name}": value for name, value in told.items()}
-
-
-def metrics_namespace(settings: Settings) -> str:
-    """The namespace of the lake's own metrics (`DATALAKE_METRICS`), which the alarm on fresh data looks in."""
-    return f"Datalake/{settings.env}"
 
 
 def _secret_of(database: rds.DatabaseInstance) -> secrets.ISecret:

@@ -12,7 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.access import BucketAccess, acknowledge, allow, removal, role_for
-from infra.declared import declared
+from infra.declared import landing_prefixes
 from infra.settings import Settings
 
 ZONES = ("bronze", "silver", "gold", "quarantine", "lake", "athena", "pipes", "artifacts")
@@ -63,8 +63,8 @@ class StorageStack(cdk.Stack):
     """Data at rest.
 
     `key` encrypts it, `buckets` has a bucket for each of `ZONES` and `logs` for access logs. `access` lets roles reach
-    what lies below prefixes. `landing_queue` has a message for each object that lands, `landing_dead_letters` those
-    that no sensor could do anything with.
+    what lies below prefixes, `bucket_arn` tells a bucket's ARN. `landing_queue` has a message for each object that
+    lands, `landing_dead_letters` those that no sensor could do anything with.
     """
 
     def __init__(self, scope: Construct, name: str, settings: Settings) -> None:
@@ -80,11 +80,14 @@ class StorageStack(cdk.Stack):
             "landing", kept=cdk.Duration.days(4), visibility_timeout=_SEEN_AGAIN, dead_letter_queue=dead
         )
         acknowledge(self.landing_dead_letters, "AwsSolutions-SQS3", "It is the dead-letter queue itself")
-        prefixes = [f"{dataset.landing.prefix}/" for dataset in declared(settings).datasets.values()]
-        rule = landing_rule(self, "Landed", settings, prefixes)
+        rule = landing_rule(self, "Landed", settings, landing_prefixes(settings))
         rule.add_target(targets.SqsQueue(self.landing_queue, dead_letter_queue=self.landing_dead_letters))
         if settings.archive:
             self._archive()
+
+    def bucket_arn(self, zone: str) -> str:
+        """The ARN of a zone's bucket."""
+        return self.access.bucket_arn(zone)
 
     def _make_key(self) -> kms.Key:
         key = kms.Key(
@@ -96,11 +99,13 @@ class StorageStack(cdk.Stack):
             removal_policy=removal(self.settings),
         )
         account = {"StringEquals": {"aws:SourceAccount": self.settings.account}}
-        for service in ("events", "sns", "cloudwatch", "budgets", "delivery.logs"):
+        for service in ("events", "sns", "cloudwatch", "budgets", "cloudtrail", "delivery.logs"):
             principal = iam.ServicePrincipal(f"{service}.amazonaws.com", conditions=account)
             key.add_to_resource_policy(
                 iam.PolicyStatement(
-                    actions=["kms:Decrypt", "kms:GenerateDataKey"], resources=["*"], principals=[principal]
+                    actions=["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"],
+                    resources=["*"],
+                    principals=[principal],
                 )
             )
         groups = f"arn:aws:logs:{self.settings.region}:{self.settings.account}:log-group:*"
@@ -245,7 +250,7 @@ class StorageStack(cdk.Stack):
 
 
 def landing_rule(scope: Construct, name: str, settings: Settings, prefixes: Sequence[str]) -> events.Rule:
-    """A rule for objects that are made below prefixes of bronze (each with a slash at its end)."""
+    """A rule for objects that are made below prefixes of bronze."""
     return events.Rule(
         scope,
         name,
@@ -255,7 +260,7 @@ def landing_rule(scope: Construct, name: str, settings: Settings, prefixes: Sequ
             detail_type=["Object Created"],
             detail={
                 "bucket": {"name": [settings.bucket("bronze")]},
-                "object": {"key": [{"prefix": prefix} for prefix in sorted(prefixes)]},
+                "object": {"key": [{"prefix": f"{prefix}/"} for prefix in sorted(prefixes)]},
             },
         ),
     )
