@@ -131,6 +131,8 @@ class Settings:
             raise SettingsError("mysql_replica: there is no source to replicate; set source")
         if self.mysql_replica and not self.mysql_certificate:
             raise SettingsError("mysql_replica: DMS wants RDS' certificates; set mysql_certificate (infra/README.md)")
+        if (self.source != "none" or self.emr) and not (self.nat_gateways or self.interface_endpoints):
+            raise SettingsError("source, emr: they stand in private subnets; set nat_gateways or interface_endpoints")
         if not self.datasets.is_dir():
             raise SettingsError(f"datasets: {self.datasets} is no folder")
 
