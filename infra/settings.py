@@ -184,6 +184,8 @@ class Settings:
         self._check_running()
         if self.mysql_replica and not self.mysql_certificate:
             raise SettingsError("mysql_replica: DMS wants RDS' certificates; set mysql_certificate (infra/README.md)")
+        if (self.source != "none" or self.emr) and not (self.nat_gateways or self.interface_endpoints):
+            raise SettingsError("source, emr: they stand in private subnets; set nat_gateways or interface_endpoints")
         if not self.datasets.is_dir():
             raise SettingsError(f"datasets: {self.datasets} is no folder")
 

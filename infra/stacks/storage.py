@@ -220,7 +220,7 @@ class StorageStack(cdk.Stack):
             role,
             ["kms:Encrypt", "kms:GenerateDataKey"],
             f"arn:aws:kms:{place}:{settings.account}:key/*",
-            conditions={"StringEquals": {"kms:RequestAlias": archive_alias(settings)}},
+            conditions={"ForAnyValue:StringEquals": {"kms:ResourceAliases": archive_alias(settings)}},
             because="The archive's key is made in another region and has no name before; the alias allows it alone",
         )
         plain = self.buckets["bronze"].node.default_child
