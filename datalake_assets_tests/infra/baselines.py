@@ -77,7 +77,11 @@ def _text(value: Any) -> str:
 
 
 def _statement(value: dict[str, Any]) -> str:
-    parts = [value["Effect"], _text(value["Action"]), *(["to", _text(value["Principal"])] if "Principal" in value else [])]
+    parts = [
+        value["Effect"],
+        _text(value["Action"]),
+        *(["to", _text(value["Principal"])] if "Principal" in value else []),
+    ]
     parts += ["on", _text(value["Resource"])] if "Resource" in value else []
     return " ".join([*parts, *(["if", _text(value["Condition"])] if "Condition" in value else [])])
 

@@ -39,7 +39,7 @@ schema:
 
 
 def settings_of_variant(name: str, folder: Path) -> Settings:
-    """An environment; or `extended`: staging with a peered source, an archive, a MySQL replica and more datasets."""
+    """An environment; or `extended`: staging with all that can be switched on, and more datasets."""
     if name != "extended":
         return ENVIRONMENTS[name]
     staging = ENVIRONMENTS["staging"]
@@ -62,4 +62,13 @@ def settings_of_variant(name: str, folder: Path) -> Settings:
         peer_route_tables="rtb-0123456789abcdef0",
         peer_security_group="sg-0123456789abcdef0",
         peering="pcx-0123456789abcdef0",
+        zones="a,b,c",
+        redshift=True,
+        quicksight_user="admin/jane",
+        dagster="hybrid",
+        dagster_organization="octo",
+        alarm_email="lake@example.com",
+        slack_workspace="T0123456789",
+        slack_channel="C0123456789",
+        github="octo/lake",
     )
