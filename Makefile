@@ -32,7 +32,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 NO_LAKE := unset DATALAKE_ROOT DATALAKE_BRONZE DATALAKE_SILVER DATALAKE_GOLD DATALAKE_DATASETS DATALAKE_RUNNER DATALAKE_REMOTE_RUNNER DATALAKE_SOURCE_URL DAGSTER_HOME;
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test soak bench lint wheel archive lambdas synth clean dagster-home java
+.PHONY: help demo dev test soak bench lint wheel archive lambdas synth cdk clean dagster-home java
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +71,9 @@ synth: $(VENV)/.stamp-dev infra/node_modules/.stamp ## the templates of all thre
 	@for env in $(ENVIRONMENTS); do echo "$$env"; \
 	    (cd infra && PYTHON=$(abspath $(BIN))/python $(NODE) node_modules/.bin/cdk synth --quiet --output cdk.out/$$env -c env=$$env $(ARGS)) \
 	    && $(BIN)/cfn-lint --non-zero-exit-code error "infra/cdk.out/$$env/*.template.json" || exit 1; done
+
+cdk: $(VENV)/.stamp-dev infra/node_modules/.stamp ## the CDK command on the app: make cdk ARGS="diff -c env=dev"
+	@cd infra && PYTHON=$(abspath $(BIN))/python $(NODE) node_modules/.bin/cdk $(ARGS)
 
 clean: ## remove the demo lake (.lake), caches and builds; keeps the environment
 	rm -rf .lake .dagster .tmp_dagster_home_* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

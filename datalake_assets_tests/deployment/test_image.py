@@ -125,7 +125,8 @@ def test_the_images_command_serves_the_code_location_that_the_workspace_names(
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as serving:
         try:
             while client.health_check_query() != "SERVING":
-                assert serving.poll() is None and time.monotonic() < deadline
+                assert serving.poll() is None
+                assert time.monotonic() < deadline
                 time.sleep(0.5)
             listed = deserialize_value(client.list_repositories(), ListRepositoriesResponse)
         finally:

@@ -1,4 +1,4 @@
-"""Dagster on ECS: what its tasks are told is what the lake and Dagster read, and they may do what they call, no more."""
+"""Dagster on ECS: its tasks are told what the lake and Dagster read, and may do what they call and no more."""
 
 import re
 from pathlib import Path
@@ -121,7 +121,7 @@ def test_the_lakes_role_may_read_bronze_and_write_the_other_zones(staging: Synth
 
 
 def test_what_launches_runs_can_not_read_the_lake(staging: Synthesized) -> None:
-    reached = [arn for arn in _actions(staging, "ControlRole")["s3:GetObject"]]
+    reached = list(_actions(staging, "ControlRole")["s3:GetObject"])
     assert reached == [f"arn:aws:s3:::{staging.settings.bucket('pipes')}/dagster/*"]
 
 
