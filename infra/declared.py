@@ -14,7 +14,6 @@ from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.spec.dataset import CdcTable, EventStream
 from datalake_assets.lake.spec.dataset_files import load_datasets
 from datalake_assets.lake.spec.table_spec import TableSpec
-from datalake_assets.lake.spec.tables import dataset_tables
 from datalake_assets.lake.spec.types import LakeType
 from datalake_assets.lake.store.layout import Layout
 from infra.settings import Settings, SettingsError
@@ -129,12 +128,11 @@ def _added_columns(dataset: CdcTable) -> Iterator[str]:
 
 
 def catalogued(settings: Settings) -> Iterator[tuple[str, TableSpec, str]]:
-    """The tables that the catalogue has: the database's zone, the table, and where it lies."""
+    """The tables that the catalogue has, each with its zone and place; the lake's own memory is left out."""
     lake = declared(settings)
-    tables = [t for d in lake.datasets.values() for t in dataset_tables(d)]
-    tables += [gold.spec for gold in lake.gold_tables.values()]
-    for table in tables:
-        yield table.zone, table, lake.layout.place_of(table)
+    for table in lake.specs():
+        if table.zone != "lake":
+            yield table.zone, table, lake.layout.place_of(table)
 
 
 def glue_type(text: str) -> str:
