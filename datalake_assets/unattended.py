@@ -7,7 +7,8 @@ same steps on the same tables; what it lacks are runs, retries, pools and the UI
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from datalake_assets.lake.readers.readable import check_readable
 from datalake_assets.lake.spec.dataset_files import load_datasets
 from datalake_assets.lake.steps.execute import execute
 from datalake_assets.lake.steps.messages import StepRequest
-from datalake_assets.lake.steps.planning import GoldWork, admit, gold_work, landing_work, undone
+from datalake_assets.lake.steps.planning import admit, gold_work, landing_work, undone
 from datalake_assets.lake.store.layout import Layout
 from datalake_assets.lake.store.store_check import check_stores
 
@@ -55,47 +56,53 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run_to_the_end(lake: Lake, engine: Engine) -> list[str]:
     """Bring all that has landed to silver, then compute what gold owes; returns what is left, one line each.
 
-    A step that raises stops no other: it is told, and not tried again here.
+    What raises stops nothing else: it is told, and not tried again here.
     """
-    failed: dict[tuple[str, str], str] = {}
+    failed: dict[str, str] = {}
     for name in lake.datasets:
-        _bring(lake, engine, name, failed)
-    for _ in range(_ROUNDS):  # a table made of other gold tables is due when they are done
-        work = {n: w for n, w in gold_work(lake, now=datetime.now(UTC)).items() if w.is_due}
-        if not _compute(lake, engine, work, failed):
-            break
-    return [*failed.values(), *undone(lake, now=datetime.now(UTC))]
+        with _told(f"silver/{name}", failed):
+            _bring(lake, engine, name)
+    with _told("gold", failed):
+        for _ in range(_ROUNDS):  # a table made of other gold tables is due when they are done
+            work = {name: owed for name, owed in gold_work(lake, now=datetime.now(UTC)).items() if owed.is_due}
+            due = {name: owed for name, owed in sorted(work.items()) if f"gold/{name}" not in failed}
+            for name, owed in due.items():
+                with _told(f"gold/{name}", failed):
+                    dates = tuple(sorted(owed.dates))
+                    _execute(lake, engine, StepRequest(zone="gold", name=name, dates=dates, only_due=True))
+            if not due:
+                break
+    left: list[str] = []
+    with _told("what is left", failed):
+        left = undone(lake, now=datetime.now(UTC))
+    return [*failed.values(), *left]
 
 
-def _bring(lake: Lake, engine: Engine, name: str, failed: dict[tuple[str, str], str]) -> None:
+def _bring(lake: Lake, engine: Engine, name: str) -> None:
     dataset, now = lake.datasets[name], datetime.now(UTC)
     work = landing_work(lake, dataset, after=None, lookback=timedelta(0), limit=_EVERYTHING, now=now)
     partitions = tuple(sorted(work.waiting))
     if partitions:
         admit(lake, dataset, partitions, now=now)
-        _execute(lake, engine, StepRequest(zone="silver", name=name, partitions=partitions), failed)
+        _execute(lake, engine, StepRequest(zone="silver", name=name, partitions=partitions))
 
 
-def _compute(lake: Lake, engine: Engine, work: dict[str, GoldWork], failed: dict[tuple[str, str], str]) -> bool:
-    """Compute what is due; returns whether anything was that had not failed before."""
-    due = {name: owed for name, owed in sorted(work.items()) if ("gold", name) not in failed}
-    for name, owed in due.items():
-        dates = tuple(sorted(owed.dates))
-        _execute(lake, engine, StepRequest(zone="gold", name=name, dates=dates, only_due=True), failed)
-    return bool(due)
-
-
-def _execute(lake: Lake, engine: Engine, request: StepRequest, failed: dict[tuple[str, str], str]) -> None:
+def _execute(lake: Lake, engine: Engine, request: StepRequest) -> None:
+    report = execute(request, lake=lake, engine=engine)
     what = f"{request.zone}/{request.name}"
-    try:
-        report = execute(request, lake=lake, engine=engine)
-    except Exception as error:  # noqa: BLE001 (one step's fault must not stop the others)
-        _log.exception("%s failed", what)
-        failed[request.zone, request.name] = f"{what}: {error}"
-        return
     _log.info("%s: %d records in, %d out, %d rejected", what, report.rows_in, report.rows_out, report.rows_rejected)
     for line in report.failed:
         _log.warning("%s: %s", what, line)
+
+
+@contextmanager
+def _told(what: str, failed: dict[str, str]) -> Iterator[None]:
+    """Note what a piece of work raises, so that the others go on."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (whatever it is, the others must go on)
+        _log.exception("%s failed", what)
+        failed[what] = f"{what}: {error}"
 
 
 if __name__ == "__main__":

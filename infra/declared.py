@@ -14,7 +14,7 @@ from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.spec.dataset import CdcTable, EventStream
 from datalake_assets.lake.spec.dataset_files import load_datasets
 from datalake_assets.lake.spec.table_spec import TableSpec
-from datalake_assets.lake.spec.tables import LEDGER, VERDICTS, dataset_tables
+from datalake_assets.lake.spec.tables import LEDGER, VERDICTS
 from datalake_assets.lake.spec.types import LakeType
 from datalake_assets.lake.store.layout import Layout
 from infra.settings import Settings, SettingsError
@@ -35,6 +35,10 @@ def declared(settings: Settings) -> Lake:
 @cache
 def _lake(folder: Path, layout: Layout) -> Lake:
     return Lake(layout=layout, datasets=load_datasets(folder), limits=Limits())
+
+
+_SHOWN = (LEDGER, VERDICTS)
+"""Of the lake's own memory: what landed and what became of it, and what was found wrong."""
 
 
 def event_streams(settings: Settings) -> list[EventStream]:
@@ -129,13 +133,11 @@ def _added_columns(dataset: CdcTable) -> Iterator[str]:
 
 
 def catalogued(settings: Settings) -> Iterator[tuple[str, TableSpec, str]]:
-    """The tables that the catalogue has: the database's zone, the table, and where it lies."""
+    """The tables that the catalogue has, each with its zone and place; of the lake's own memory only what people look at."""
     lake = declared(settings)
-    tables = [t for d in lake.datasets.values() for t in dataset_tables(d)]
-    tables += [gold.spec for gold in lake.gold_tables.values()]
-    tables += [LEDGER, VERDICTS]  # what landed and what was found wrong: dashboards show both
-    for table in tables:
-        yield table.zone, table, lake.layout.place_of(table)
+    for table in lake.specs():
+        if table.zone != "lake" or table in _SHOWN:
+            yield table.zone, table, lake.layout.place_of(table)
 
 
 def glue_type(text: str) -> str:

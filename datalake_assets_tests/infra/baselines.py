@@ -8,7 +8,7 @@ tags, descriptions, hashes in names and assets.
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def path(name: str) -> Path:
 
 def baseline(synthesized: Synthesized) -> str:
     """What an environment deploys, as text."""
-    lines: list[str] = []
+    told = sorted(synthesized.acknowledged.items())
+    lines = ["=== acknowledged findings of cdk-nag", *(f"{reason} (in {places} places)" for reason, places in told), ""]
     for stack, template in synthesized.templates.items():
         blocks = sorted("\n".join(_resource(name, r)) for name, r in template["Resources"].items())
         lines += [f"=== {stack}", *blocks, ""]
@@ -88,21 +89,28 @@ def _statement(value: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """A property with its references as words, without hashes and without what is left out."""
+    if isinstance(value, str):
+        return _ASSET.sub("asset", value)
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
-    if not isinstance(value, dict):
-        return _ASSET.sub("asset", value) if isinstance(value, str) else value
-    if len(value) == 1:
-        ((key, inner),) = value.items()
-        if key == "Ref":
-            return f"<{_HASHES.sub('', inner)}>"
-        if key == "Fn::GetAtt":
-            return f"<{_HASHES.sub('', inner[0])}.{inner[1]}>"
-        if key == "Fn::ImportValue":
-            return f"<{_HASHES.sub('', str(_plain(inner))).replace('ExportsOutput', '').replace('FnGetAtt', '')}>"
-        if key == "Fn::Join":
-            return inner[0].join(str(_plain(part)) for part in inner[1])
-    return {key: _plain(inner) for key, inner in value.items() if key not in _LEFT_OUT}
+    if isinstance(value, dict):
+        function = next(iter(value)) if len(value) == 1 else None
+        if function in _WORDS:
+            return _WORDS[function](value[function])
+        return {key: _plain(inner) for key, inner in value.items() if key not in _LEFT_OUT}
+    return value
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "Ref": lambda name: f"<{_named(name)}>",
+    "Fn::GetAtt": lambda at: f"<{_named(at[0])}.{at[1]}>",
+    "Fn::ImportValue": lambda name: f"<{_named(name).replace('ExportsOutput', '').replace('FnGetAtt', '')}>",
+    "Fn::Join": lambda parts: parts[0].join(str(_plain(part)) for part in parts[1]),
+}
+
+
+def _named(name: Any) -> str:
+    return _HASHES.sub("", str(_plain(name)))
 
 
 if __name__ == "__main__":

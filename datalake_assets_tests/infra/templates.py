@@ -2,8 +2,9 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class Synthesized:
 
     settings: Settings
     out: Path
-    templates: dict[str, dict[str, Any]]
+    templates: dict[str, dict[str, Any]] = field(repr=False)
 
     def resources(self, kind: str, *, stack: str | None = None) -> dict[str, Resource]:
         """The properties of all resources of a type, by `stack/logical id`."""
@@ -44,6 +45,20 @@ class Synthesized:
         for where, role in self.resources("AWS::IAM::Role").items():
             for policy in role.get("Policies", ()):
                 yield from ((where, statement) for statement in policy["PolicyDocument"]["Statement"])
+
+    @property
+    def acknowledged(self) -> Counter[str]:
+        """What is told against findings of cdk-nag, as `rule: reason`, and in how many places each."""
+        told = Counter[str]()
+        for file in self.out.glob("*.metadata.json"):
+            for entries in json.loads(file.read_text()).values():
+                for entry in entries:
+                    if entry["type"] == "aws:cdk:acknowledged-rules":
+                        rules = (
+                            (rule.split("::", 1)[-1].partition("[")[0], why) for rule, why in entry["data"].items()
+                        )
+                        told.update(f"{rule}: {why}" for rule, why in rules if rule.startswith("AwsSolutions"))
+        return told
 
     @property
     def report(self) -> dict[str, Any]:

@@ -290,7 +290,7 @@ class ProcessingStack(cdk.Stack):
     def _states(self) -> dict[str, object]:
         """Start the crawler, and meanwhile the job, with the packages that `make wheel` wrote down."""
         settings = self.settings
-        listed = "$split($trim($states.result.Body), '\\n')"
+        listed = "$split($trim($states.result.Body), ' ')"  # trimmed, line ends are spaces
         place = f"'{settings.code_place}/' & $line"
         modules = f"$join($map({listed}, function($line) {{ $contains($line, '.whl') ? {place} : $line }}), ',')"
         retried = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 60, "MaxAttempts": 2, "BackoffRate": 2}]

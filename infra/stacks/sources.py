@@ -33,6 +33,7 @@ TARGET_SETTINGS: dict[str, Any] = {
 }
 """What the lake's reader of DMS files builds on (docs/dms-files.md)."""
 _LOB_KILOBYTES = 1_024
+_POSTGRES_PORT, _MYSQL_PORT = 5432, 3307
 
 
 class SourcesStack(cdk.Stack):
@@ -60,25 +61,26 @@ class SourcesStack(cdk.Stack):
     def _make_source(self) -> rds.DatabaseCluster:
         engine = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_9)
         parameters = {"rds.logical_replication": "1", "rds.force_ssl": "1", "log_statement": "ddl"}
-        cluster = self._make_cluster("Source", engine, 5432, parameters, logs=["postgresql"])
-        self._rotate(cluster, 5432)
-        return cluster
+        return self._make_cluster("Source", engine, _POSTGRES_PORT, parameters, logs=["postgresql"])
 
     def _make_replica(self) -> rds.DatabaseCluster:
         engine = rds.DatabaseClusterEngine.aurora_mysql(version=rds.AuroraMysqlEngineVersion.VER_3_12_0)
         parameters = {"require_secure_transport": "ON", "local_infile": "1", "server_audit_logging": "1"}
         parameters["server_audit_events"] = "CONNECT,QUERY_DCL,QUERY_DDL"
-        return self._make_cluster("Replica", engine, 3306, parameters, logs=["audit", "error"])
+        replica = self._make_cluster("Replica", engine, _MYSQL_PORT, parameters, logs=["audit", "error"])
+        acknowledge(replica, "AwsSolutions-RDS14", "It is a copy: DMS fills it again, which needs no way back in time")
+        return replica
 
     def _make_cluster(
         self, name: str, engine: rds.IClusterEngine, port: int, parameters: dict[str, str], *, logs: list[str]
     ) -> rds.DatabaseCluster:
         settings, network, key = self.settings, self.network, self.storage.key
         group = network.database_group(self, f"{name}Access", port, self.group)
-        return rds.DatabaseCluster(
+        cluster = rds.DatabaseCluster(
             self,
             name,
             engine=engine,
+            port=port,
             default_database_name=settings.source_name,
             credentials=rds.Credentials.from_generated_secret(
                 "replication", encryption_key=key, secret_name=f"{settings.prefix}/{name.lower()}"
@@ -99,22 +101,21 @@ class SourcesStack(cdk.Stack):
             deletion_protection=True,
             removal_policy=cdk.RemovalPolicy.SNAPSHOT if settings.protects else removal(settings),
         )
+        self._rotate(cluster, name, port)
+        return cluster
 
-    def _rotate(self, cluster: rds.DatabaseCluster, port: int) -> None:
-        """Give the database's user another password every month, by AWS' own function."""
+    def _rotate(self, cluster: rds.DatabaseCluster, name: str, port: int) -> None:
+        """Give a database's user another password every month, by AWS' own function."""
+        network, engine = self.network, secrets.HostedRotation
         group = ec2.SecurityGroup(
-            self, "Rotation", vpc=self.network.vpc, description="Rotates passwords", allow_all_outbound=False
+            self, f"{name}Rotation", vpc=network.vpc, description="Rotates passwords", allow_all_outbound=False
         )
         group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "Secrets Manager, by TLS")
         cluster.connections.allow_from(group, ec2.Port.tcp(port), "Rotates passwords")
-        if cluster.secret is None:
-            raise RuntimeError("a cluster with a generated secret has none")
-        cluster.secret.add_rotation_schedule(
-            "Rotation",
-            automatically_after=cdk.Duration.days(30),
-            hosted_rotation=secrets.HostedRotation.postgre_sql_single_user(
-                vpc=self.network.vpc, vpc_subnets=self.network.private, security_groups=[group]
-            ),
+        single = engine.postgre_sql_single_user if name == "Source" else engine.mysql_single_user
+        rotation = single(vpc=network.vpc, vpc_subnets=network.private, security_groups=[group])
+        _secret(cluster).add_rotation_schedule(
+            "Rotation", automatically_after=cdk.Duration.days(30), hosted_rotation=rotation
         )
 
     def _replicate(self) -> None:
@@ -158,8 +159,8 @@ class SourcesStack(cdk.Stack):
     def _make_source_endpoint(self) -> dms.CfnEndpoint:
         settings = self.settings
         secret, key = settings.source_secret, settings.source_secret_key
-        if self.source is not None and self.source.secret is not None:
-            secret, key = self.source.secret.secret_arn, self.storage.key.key_arn
+        if self.source is not None:
+            secret, key = _secret(self.source).secret_arn, self.storage.key.key_arn
         else:
             self.group.add_egress_rule(ec2.Peer.ipv4(settings.source_cidr), ec2.Port.tcp(5432), "To the source")
         return dms.CfnEndpoint(
@@ -209,9 +210,7 @@ class SourcesStack(cdk.Stack):
         )
 
     def _make_replica_endpoint(self, replica: rds.DatabaseCluster) -> dms.CfnEndpoint:
-        if replica.secret is None:
-            raise RuntimeError("a cluster with a generated secret has none")
-        secret = replica.secret.secret_arn
+        secret = _secret(replica).secret_arn
         role = self._secret_role("ReplicaSecretRole", secret, self.storage.key.key_arn)
         return dms.CfnEndpoint(
             self,
@@ -284,3 +283,10 @@ def replication_settings() -> dict[str, Any]:
         },
         "Logging": {"EnableLogging": True},
     }
+
+
+def _secret(cluster: rds.DatabaseCluster) -> secrets.ISecret:
+    """The secret that was generated for a cluster."""
+    if cluster.secret is None:
+        raise TypeError("a cluster with generated credentials has no secret")
+    return cluster.secret
