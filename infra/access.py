@@ -20,6 +20,8 @@ from infra.settings import Settings
 _LIST = ("s3:ListBucket", "s3:GetBucketLocation")
 _WRITE = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 _BELOW = "S3 can name the objects below a prefix in no other way: the actions are exact, and the prefix is the least"
+NO_RESOURCES = "AWS knows no resources for these actions: logins, descriptions, and what a condition or a grant bounds"
+SERVED_TABLES = "All tables of these zones are served, those of new dataset files too"
 _TELL_THE_ACCOUNT = frozenset({"emr-serverless", "scheduler", "states", "vpc-flow-logs"})
 """Services whose documentation has `aws:SourceAccount` in the trust policies of roles that they take."""
 _RETENTION = {

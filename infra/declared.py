@@ -133,7 +133,7 @@ def _added_columns(dataset: CdcTable) -> Iterator[str]:
 
 
 def catalogued(settings: Settings) -> Iterator[tuple[str, TableSpec, str]]:
-    """The tables that the catalogue has, each with its zone and place; of the lake's own memory only what people look at."""
+    """The tables that the catalogue has, with zone and place; of the lake's memory only what people look at."""
     lake = declared(settings)
     for table in lake.specs():
         if table.zone != "lake" or table in _SHOWN:

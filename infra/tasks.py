@@ -11,10 +11,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 
-from infra.access import acknowledge, allow, role_for
+from infra.access import NO_RESOURCES, acknowledge, allow, role_for
 from infra.declared import landing_prefixes
 from infra.settings import Settings
-from infra.stacks.processing import ProcessingStack
+from infra.stacks.processing import LOGS_OF_JOBS, ProcessingStack
 from infra.stacks.storage import StorageStack
 
 LOG_PREFIX = "dagster"
@@ -54,7 +54,7 @@ def execution_role(stack: cdk.Stack, *, key: kms.IKey, image: ecr.IRepository, l
     role = role_for(stack, "ExecutionRole", "ecs-tasks.amazonaws.com", description="ECS starts Dagster's tasks")
     layers = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
     allow(role, layers, image.repository_arn)
-    allow(role, ["ecr:GetAuthorizationToken"], "*", because="A login to the registry has no resource")
+    allow(role, ["ecr:GetAuthorizationToken"], "*", because=NO_RESOURCES)
     allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log.log_group_arn)
     allow(role, ["kms:Decrypt"], key.key_arn)
     return role
@@ -76,9 +76,9 @@ def lake_role(stack: cdk.Stack, settings: Settings, storage: StorageStack, jobs:
         ["cloudwatch:PutMetricData"],
         "*",
         conditions={"StringEquals": {"cloudwatch:namespace": metrics_namespace(settings)}},
-        because="Metrics are no resources; the condition allows the lake's own namespace alone",
+        because=NO_RESOURCES,
     )
-    allow(role, ["ecs:DescribeTaskDefinition"], "*", because="The action knows no resources")
+    allow(role, ["ecs:DescribeTaskDefinition"], "*", because=NO_RESOURCES)
     _allow_jobs(role, stack, jobs)
     return role
 
@@ -107,7 +107,7 @@ def _allow_jobs(role: iam.Role, stack: cdk.Stack, jobs: ProcessingStack) -> None
         role.add_managed_policy(followed)
         passed = {"StringEquals": {"iam:PassedToService": "emr-serverless.amazonaws.com"}}
         allow(role, ["iam:PassRole"], jobs.emr_role.role_arn, conditions=passed)
-    allow(role, ["logs:GetLogEvents"], *groups, because="Glue and EMR name their log streams themselves")
+    allow(role, ["logs:GetLogEvents"], *groups, because=LOGS_OF_JOBS)
 
 
 def control_role(
@@ -131,7 +131,7 @@ def control_role(
         role,
         ["ecs:DescribeTaskDefinition", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables"],
         "*",
-        because="The actions know no resources, and read nothing but descriptions",
+        because=NO_RESOURCES,
     )
     to_ecs = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
     allow(role, ["iam:PassRole"], *(passed.role_arn for passed in passes), conditions=to_ecs)

@@ -71,7 +71,7 @@ def test_a_peered_source_lets_the_lake_in_and_both_sides_know_the_way(extended: 
     there = [
         r for r in extended.resources("AWS::EC2::Route", stack="network").values() if "VpcPeeringConnectionId" in r
     ]
-    assert len(there) == 4
+    assert len(there) == 6
     (entrance,) = extended.resources("AWS::EC2::SecurityGroupIngress", stack="accepter").values()
     assert (entrance["CidrIp"], entrance["FromPort"]) == (settings.cidr, 5432)
 

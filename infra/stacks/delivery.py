@@ -5,7 +5,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.access import allow, known_key, removal
+from infra.access import NO_RESOURCES, allow, known_key, removal
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack
 
@@ -58,7 +58,7 @@ class DeliveryStack(cdk.Stack):
         allow(deploy, ["sts:AssumeRole"], *(self._bootstrap(role) for role in BOOTSTRAP_ROLES))
         publish = self._role("publish", provider, here, "Publishes the image and what remote jobs run")
         allow(publish, _PUSH, self.repository.repository_arn)
-        allow(publish, ["ecr:GetAuthorizationToken"], "*", because="A login to the registry has no resource")
+        allow(publish, ["ecr:GetAuthorizationToken"], "*", because=NO_RESOURCES)
         storage.access.put(publish, "artifacts", "remote")
         diff = self._role("diff", provider, "pull_request", "Shows what a pull request would change")
         allow(diff, ["sts:AssumeRole"], self._bootstrap("lookup"))

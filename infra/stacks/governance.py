@@ -11,7 +11,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from datalake_assets.lake.spec.table_spec import TableSpec
-from infra.access import allow, known_key, log_group
+from infra.access import NO_RESOURCES, SERVED_TABLES, allow, known_key, log_group
 from infra.declared import declared
 from infra.settings import Settings
 from infra.stacks.monitoring import MonitoringStack
@@ -173,13 +173,13 @@ class GovernanceStack(cdk.Stack):
             f"{catalogue}:catalog",
             *(f"{catalogue}:database/{database}" for database in names),
             *(f"{catalogue}:table/{database}/*" for database in names),
-            because="Lake Formation decides which tables and columns of these databases are shown",
+            because=SERVED_TABLES,
         )
         allow(
             role,
             ["lakeformation:GetDataAccess"],
             "*",
-            because="The action has no resources; what it gives is decided by the grants on tagged columns",
+            because=NO_RESOURCES,
         )
         storage.access.write(role, "athena", "results")
         return role

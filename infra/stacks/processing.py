@@ -23,7 +23,7 @@ _SPARK = "spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension"
 _CATALOG = "spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog"
 _DELTA_JARS = "/usr/share/aws/delta/lib/delta-spark.jar,/usr/share/aws/delta/lib/delta-storage.jar"
 _HOURS = 6
-_GLUE_NAMES = "Glue names its log streams and groups itself; only its own groups are meant"
+LOGS_OF_JOBS = "Glue names its log streams and groups itself; only its own groups are meant"
 
 
 class ProcessingStack(cdk.Stack):
@@ -181,7 +181,7 @@ class ProcessingStack(cdk.Stack):
         groups = f"arn:aws:logs:{self.region}:{self.account}:log-group:"
         actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:AssociateKmsKey"]
         actions += ["logs:DescribeLogStreams"]
-        allow(role, actions, f"{groups}/aws-glue/*", f"{groups}/aws/emr-serverless*", because=_GLUE_NAMES)
+        allow(role, actions, f"{groups}/aws-glue/*", f"{groups}/aws/emr-serverless*", because=LOGS_OF_JOBS)
 
     def _make_job(self, name: str, script: str, **arguments: str) -> str:
         """A Glue job that runs a script of the shipped code; which packages it installs is told when it is started."""

@@ -17,7 +17,7 @@ from aws_cdk import custom_resources as resources
 from constructs import Construct
 
 from infra import dashboard
-from infra.access import acknowledge, allow, known_key, log_group, removal, role_for
+from infra.access import SERVED_TABLES, acknowledge, allow, known_key, log_group, removal, role_for
 from infra.declared import catalogued
 from infra.settings import Settings
 from infra.stacks.network import NetworkStack
@@ -341,7 +341,7 @@ class ServingStack(cdk.Stack):
             f"{here}:catalog",
             *(f"{here}:database/{database}" for database in names),
             *(f"{here}:table/{database}/*" for database in names),
-            because="All tables of these zones are served, those of new dataset files too",
+            because=SERVED_TABLES,
         )
         for zone in (*SERVED, *more):
             self.storage.access.read(role, zone)
