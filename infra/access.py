@@ -55,6 +55,10 @@ class BucketAccess:
         self._objects(role, zone, prefixes, ("s3:PutObject", "s3:AbortMultipartUpload"))
         allow(role, ("kms:GenerateDataKey", "kms:Decrypt"), self.key.key_arn)  # parts of an upload are decrypted
 
+    def tag(self, role: iam.Role, zone: str, *prefixes: str) -> None:
+        """Let a role tag objects below prefixes of a zone's bucket, as DMS wants to."""
+        self._objects(role, zone, prefixes, ("s3:PutObjectTagging",))
+
     def write(self, role: iam.Role, zone: str, *prefixes: str) -> None:
         """Let a role list, read, put (on conditions too) and delete what lies below prefixes of a zone's bucket."""
         self.read(role, zone, *prefixes)

@@ -32,8 +32,10 @@ def build_freshness_sensor(lake: Lake, settings: Settings) -> list[dg.SensorDefi
         ages = dict(_ages(lake, now=datetime.now(UTC)))
         if not ages:
             return dg.SkipReason("no dataset has data in silver yet")
-        kinds = {lake.datasets[name].kind for name in ages}
-        freshest = {k: min(age for name, age in ages.items() if lake.datasets[name].kind == k) for k in sorted(kinds)}
+        freshest: dict[str, float] = {}
+        for name, age in ages.items():
+            kind = lake.datasets[name].kind
+            freshest[kind] = min(age, freshest.get(kind, age))
         put_ages(namespace, {DATASET: ages, KIND: freshest})
         oldest = max(ages, key=lambda name: ages[name])
         return dg.SkipReason(f"told the age of {len(ages)} datasets; the oldest, {oldest}: {ages[oldest]:,.0f} s")

@@ -14,6 +14,8 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import ListRepositoriesResponse
@@ -42,6 +44,13 @@ def _variables(text: str) -> set[str]:
 def _commands(name: str) -> list[Any]:
     """The arguments of the last instruction of a name in the Dockerfile, as JSON."""
     return list(json.loads(re.findall(rf"^{name} (\[.*\])$", _DOCKERFILE, re.MULTILINE)[-1]))
+
+
+def _is_serving(client: DagsterGrpcClient) -> bool:
+    try:
+        return bool(client.ping("there?")["echo"] == "there?")
+    except DagsterUserCodeUnreachableError:
+        return False
 
 
 def _free_port() -> int:
@@ -116,15 +125,15 @@ def test_the_images_command_serves_the_code_location_that_the_workspace_names(
     monkeypatch.setenv("DAGSTER_CODE_HOST", "127.0.0.1")
     monkeypatch.setenv("DAGSTER_CODE_PORT", port)
     (origin,) = WorkspaceFileTarget(paths=[str(_DEPLOY / "workspace.yaml")]).create_origins()
+    assert isinstance(origin, GrpcServerCodeLocationOrigin)
     assert origin.location_name == "datalake_assets"
-    client = origin.create_client()
-    assert isinstance(client, DagsterGrpcClient)
+    client = DagsterGrpcClient(host=origin.host, port=origin.port)
     program, *arguments = _commands("CMD")
     command = [sys.executable, "-m", program, *(port if a == "4000" else a for a in arguments)]
     deadline = time.monotonic() + 60
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as serving:
         try:
-            while client.health_check_query() != "SERVING":
+            while not _is_serving(client):
                 assert serving.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.5)

@@ -12,6 +12,7 @@ from datalake_assets_tests.infra.conftest import Synthesize
 from datalake_assets_tests.infra.templates import Synthesized
 from infra.declared import replicated_tables, table_mappings, timestamp_column
 from infra.settings import ENVIRONMENTS, Settings, SettingsError
+from infra.stacks.storage import few_prefixes
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -50,6 +51,13 @@ def test_new_datasets_are_in_the_catalogue_the_queue_and_the_rights_of_jobs(
         assert f'"{prefix}/"' in json.dumps(extended.templates["storage"])
         assert f"{prefix}/*" in json.dumps(extended.templates["processing"])
         assert prefix not in json.dumps(staging.templates)
+
+
+def test_many_datasets_fit_into_one_rule_by_their_first_folders() -> None:
+    few = ["dms/public/orders", "firehose/clicks"]
+    many = [f"dms/public/table_{n:03}" for n in range(100)] + ["firehose/clicks"]
+    assert few_prefixes(few) == few
+    assert few_prefixes(many) == ["dms", "firehose"]
 
 
 def test_the_replica_gets_the_tables_without_what_the_lake_adds(extended: Synthesized) -> None:

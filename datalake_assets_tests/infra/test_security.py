@@ -91,13 +91,13 @@ def test_each_bucket_and_queue_and_topic_takes_tls_alone(anywhere: Synthesized) 
         there = {json.dumps({"Ref": where.partition("/")[2]}) for where in anywhere.resources(f"AWS::{kind}")}
         guarded = {
             json.dumps(target)
-            for p in anywhere.resources(f"AWS::{policy}").values()
-            for target in listed(p.get("Bucket", p.get("Queues")))
-            if any(_refuses_plain(s) for s in p["PolicyDocument"]["Statement"])
+            for found in anywhere.resources(f"AWS::{policy}").values()
+            for target in listed(found.get("Bucket", found.get("Queues")))
+            if any(_refuses_plain(s) for s in found["PolicyDocument"]["Statement"])
         }
         assert there == guarded
-    for where, policy in anywhere.resources("AWS::SNS::TopicPolicy").items():
-        assert any(_refuses_plain(s) for s in policy["PolicyDocument"]["Statement"]), where
+    for where, topic in anywhere.resources("AWS::SNS::TopicPolicy").items():
+        assert any(_refuses_plain(s) for s in topic["PolicyDocument"]["Statement"]), where
 
 
 def test_all_that_can_be_encrypted_is_under_the_lakes_key(anywhere: Synthesized) -> None:

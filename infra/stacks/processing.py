@@ -50,6 +50,7 @@ class ProcessingStack(cdk.Stack):
         self.emr, self.emr_role = None, None
         if settings.emr:
             self.emr_role = self._make_job_role("EmrRole", "emr-serverless")
+            log_group(self, "EmrLogs", settings, storage.key, group="/aws/emr-serverless")
             self.emr = self._make_emr(network)
         self.fallback = self._make_fallback()
 

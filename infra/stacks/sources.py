@@ -185,12 +185,10 @@ class SourcesStack(cdk.Stack):
     def _make_lake_endpoint(self) -> dms.CfnEndpoint:
         settings = self.settings
         role = iam.Role(
-            self,
-            "LakeRole",
-            description="DMS lands tables",
-            assumed_by=iam.ServicePrincipal("dms.amazonaws.com"),
+            self, "LakeRole", description="DMS lands tables", assumed_by=iam.ServicePrincipal("dms.amazonaws.com")
         )
-        self.storage.access.write(role, "bronze", *(dataset.landing.prefix for dataset in self.tables))
+        self.storage.access.write(role, "bronze", DMS_FOLDER)
+        self.storage.access.tag(role, "bronze", DMS_FOLDER)
         return dms.CfnEndpoint(
             self,
             "LakeEndpoint",

@@ -22,6 +22,8 @@ _PASSING = {"athena": 7, "pipes": 7}
 """Days after which what is of use for a while only expires."""
 _RARELY_READ = ("bronze", "silver", "gold", "quarantine")
 _SEEN_AGAIN = cdk.Duration.minutes(5)
+_PATTERN_ROOM = 1_700
+"""Characters that EventBridge leaves for prefixes: a pattern may have 2,048."""
 _TRIES = 100
 """How often a message is shown: a sensor deletes it when the object is in silver, which takes some ticks."""
 
@@ -260,10 +262,17 @@ def landing_rule(scope: Construct, name: str, settings: Settings, prefixes: Sequ
             detail_type=["Object Created"],
             detail={
                 "bucket": {"name": [settings.bucket("bronze")]},
-                "object": {"key": [{"prefix": f"{prefix}/"} for prefix in sorted(prefixes)]},
+                "object": {"key": [{"prefix": f"{prefix}/"} for prefix in few_prefixes(prefixes)]},
             },
         ),
     )
+
+
+def few_prefixes(prefixes: Sequence[str]) -> list[str]:
+    """Prefixes that a rule has room for: the first folders of many, as whoever is told looks again."""
+    if sum(len(prefix) + len('{"prefix":"/"},') for prefix in prefixes) <= _PATTERN_ROOM:
+        return sorted(prefixes)
+    return sorted({prefix.partition("/")[0] for prefix in prefixes})
 
 
 def archive_alias(settings: Settings) -> str:

@@ -67,7 +67,7 @@ class StreamsStack(cdk.Stack):
     def _build(self) -> str:
         """What both Lambdas run, made of the dataset files: it needs no Docker and no network."""
         stage = cdk.Stage.of(self)
-        out = Path(stage.outdir if stage else "cdk.out") / "lambdas"
+        out = Path(stage.outdir if stage else "dist/cdk") / "lambdas"
         build_lambdas(out, datasets=self.settings.datasets, stream_prefix=stream_prefix(self.settings))
         return str(out)
 
@@ -108,10 +108,11 @@ class StreamsStack(cdk.Stack):
             f"Delivery{name}",
             delivery_stream_name=name,
             delivery_stream_type="KinesisStreamAsSource" if source else "DirectPut",
-            kinesis_stream_source_configuration=source
-            and firehose.CfnDeliveryStream.KinesisStreamSourceConfigurationProperty(
+            kinesis_stream_source_configuration=firehose.CfnDeliveryStream.KinesisStreamSourceConfigurationProperty(
                 kinesis_stream_arn=source.stream_arn, role_arn=role.role_arn
-            ),
+            )
+            if source
+            else None,
             delivery_stream_encryption_configuration_input=None
             if source
             else firehose.CfnDeliveryStream.DeliveryStreamEncryptionConfigurationInputProperty(
