@@ -107,7 +107,13 @@ def _add_users_of(app: cdk.App, settings: Settings, stacks: dict[str, Any]) -> N
         orchestration=stacks.get("orchestration"),
     )
     stacks["governance"] = GovernanceStack(
-        app, f"{name}-governance", settings, storage=storage, processing=processing, monitoring=monitoring
+        app,
+        f"{name}-governance",
+        settings,
+        storage=storage,
+        processing=processing,
+        serving=stacks["serving"],
+        monitoring=monitoring,
     )
 
 

@@ -18,6 +18,8 @@ _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _LOG_DAYS = (7, 30, 90, 180, 365, 731)
 _WORDS = {"true": True, "false": False}
 
+_REDSHIFT_ZONES = 3
+
 Environment = Literal["dev", "staging", "prod"]
 
 
@@ -210,6 +212,8 @@ class Settings:
             raise SettingsError("dagster: tasks reach no registry; set interface_endpoints or nat_gateways")
         if self.dagster == "hybrid" and not (self.nat_gateways and self.dagster_organization):
             raise SettingsError("dagster: an agent of Dagster+ needs nat_gateways and dagster_organization")
+        if self.redshift and len(self.listed("zones")) < _REDSHIFT_ZONES:
+            raise SettingsError(f"redshift: it wants {_REDSHIFT_ZONES} zones; set zones to a,b,c")
         if bool(self.slack_workspace) != bool(self.slack_channel):
             raise SettingsError("slack_workspace: Slack needs slack_channel too, and both or none")
         if self.github and self.github.count("/") != 1:

@@ -95,8 +95,9 @@ def test_what_the_instance_and_the_workspace_ask_for_is_told_to_every_task(stagi
 
 def test_runs_are_launched_from_the_task_definition_that_is_deployed(staging: Synthesized) -> None:
     config = yaml.safe_load((_PROJECT / "deploy" / "dagster.yaml").read_text())["run_launcher"]["config"]
-    family = _environment(_containers(staging)["daemon"])["DAGSTER_RUN_TASK_DEFINITION"]
-    task = staging.named(_PARTS[0], "Family", family)
+    told = {e["Name"]: e["Value"] for e in _containers(staging)["daemon"]["Environment"]}["DAGSTER_RUN_TASK_DEFINITION"]
+    task = staging.resources(_PARTS[0])[f"orchestration/{told['Ref']}"]
+    family = task["Family"]
     assert [c["Name"] for c in task["ContainerDefinitions"]] == [config["container_name"]]
     launched = _actions(staging, "ControlRole")["ecs:RunTask"]
     assert [arn.rpartition("/")[2] for arn in launched] == [f"{family}:*"]

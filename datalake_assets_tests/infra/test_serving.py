@@ -11,7 +11,7 @@ from datalake_assets_tests.infra.conftest import Synthesize
 from datalake_assets_tests.infra.templates import Synthesized, listed
 from infra.dashboard import SHEETS
 from infra.declared import declared
-from infra.stacks.governance import SERVED
+from infra.stacks.serving import SERVED
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -119,10 +119,12 @@ def test_every_column_that_tells_of_persons_is_tagged_and_analysts_see_the_other
             at = resource["TableWithColumns"]
             tagged[value] |= {(at["DatabaseName"], at["Name"], column) for column in at["ColumnNames"]}
     assert tagged == {"public": served, "personal": personal}
-    (grant,) = made.resources("AWS::LakeFormation::PrincipalPermissions").values()
-    (expression,) = grant["Resource"]["LFTagPolicy"]["Expression"]
-    assert expression["TagValues"] == ["public"]
-    assert set(grant["Permissions"]) == {"DESCRIBE", "SELECT"}
+    grants = made.resources("AWS::LakeFormation::PrincipalPermissions")
+    assert len(grants) == 3  # analysts, Redshift, QuickSight
+    for grant in grants.values():
+        (expression,) = grant["Resource"]["LFTagPolicy"]["Expression"]
+        assert expression["TagValues"] == ["public"]
+        assert set(grant["Permissions"]) == {"DESCRIBE", "SELECT"}
 
 
 def test_analysts_have_no_way_to_the_objects_themselves(staging: Synthesized) -> None:

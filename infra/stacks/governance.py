@@ -16,11 +16,10 @@ from infra.declared import declared
 from infra.settings import Settings
 from infra.stacks.monitoring import MonitoringStack
 from infra.stacks.processing import ProcessingStack
+from infra.stacks.serving import SERVED, ServingStack
 from infra.stacks.storage import StorageStack
 
 _WATCHED = ("bronze", "silver", "gold", "quarantine", "lake")
-SERVED = ("silver", "gold")
-"""The zones that analysts may read."""
 _TAG, _PUBLIC, _PERSONAL = "sensitivity", "public", "personal"
 
 
@@ -35,6 +34,7 @@ class GovernanceStack(cdk.Stack):
         *,
         storage: StorageStack,
         processing: ProcessingStack,
+        serving: ServingStack,
         monitoring: MonitoringStack,
     ) -> None:
         super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
@@ -43,7 +43,7 @@ class GovernanceStack(cdk.Stack):
         if settings.trail:
             self._keep_trail(storage)
         if settings.lake_formation:
-            self._guard_catalogue(storage)
+            self._guard_catalogue(storage, serving)
         if settings.budget:
             self._watch_costs(monitoring)
 
@@ -69,8 +69,8 @@ class GovernanceStack(cdk.Stack):
             [cloudtrail.S3EventSelector(bucket=bucket) for bucket in buckets], include_management_events=True
         )
 
-    def _guard_catalogue(self, storage: StorageStack) -> None:
-        """Columns that tell of persons are tagged; the role of analysts may read what is not tagged so."""
+    def _guard_catalogue(self, storage: StorageStack, serving: ServingStack) -> None:
+        """Columns that tell of persons are tagged; analysts and engines may read what is not tagged so."""
         account, region = self.settings.account, self.settings.region
         deployer = f"arn:aws:iam::{account}:role/cdk-hnb659fds-cfn-exec-role-{account}-{region}"
         lake = lakeformation.CfnDataLakeSettings(
@@ -83,26 +83,8 @@ class GovernanceStack(cdk.Stack):
         )
         tag = lakeformation.CfnTag(self, "Tag", tag_key=_TAG, tag_values=[_PUBLIC, _PERSONAL])
         tag.add_resource_dependency(lake)
-        analyst = self._analyst(storage)
-        reads = lakeformation.CfnPrincipalPermissions(
-            self,
-            "AnalystsRead",
-            principal=lakeformation.CfnPrincipalPermissions.DataLakePrincipalProperty(
-                data_lake_principal_identifier=analyst.role_arn
-            ),
-            permissions=["DESCRIBE", "SELECT"],
-            permissions_with_grant_option=[],
-            resource=lakeformation.CfnPrincipalPermissions.ResourceProperty(
-                lf_tag_policy=lakeformation.CfnPrincipalPermissions.LFTagPolicyResourceProperty(
-                    catalog_id=account,
-                    resource_type="TABLE",
-                    expression=[
-                        lakeformation.CfnPrincipalPermissions.LFTagProperty(tag_key=_TAG, tag_values=[_PUBLIC])
-                    ],
-                )
-            ),
-        )
-        reads.add_resource_dependency(tag)
+        for name, role in {"Analysts": self._analyst(storage), **{r.node.id: r for r in serving.readers}}.items():
+            self._let_read(f"{name}Read", role).add_resource_dependency(tag)
         for zone in SERVED:
             place = lakeformation.CfnResource(
                 self,
@@ -131,6 +113,24 @@ class GovernanceStack(cdk.Stack):
                     column_names=columns,
                 ),
             )
+
+    def _let_read(self, name: str, role: iam.Role) -> lakeformation.CfnPrincipalPermissions:
+        """Let a role read, of all tables, what is tagged as public."""
+        public = lakeformation.CfnPrincipalPermissions.LFTagProperty(tag_key=_TAG, tag_values=[_PUBLIC])
+        return lakeformation.CfnPrincipalPermissions(
+            self,
+            name,
+            principal=lakeformation.CfnPrincipalPermissions.DataLakePrincipalProperty(
+                data_lake_principal_identifier=role.role_arn
+            ),
+            permissions=["DESCRIBE", "SELECT"],
+            permissions_with_grant_option=[],
+            resource=lakeformation.CfnPrincipalPermissions.ResourceProperty(
+                lf_tag_policy=lakeformation.CfnPrincipalPermissions.LFTagPolicyResourceProperty(
+                    catalog_id=self.settings.account, resource_type="TABLE", expression=[public]
+                )
+            ),
+        )
 
     def personal(self) -> Iterator[tuple[TableSpec, list[str]]]:
         """The tables that analysts may read, with those of their columns that tell of persons."""

@@ -15,6 +15,7 @@ _HTTPS = ec2.Port.tcp(443)
 _POSTGRES = ec2.Port.tcp(5432)
 _ENDPOINTS = {
     "Athena": ec2.InterfaceVpcEndpointAwsService.ATHENA,
+    "Ec2": ec2.InterfaceVpcEndpointAwsService.EC2,
     "Ecr": ec2.InterfaceVpcEndpointAwsService.ECR,
     "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
     "Ecs": ec2.InterfaceVpcEndpointAwsService.ECS,

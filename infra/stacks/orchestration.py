@@ -92,7 +92,7 @@ class OrchestrationStack(cdk.Stack):
             for name, field in _OF_SECRET.items()
         }
         run = self._task("run", self.lake_role, told, kept, cpu=2048, memory=8192, disk=40)
-        told["DAGSTER_RUN_TASK_DEFINITION"] = self._family("run")
+        told["DAGSTER_RUN_TASK_DEFINITION"] = run.task_definition_arn  # so that a change of it restarts what launches
         code = self._task("code", self.lake_role, told, kept, port=_CODE_PORT, memory=2048)
         daemon = self._task("daemon", self.control_role, told, kept, command=_DAEMON, memory=2048)
         webserver = self._task(

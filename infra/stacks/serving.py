@@ -17,7 +17,7 @@ from aws_cdk import custom_resources as resources
 from constructs import Construct
 
 from infra import dashboard
-from infra.access import SERVED_TABLES, acknowledge, allow, known_key, log_group, removal, role_for
+from infra.access import NO_RESOURCES, SERVED_TABLES, acknowledge, allow, known_key, log_group, removal, role_for
 from infra.declared import catalogued
 from infra.settings import Settings
 from infra.stacks.network import NetworkStack
@@ -25,6 +25,7 @@ from infra.stacks.processing import ProcessingStack
 from infra.stacks.storage import StorageStack
 
 SERVED = ("silver", "gold")
+"""The zones that are served."""
 _GIGABYTE = 10**9
 _MART_PORT, _REDSHIFT_PORT = 5433, 5439
 _REDSHIFT_ADMIN = "lake_admin"
@@ -43,7 +44,7 @@ _QUERIES = {
 
 
 class ServingStack(cdk.Stack):
-    """Serving; `workgroup` is Athena's, `mart` the data mart (None: there is none)."""
+    """Serving; `workgroup` is Athena's, `mart` the data mart (None: there is none), `readers` the engines' roles."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class ServingStack(cdk.Stack):
         self.settings, self.storage, self.network = settings, storage, network
         self.key = known_key(self, storage.key)
         self.add_stack_dependency(processing)  # what is queried must be in the catalogue
+        self.readers: list[iam.Role] = []
         self.workgroup = self._make_workgroup()
         self.mart = self._make_mart() if settings.mart else None
         if settings.redshift:
@@ -345,6 +347,9 @@ class ServingStack(cdk.Stack):
         )
         for zone in (*SERVED, *more):
             self.storage.access.read(role, zone)
+        if self.settings.lake_formation:
+            allow(role, ["lakeformation:GetDataAccess"], "*", because=NO_RESOURCES)
+            self.readers.append(role)
 
 
 def _quicksight(*actions: str) -> list[str]:
