@@ -178,7 +178,7 @@ class SourcesStack(cdk.Stack):
                 map_boolean_as_boolean=True,
                 heartbeat_enable=True,  # else an idle source keeps its log for the slot
                 heartbeat_frequency=5,
-                fail_tasks_on_lob_truncation=True,
+                fail_tasks_on_lob_truncation=True,  # stops and is told: a value cut off would pass for the value
             ),
         )
 
