@@ -181,22 +181,46 @@ def test_glue_jobs_run_shipped_scripts_with_arguments_that_the_runner_leaves_alo
     assert {zone: given[f"--{zone}"] for zone in ZONES} == {zone: getattr(layout, zone) for zone in ZONES}
 
 
-def test_jobs_may_do_what_a_step_does(anywhere: Synthesized) -> None:
-    """Each object that a job touches is allowed, and none beside its prefix."""
+def test_jobs_may_do_what_a_step_does_and_no_more(anywhere: Synthesized) -> None:
     layout, settings = anywhere.settings.layout, anywhere.settings
-    for zone in ("silver", "gold", "quarantine", "root"):
-        place = getattr(layout, zone)
-        for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
-            assert _may(anywhere, "JobRole", action, f"{place}/orders/_delta_log/0.json"), (zone, action)
-    landed = f"{layout.bronze}/dms/public/orders/2026/a.parquet"
-    assert _may(anywhere, "JobRole", "s3:GetObject", landed)
-    assert not _may(anywhere, "JobRole", "s3:DeleteObject", landed)
-    assert not _may(anywhere, "JobRole", "s3:PutObject", landed)
-    assert not _may(anywhere, "JobRole", "s3:GetObject", f"{layout.bronze}/dms/public/orders_of_others/a.parquet")
-    assert _may(anywhere, "JobRole", "s3:GetObject", f"{settings.code_place}/entry.py")
-    assert not _may(anywhere, "JobRole", "s3:PutObject", f"{settings.code_place}/entry.py")
-    for action in ("s3:GetObject", "s3:PutObject"):
-        assert _may(anywhere, "JobRole", action, f"{settings.pipes_place}/silver/orders/0/context.json")
+    for role in ("processing/JobRole", *(["processing/EmrRole"] if settings.emr else [])):
+        for zone in ("silver", "gold", "quarantine", "root"):
+            for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
+                assert _may(anywhere, role, action, f"{getattr(layout, zone)}/orders/_delta_log/0.json"), (zone, action)
+        landed = f"{layout.bronze}/dms/public/orders/2026/a.parquet"
+        assert _may(anywhere, role, "s3:GetObject", landed)
+        assert not _may(anywhere, role, "s3:DeleteObject", landed)
+        assert not _may(anywhere, role, "s3:PutObject", landed)
+        assert not _may(anywhere, role, "s3:GetObject", f"{layout.bronze}/dms/public/orders_of_others/a.parquet")
+        assert _may(anywhere, role, "s3:GetObject", f"{settings.code_place}/entry.py")
+        assert not _may(anywhere, role, "s3:PutObject", f"{settings.code_place}/entry.py")
+        for action in ("s3:GetObject", "s3:PutObject"):
+            assert _may(anywhere, role, action, f"{settings.pipes_place}/silver/orders/0/context.json")
+
+
+@pytest.mark.parametrize(
+    ("role", "put"),
+    [
+        ("sources/LakeRole", {"dms"}),
+        ("streams/Roledatalakestagingwebevents", {"firehose"}),
+        ("streams/ingestRole", {"api"}),
+        ("streams/validateRole", {"_invalid"}),
+        ("processing/CrawlerRole", set[str]()),
+        ("processing/FallbackRole", set[str]()),
+    ],
+)
+def test_whoever_lands_something_puts_it_in_one_folder_alone(role: str, put: set[str], staging: Synthesized) -> None:
+    keys = {
+        "dms": "dms/public/orders/LOAD00000001.parquet",
+        "firehose": "firehose/web_events/2026/03/09/14/a.gz",
+        "api": "api/devices/year=2026/month=03/day=09/a.json",
+        "_invalid": "_invalid/0.json",
+        "other": "elsewhere/a",
+    }
+    bronze = staging.settings.layout.bronze
+    assert {name for name, key in keys.items() if _may(staging, role, "s3:PutObject", f"{bronze}/{key}")} == put
+    tables = (staging.settings.layout.silver, staging.settings.layout.gold, staging.settings.layout.root)
+    assert not any(_may(staging, role, "s3:PutObject", f"{place}/orders/a") for place in tables)
 
 
 def test_the_catalogue_has_each_table_as_the_lake_writes_it(anywhere: Synthesized) -> None:
@@ -305,7 +329,7 @@ def _may(synthesized: Synthesized, role: str, action: str, place: str) -> bool:
     """Whether a role may do something with an object."""
     arn = place.replace("s3://", "arn:aws:s3:::")
     for where, statement in synthesized.statements:
-        if where.startswith(f"processing/{role}") and action in statement["Action"]:
+        if where.startswith(f"{role}DefaultPolicy") and action in statement["Action"]:
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             if any(isinstance(r, str) and re.fullmatch(re.escape(r).replace(r"\*", ".*"), arn) for r in resources):
                 return True

@@ -275,6 +275,7 @@ class ProcessingStack(cdk.Stack):
         )
         starter = role_for(self, "FallbackStarter", "scheduler.amazonaws.com", description="Starts the fallback")
         allow(starter, ["states:StartExecution"], machine.state_machine_arn)
+        allow(starter, ["kms:Decrypt"], self.storage.key.key_arn)  # the schedule itself is encrypted
         scheduler.CfnSchedule(
             self,
             "FallbackSchedule",

@@ -265,7 +265,7 @@ def replication_settings() -> dict[str, Any]:
             "LobMaxSize": _LOB_KILOBYTES,
             "BatchApplyEnabled": False,
         },
-        "FullLoadSettings": {"TargetTablePrepMode": "DO_NOTHING", "MaxFullLoadSubTasks": 8},
+        "FullLoadSettings": {"TargetTablePrepMode": "DO_NOTHING"},
         "ChangeProcessingDdlHandlingPolicy": {
             "HandleSourceTableDropped": False,
             "HandleSourceTableTruncated": False,
