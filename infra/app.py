@@ -14,10 +14,11 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from infra.settings import Settings, settings_of
+from infra.stacks.archive import ArchiveStack
 from infra.stacks.network import AccepterStack, NetworkStack
 from infra.stacks.processing import ProcessingStack
 from infra.stacks.sources import SourcesStack
-from infra.stacks.storage import ArchiveStack, StorageStack
+from infra.stacks.storage import StorageStack
 from infra.stacks.streams import StreamsStack
 
 _CONTEXT = Path(__file__).parent / "cdk.json"
