@@ -63,7 +63,7 @@ def test_the_source_lets_its_changes_be_followed(staging: Synthesized) -> None:
     source = staging.named("AWS::DMS::Endpoint", "EndpointType", "source")["PostgreSqlSettings"]
     assert source["MapBooleanAsBoolean"] is True
     assert source["HeartbeatEnable"] is True
-    (parameters,) = staging.resources("AWS::RDS::DBClusterParameterGroup").values()
+    (parameters,) = staging.resources("AWS::RDS::DBClusterParameterGroup", stack="sources").values()
     assert parameters["Parameters"]["rds.logical_replication"] == "1"
 
 
