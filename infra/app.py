@@ -14,6 +14,7 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from infra.settings import Settings, settings_of
+from infra.stacks.archive import ArchiveStack
 from infra.stacks.delivery import DeliveryStack
 from infra.stacks.governance import GovernanceStack
 from infra.stacks.monitoring import MonitoringStack
@@ -22,7 +23,7 @@ from infra.stacks.orchestration import OrchestrationStack
 from infra.stacks.processing import ProcessingStack
 from infra.stacks.serving import ServingStack
 from infra.stacks.sources import SourcesStack
-from infra.stacks.storage import ArchiveStack, StorageStack
+from infra.stacks.storage import StorageStack
 from infra.stacks.streams import StreamsStack
 
 _CONTEXT = Path(__file__).parent / "cdk.json"

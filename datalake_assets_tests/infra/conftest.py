@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -34,9 +33,3 @@ def anywhere(request: pytest.FixtureRequest, synthesized: Synthesize) -> Synthes
 def staging(synthesized: Synthesize) -> Synthesized:
     """Staging: everything on, nothing large."""
     return synthesized("staging")
-
-
-@pytest.fixture
-def lambdas_of(staging: Synthesized) -> Path:
-    """The folder that both Lambdas of staging run."""
-    return staging.out / "lambdas"

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import botocore.session
 import pytest
 from jsonata import Jsonata
 
 from datalake_assets.lake.readers.event_text import event_texts
-from datalake_assets.lake.spec.cdc_table import OPERATION_COLUMN, CdcTable
 from datalake_assets.lake.spec.dataset import EventStream
-from datalake_assets.lake.store.landing import is_data, is_full_load, landing_time
+from datalake_assets.lake.store.landing import landing_time
 from datalake_assets.resources.runners import glue as glue_runner
 from datalake_assets.sensors.notifications import objects_named
 from datalake_assets.settings import Settings as LakeSettings
@@ -45,64 +43,6 @@ def test_the_lake_can_be_told_where_everything_is(anywhere: Synthesized) -> None
     buckets = {b["BucketName"] for b in anywhere.resources("AWS::S3::Bucket").values()}
     places = (*(getattr(layout, zone) for zone in ZONES), told.pipes_place, told.code_place)
     assert {str(place).removeprefix("s3://").partition("/")[0] for place in places} <= buckets
-
-
-def test_dms_writes_names_and_folders_that_the_lake_reads_back(staging: Synthesized) -> None:
-    endpoint = staging.named("AWS::DMS::Endpoint", "EngineName", "s3")["S3Settings"]
-    assert (endpoint["DatePartitionSequence"], endpoint["DatePartitionDelimiter"]) == ("YYYYMMDDHH", "SLASH")
-    for dataset, (schema, table) in _mapped(staging):
-        folder = f"{endpoint['BucketFolder']}/{schema}/{table}"
-        assert folder == dataset.landing.prefix
-        change = f"{_WHEN:%Y/%m/%d/%H}/{_WHEN:%Y%m%d-%H%M%S}123.{endpoint['DataFormat']}"
-        assert landing_time(change, datetime.now(UTC)) == _WHEN.replace(minute=0, second=0)
-        assert is_data(change, size=1)
-        assert not is_full_load(change)
-        assert is_full_load(f"{_WHEN:%Y/%m/%d/%H}/LOAD00000001.{endpoint['DataFormat']}")
-
-
-def test_dms_writes_the_columns_that_the_lake_orders_changes_by(staging: Synthesized) -> None:
-    endpoint = staging.named("AWS::DMS::Endpoint", "EngineName", "s3")["S3Settings"]
-    rules = _rules(staging)
-    for dataset, (schema, table) in _mapped(staging):
-        added = {
-            rule["value"]: rule["expression"]
-            for rule in rules
-            if rule["rule-type"] == "transformation" and _at(rule) == (schema, table)
-        }
-        assert added == {"ar_h_change_seq": "$AR_H_CHANGE_SEQ"}
-        written = {OPERATION_COLUMN, endpoint["TimestampColumnName"], *added, *dataset.columns}
-        assert dataset.timestamp_column == endpoint["TimestampColumnName"]
-        assert {*dataset.order_by, *dataset.dms_columns} - written <= {f"BI_{name}" for name in dataset.columns}
-    assert endpoint["IncludeOpForFullLoad"] is True
-    assert endpoint["UseTaskStartTimeForFullLoadTimestamp"] is True
-    assert endpoint["ParquetTimestampInMillisecond"] is False
-    assert endpoint["PreserveTransactions"] is False
-
-
-def test_dms_deletes_nothing_that_landed(staging: Synthesized) -> None:
-    (replication,) = staging.resources("AWS::DMS::ReplicationConfig").values()
-    settings = replication["ReplicationSettings"]
-    ddl = settings["ChangeProcessingDdlHandlingPolicy"]
-    assert (ddl["HandleSourceTableDropped"], ddl["HandleSourceTableTruncated"]) == (False, False)
-    assert settings["FullLoadSettings"]["TargetTablePrepMode"] == "DO_NOTHING"
-    assert settings["TargetMetadata"]["BatchApplyEnabled"] is False
-    assert replication["ReplicationType"] == "full-load-and-cdc"
-
-
-def test_the_source_lets_its_changes_be_followed(staging: Synthesized) -> None:
-    source = staging.named("AWS::DMS::Endpoint", "EndpointType", "source")["PostgreSqlSettings"]
-    assert source["MapBooleanAsBoolean"] is True
-    assert source["HeartbeatEnable"] is True
-    (parameters,) = staging.resources("AWS::RDS::DBClusterParameterGroup", stack="sources").values()
-    assert parameters["Parameters"]["rds.logical_replication"] == "1"
-
-
-def test_what_dms_is_told_are_settings_that_its_api_knows(staging: Synthesized) -> None:
-    for endpoint in staging.resources("AWS::DMS::Endpoint").values():
-        for part, shape in (("S3Settings", "S3Settings"), ("PostgreSqlSettings", "PostgreSQLSettings")):
-            assert set(endpoint.get(part, {})) <= _members("dms", shape)
-    (replication,) = staging.resources("AWS::DMS::ReplicationConfig").values()
-    assert set(replication["ComputeConfig"]) <= _members("dms", "ComputeConfig")
 
 
 def test_firehose_writes_folders_that_the_lake_reads_back_by_the_hour(staging: Synthesized) -> None:
@@ -181,22 +121,46 @@ def test_glue_jobs_run_shipped_scripts_with_arguments_that_the_runner_leaves_alo
     assert {zone: given[f"--{zone}"] for zone in ZONES} == {zone: getattr(layout, zone) for zone in ZONES}
 
 
-def test_jobs_may_do_what_a_step_does(anywhere: Synthesized) -> None:
-    """Each object that a job touches is allowed, and none beside its prefix."""
+def test_jobs_may_do_what_a_step_does_and_no_more(anywhere: Synthesized) -> None:
     layout, settings = anywhere.settings.layout, anywhere.settings
-    for zone in ("silver", "gold", "quarantine", "root"):
-        place = getattr(layout, zone)
-        for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
-            assert _may(anywhere, "JobRole", action, f"{place}/orders/_delta_log/0.json"), (zone, action)
-    landed = f"{layout.bronze}/dms/public/orders/2026/a.parquet"
-    assert _may(anywhere, "JobRole", "s3:GetObject", landed)
-    assert not _may(anywhere, "JobRole", "s3:DeleteObject", landed)
-    assert not _may(anywhere, "JobRole", "s3:PutObject", landed)
-    assert not _may(anywhere, "JobRole", "s3:GetObject", f"{layout.bronze}/dms/public/orders_of_others/a.parquet")
-    assert _may(anywhere, "JobRole", "s3:GetObject", f"{settings.code_place}/entry.py")
-    assert not _may(anywhere, "JobRole", "s3:PutObject", f"{settings.code_place}/entry.py")
-    for action in ("s3:GetObject", "s3:PutObject"):
-        assert _may(anywhere, "JobRole", action, f"{settings.pipes_place}/silver/orders/0/context.json")
+    for role in ("processing/JobRole", *(["processing/EmrRole"] if settings.emr else [])):
+        for zone in ("silver", "gold", "quarantine", "root"):
+            for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
+                assert _may(anywhere, role, action, f"{getattr(layout, zone)}/orders/_delta_log/0.json"), (zone, action)
+        landed = f"{layout.bronze}/dms/public/orders/2026/a.parquet"
+        assert _may(anywhere, role, "s3:GetObject", landed)
+        assert not _may(anywhere, role, "s3:DeleteObject", landed)
+        assert not _may(anywhere, role, "s3:PutObject", landed)
+        assert not _may(anywhere, role, "s3:GetObject", f"{layout.bronze}/dms/public/orders_of_others/a.parquet")
+        assert _may(anywhere, role, "s3:GetObject", f"{settings.code_place}/entry.py")
+        assert not _may(anywhere, role, "s3:PutObject", f"{settings.code_place}/entry.py")
+        for action in ("s3:GetObject", "s3:PutObject"):
+            assert _may(anywhere, role, action, f"{settings.pipes_place}/silver/orders/0/context.json")
+
+
+@pytest.mark.parametrize(
+    ("role", "put"),
+    [
+        ("sources/LakeRole", {"dms"}),
+        ("streams/Roledatalakestagingwebevents", {"firehose"}),
+        ("streams/ingestRole", {"api"}),
+        ("streams/validateRole", {"_invalid"}),
+        ("processing/CrawlerRole", set[str]()),
+        ("processing/FallbackRole", set[str]()),
+    ],
+)
+def test_whoever_lands_something_puts_it_in_one_folder_alone(role: str, put: set[str], staging: Synthesized) -> None:
+    keys = {
+        "dms": "dms/public/orders/LOAD00000001.parquet",
+        "firehose": "firehose/web_events/2026/03/09/14/a.gz",
+        "api": "api/devices/year=2026/month=03/day=09/a.json",
+        "_invalid": "_invalid/0.json",
+        "other": "elsewhere/a",
+    }
+    bronze = staging.settings.layout.bronze
+    assert {name for name, key in keys.items() if _may(staging, role, "s3:PutObject", f"{bronze}/{key}")} == put
+    tables = (staging.settings.layout.silver, staging.settings.layout.gold, staging.settings.layout.root)
+    assert not any(_may(staging, role, "s3:PutObject", f"{place}/orders/a") for place in tables)
 
 
 def test_the_catalogue_has_each_table_as_the_lake_writes_it(anywhere: Synthesized) -> None:
@@ -266,27 +230,6 @@ def _landed_by(synthesized: Synthesized, stream: Mapping[str, Any]) -> EventStre
     return dataset
 
 
-def _rules(synthesized: Synthesized) -> list[dict[str, Any]]:
-    name = f"{synthesized.settings.prefix}-lake"
-    found = synthesized.named("AWS::DMS::ReplicationConfig", "ReplicationConfigIdentifier", name)
-    return list(found["TableMappings"]["rules"])
-
-
-def _at(rule: Mapping[str, Any]) -> tuple[str, str]:
-    return rule["object-locator"]["schema-name"], rule["object-locator"]["table-name"]
-
-
-def _mapped(synthesized: Synthesized) -> list[tuple[CdcTable, tuple[str, str]]]:
-    """The replicated datasets with the schema and table that DMS takes for each."""
-    datasets = declared(synthesized.settings).datasets.values()
-    by_table: dict[tuple[str, ...], CdcTable] = {
-        tuple(d.landing.prefix.split("/")[1:]): d for d in datasets if isinstance(d, CdcTable)
-    }
-    selected = [_at(rule) for rule in _rules(synthesized) if rule["rule-type"] == "selection"]
-    assert sorted(selected) == sorted(by_table)
-    return [(by_table[at], at) for at in selected]
-
-
 def _job(synthesized: Synthesized, script: str) -> dict[str, Any]:
     jobs = synthesized.resources("AWS::Glue::Job").values()
     (job,) = (j for j in jobs if j["Command"]["ScriptLocation"].endswith(f"/{script}"))
@@ -297,15 +240,11 @@ def _function(synthesized: Synthesized, name: str) -> dict[str, Any]:
     return synthesized.named("AWS::Lambda::Function", "FunctionName", f"{synthesized.settings.prefix}-{name}")
 
 
-def _members(service: str, shape: str) -> set[str]:
-    return set(botocore.session.get_session().get_service_model(service).shape_for(shape).members)
-
-
 def _may(synthesized: Synthesized, role: str, action: str, place: str) -> bool:
     """Whether a role may do something with an object."""
     arn = place.replace("s3://", "arn:aws:s3:::")
     for where, statement in synthesized.statements:
-        if where.startswith(f"processing/{role}") and action in statement["Action"]:
+        if where.startswith(f"{role}DefaultPolicy") and action in statement["Action"]:
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             if any(isinstance(r, str) and re.fullmatch(re.escape(r).replace(r"\*", ".*"), arn) for r in resources):
                 return True

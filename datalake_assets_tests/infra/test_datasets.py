@@ -10,7 +10,7 @@ import pytest
 
 from datalake_assets_tests.infra.conftest import Synthesize
 from datalake_assets_tests.infra.templates import Synthesized
-from infra.declared import replicated_tables, table_mappings, timestamp_column
+from infra.replication import replicated_tables, table_mappings, timestamp_column
 from infra.settings import ENVIRONMENTS, Settings, SettingsError
 from infra.stacks.storage import few_prefixes
 

@@ -53,7 +53,7 @@ class NetworkStack(cdk.Stack):
             ip_addresses=ec2.IpAddresses.cidr(settings.cidr),
             availability_zones=settings.availability_zones,
             nat_gateways=settings.nat_gateways,
-            restrict_default_security_group=False,
+            restrict_default_security_group=False,  # nothing is in it; closing it takes a Lambda with rights to
             subnet_configuration=[
                 ec2.SubnetConfiguration(name=tier, subnet_type=kind, cidr_mask=mask, map_public_ip_on_launch=None)
                 for tier, kind, mask in subnets

@@ -1,18 +1,17 @@
-"""What computes, and what is known of tables: the catalogue, Glue jobs, EMR Serverless, and the way without Dagster."""
+"""What computes, and what is known of tables: the catalogue, Glue jobs, EMR Serverless."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_emrserverless as emr
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_scheduler as scheduler
-from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from datalake_assets.unattended import ZONES as PLACES
-from infra.access import acknowledge, allow, log_group, role_for
+from infra.access import allow, log_group, role_for
 from infra.declared import catalogued, event_streams, glue_type, landing_prefixes
 from infra.settings import Settings
+from infra.stacks.fallback import make_fallback
 from infra.stacks.network import NetworkStack
 from infra.stacks.storage import StorageStack
 
@@ -52,7 +51,7 @@ class ProcessingStack(cdk.Stack):
             self.emr_role = self._make_job_role("EmrRole", "emr-serverless")
             log_group(self, "EmrLogs", settings, storage.key, group="/aws/emr-serverless")
             self.emr = self._make_emr(network)
-        self.fallback = self._make_fallback()
+        self.fallback = make_fallback(self, settings, storage, crawler=self.crawler, job=self.catch_up_job)
 
     def _places(self) -> dict[str, str]:
         layout = self.settings.layout
@@ -248,82 +247,3 @@ class ProcessingStack(cdk.Stack):
                 emr.CfnApplication.ConfigurationObjectProperty(classification="spark-defaults", properties=delta)
             ],
         )
-
-    # --- without Dagster
-
-    def _make_fallback(self) -> sfn.StateMachine:
-        """The state machine that does what Dagster would: crawl, then run the lake to its end; and its schedule."""
-        settings, name = self.settings, f"{self.settings.prefix}-fallback"
-        log = log_group(self, "FallbackLogs", settings, self.storage.key, group=f"/aws/vendedlogs/states/{name}")
-        role = role_for(self, "FallbackRole", "states.amazonaws.com", description="Runs the lake without Dagster")
-        here = f"{self.region}:{self.account}"
-        allow(role, ["glue:StartCrawler", "glue:GetCrawler"], f"arn:aws:glue:{here}:crawler/{self.crawler}")
-        runs = ["glue:StartJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:BatchStopJobRun"]
-        allow(role, runs, f"arn:aws:glue:{here}:job/{self.catch_up_job}")
-        self.storage.access.read(role, "artifacts", _CODE)
-        known = "Log deliveries and X-Ray know no resources: AWS documents * for them"
-        acknowledge(role, "AwsSolutions-IAM5[Resource::*]", known)
-        machine = sfn.StateMachine(
-            self,
-            "Fallback",
-            state_machine_name=name,
-            definition_body=sfn.DefinitionBody.from_string(self.to_json_string(self._states())),
-            role=role,
-            timeout=cdk.Duration.hours(_HOURS + 1),
-            tracing_enabled=True,
-            logs=sfn.LogOptions(destination=log, level=sfn.LogLevel.ALL, include_execution_data=False),
-        )
-        starter = role_for(self, "FallbackStarter", "scheduler.amazonaws.com", description="Starts the fallback")
-        allow(starter, ["states:StartExecution"], machine.state_machine_arn)
-        scheduler.CfnSchedule(
-            self,
-            "FallbackSchedule",
-            name=name,
-            description="Runs the lake without Dagster; on only while Dagster is away",
-            schedule_expression="cron(20 * * * ? *)",
-            state="ENABLED" if settings.fallback else "DISABLED",
-            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
-            kms_key_arn=self.storage.key.key_arn,
-            target=scheduler.CfnSchedule.TargetProperty(arn=machine.state_machine_arn, role_arn=starter.role_arn),
-        )
-        return machine
-
-    def _states(self) -> dict[str, object]:
-        """Start the crawler, and meanwhile the job, with the packages that `make wheel` wrote down."""
-        settings = self.settings
-        listed = "$split($trim($states.result.Body), ' ')"  # trimmed, line ends are spaces
-        place = f"'{settings.code_place}/' & $line"
-        modules = f"$join($map({listed}, function($line) {{ $contains($line, '.whl') ? {place} : $line }}), ',')"
-        retried = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 60, "MaxAttempts": 2, "BackoffRate": 2}]
-        return {
-            "Comment": "Runs the lake without Dagster: what crawls, what computes, nothing else may write meanwhile",
-            "QueryLanguage": "JSONata",
-            "StartAt": "Crawl",
-            "States": {
-                "Crawl": {
-                    "Type": "Task",
-                    "Resource": "arn:aws:states:::aws-sdk:glue:startCrawler",
-                    "Arguments": {"Name": self.crawler},
-                    "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Packages"}],
-                    "Next": "Packages",
-                },
-                "Packages": {
-                    "Type": "Task",
-                    "Resource": "arn:aws:states:::aws-sdk:s3:getObject",
-                    "Arguments": {"Bucket": settings.bucket("artifacts"), "Key": f"{_CODE}/requirements.txt"},
-                    "Assign": {"modules": f"{{% {modules} %}}"},
-                    "Retry": retried,
-                    "Next": "CatchUp",
-                },
-                "CatchUp": {
-                    "Type": "Task",
-                    "Resource": "arn:aws:states:::glue:startJobRun.sync",
-                    "Arguments": {
-                        "JobName": self.catch_up_job,
-                        "Arguments": {"--additional-python-modules": "{% $modules %}"},
-                    },
-                    "Retry": retried,
-                    "End": True,
-                },
-            },
-        }

@@ -1,7 +1,5 @@
 """What the lake follows: an Aurora PostgreSQL made here or a database elsewhere, and DMS, which replicates it."""
 
-from typing import Any
-
 import aws_cdk as cdk
 from aws_cdk import aws_dms as dms
 from aws_cdk import aws_ec2 as ec2
@@ -11,28 +9,18 @@ from aws_cdk import aws_secretsmanager as secrets
 from constructs import Construct
 
 from infra.access import acknowledge, allow, removal, role_for
-from infra.declared import DMS_FOLDER, replicated_tables, table_mappings, timestamp_column
+from infra.replication import (
+    DMS_FOLDER,
+    TARGET_SETTINGS,
+    replicated_tables,
+    replication_settings,
+    table_mappings,
+    timestamp_column,
+)
 from infra.settings import Settings
 from infra.stacks.network import NetworkStack
 from infra.stacks.storage import StorageStack
 
-TARGET_SETTINGS: dict[str, Any] = {
-    "data_format": "parquet",
-    "parquet_version": "parquet-2-0",
-    "compression_type": "GZIP",
-    "enable_statistics": True,
-    "date_partition_enabled": True,
-    "date_partition_sequence": "YYYYMMDDHH",
-    "date_partition_delimiter": "SLASH",
-    "include_op_for_full_load": True,
-    "use_task_start_time_for_full_load_timestamp": True,
-    "parquet_timestamp_in_millisecond": False,
-    "preserve_transactions": False,
-    "cdc_max_batch_interval": 60,
-    "cdc_min_file_size": 32_000,
-}
-"""What the lake's reader of DMS files builds on (docs/dms-files.md)."""
-_LOB_KILOBYTES = 1_024
 _POSTGRES_PORT, _MYSQL_PORT = 5432, 3307
 
 
@@ -178,7 +166,7 @@ class SourcesStack(cdk.Stack):
                 map_boolean_as_boolean=True,
                 heartbeat_enable=True,  # else an idle source keeps its log for the slot
                 heartbeat_frequency=5,
-                fail_tasks_on_lob_truncation=True,
+                fail_tasks_on_lob_truncation=True,  # stops and is told: a value cut off would pass for the value
             ),
         )
 
@@ -253,34 +241,6 @@ class SourcesStack(cdk.Stack):
             replication_settings=replication_settings(),
             table_mappings=table_mappings(self.tables, with_added=name == "lake"),
         )
-
-
-def replication_settings() -> dict[str, Any]:
-    """How DMS works: nothing that has landed is deleted or overwritten, and a table that fails stops no other."""
-    return {
-        "TargetMetadata": {
-            "SupportLobs": True,
-            "FullLobMode": False,
-            "LimitedSizeLobMode": True,
-            "LobMaxSize": _LOB_KILOBYTES,
-            "BatchApplyEnabled": False,
-        },
-        "FullLoadSettings": {"TargetTablePrepMode": "DO_NOTHING", "MaxFullLoadSubTasks": 8},
-        "ChangeProcessingDdlHandlingPolicy": {
-            "HandleSourceTableDropped": False,
-            "HandleSourceTableTruncated": False,
-            "HandleSourceTableAltered": True,
-        },
-        "ErrorBehavior": {
-            "DataErrorPolicy": "LOG_ERROR",
-            "DataTruncationErrorPolicy": "LOG_ERROR",
-            "TableErrorPolicy": "SUSPEND_TABLE",
-            "RecoverableErrorCount": -1,
-            "RecoverableErrorInterval": 5,
-            "FailOnNoTablesCaptured": True,
-        },
-        "Logging": {"EnableLogging": True},
-    }
 
 
 def _secret(cluster: rds.DatabaseCluster) -> secrets.ISecret:

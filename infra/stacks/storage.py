@@ -1,4 +1,4 @@
-"""Where data lies: the key, a bucket for each zone, the archive, and the queue that tells of what lands."""
+"""Where data lies: the key, a bucket for each zone, and the queue that tells of what lands."""
 
 from collections.abc import Sequence
 
@@ -14,6 +14,7 @@ from constructs import Construct
 from infra.access import BucketAccess, acknowledge, allow, removal, role_for
 from infra.declared import landing_prefixes
 from infra.settings import Settings
+from infra.stacks.archive import archive_alias, moved
 
 ZONES = ("bronze", "silver", "gold", "quarantine", "lake", "athena", "pipes", "artifacts")
 """The buckets: the lake's zones, its own memory (`lake`), query results, Pipes messages, and what remote jobs run."""
@@ -26,39 +27,6 @@ _PATTERN_ROOM = 1_700
 """Characters that EventBridge leaves for prefixes: a pattern may have 2,048."""
 _TRIES = 100
 """How often a message is shown: a sensor deletes it when the object is in silver, which takes some ticks."""
-
-
-class ArchiveStack(cdk.Stack):
-    """A copy of all that landed, for the long run; in another region it outlives the lake's own."""
-
-    def __init__(self, scope: Construct, name: str, settings: Settings) -> None:
-        super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.archive_place))
-        key = kms.Key(
-            self, "Key", enable_key_rotation=True, description="The archive", removal_policy=removal(settings)
-        )
-        key.add_alias(archive_alias(settings))
-        archive = s3.Bucket(
-            self,
-            "Archive",
-            bucket_name=settings.bucket("archive"),
-            encryption=s3.BucketEncryption.KMS,
-            encryption_key=key,
-            bucket_key_enabled=True,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            versioned=True,
-            removal_policy=removal(settings),
-            lifecycle_rules=[
-                s3.LifecycleRule(
-                    id="history",
-                    transitions=[_moved(s3.StorageClass.GLACIER, 1), _moved(s3.StorageClass.DEEP_ARCHIVE, 180)],
-                    abort_incomplete_multipart_upload_after=cdk.Duration.days(7),
-                )
-            ],
-        )
-        acknowledge(archive, "AwsSolutions-S1", "Only S3's replication writes here; CloudTrail's data events log it")
 
 
 class StorageStack(cdk.Stack):
@@ -188,7 +156,7 @@ class StorageStack(cdk.Stack):
             moves = {90: s3.StorageClass.INFREQUENT_ACCESS}
             if zone == "bronze":  # it is still read at once, as a rebuild wants it
                 moves[365] = s3.StorageClass.GLACIER_INSTANT_RETRIEVAL
-            transitions = [_moved(kind, after) for after, kind in moves.items() if not ages or after < ages]
+            transitions = [moved(kind, after) for after, kind in moves.items() if not ages or after < ages]
             expiration = cdk.Duration.days(ages) if ages else None
             rules.append(s3.LifecycleRule(id="rarely-read", transitions=transitions or None, expiration=expiration))
         if zone == "bronze":
@@ -273,12 +241,3 @@ def few_prefixes(prefixes: Sequence[str]) -> list[str]:
     if sum(len(prefix) + len('{"prefix":"/"},') for prefix in prefixes) <= _PATTERN_ROOM:
         return sorted(prefixes)
     return sorted({prefix.partition("/")[0] for prefix in prefixes})
-
-
-def archive_alias(settings: Settings) -> str:
-    """The alias of the archive's key."""
-    return f"alias/{settings.prefix}-archive"
-
-
-def _moved(kind: s3.StorageClass, days: int) -> s3.Transition:
-    return s3.Transition(storage_class=kind, transition_after=cdk.Duration.days(days))
