@@ -6,28 +6,26 @@ Belongs here: tasks, what they are told and what they may do. What Dagster makes
 from collections.abc import Mapping
 
 import aws_cdk as cdk
-from aws_cdk import aws_certificatemanager as certificates
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
-from aws_cdk import aws_elasticloadbalancingv2 as balancing
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secrets
 from aws_cdk import aws_servicediscovery as discovery
 from constructs import Construct
 
 from infra import agent, tasks
-from infra.access import acknowledge, allow, known_key, log_group, removal
+from infra.access import acknowledge, allow, known_key, log_group
 from infra.settings import Settings
+from infra.stacks.dagster_parts import WEB_PORT, make_database, open_pages
 from infra.stacks.delivery import DeliveryStack
 from infra.stacks.network import NetworkStack
 from infra.stacks.processing import ProcessingStack
 from infra.stacks.storage import StorageStack
 
-_DATABASE_PORT, _CODE_PORT, _WEB_PORT = 5433, 4000, 3000
+_CODE_PORT = 4000
 _OF_SECRET = {"HOST": "host", "PORT": "port", "DB": "dbname", "USER": "username", "PASSWORD": "password"}
 _WORKSPACE = ["-w", "/opt/dagster/workspace.yaml"]
-_WEBSERVER = ["dagster-webserver", "-h", "0.0.0.0", "-p", str(_WEB_PORT), *_WORKSPACE]  # noqa: S104 (in the network)
+_WEBSERVER = ["dagster-webserver", "-h", "0.0.0.0", "-p", str(WEB_PORT), *_WORKSPACE]  # noqa: S104 (in the network)
 _DAEMON = ["dagster-daemon", "run", *_WORKSPACE]
 
 
@@ -70,7 +68,7 @@ class OrchestrationStack(cdk.Stack):
             self, "Dagster", vpc=network.vpc, description="Tasks of Dagster", allow_all_outbound=False
         )
         self.group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, by TLS")
-        for port in (_CODE_PORT, _WEB_PORT) if settings.dagster == "ecs" else (_CODE_PORT,):
+        for port in (_CODE_PORT, WEB_PORT) if settings.dagster == "ecs" else (_CODE_PORT,):
             self.group.connections.allow_internally(ec2.Port.tcp(port), "Tasks of Dagster to each other")
         self.execution_role = tasks.execution_role(self, key=self.key, image=delivery.repository, log=self.logs)
         self.lake_role = tasks.lake_role(self, settings, storage, processing)
@@ -84,11 +82,11 @@ class OrchestrationStack(cdk.Stack):
             self._run_agent()
 
     def _run_dagster(self) -> None:
-        database = self._make_database()
+        _, secret = make_database(self, self.settings, self.network, self.key, client=self.group)
         told = {**tasks.lake_environment(self.settings, self.storage, self.processing), **self._instance_environment()}
-        allow(self.execution_role, ["secretsmanager:GetSecretValue"], _secret_of(database).secret_arn)
+        allow(self.execution_role, ["secretsmanager:GetSecretValue"], secret.secret_arn)
         kept = {
-            f"DAGSTER_POSTGRES_{name}": ecs.Secret.from_secrets_manager(_secret_of(database), field)
+            f"DAGSTER_POSTGRES_{name}": ecs.Secret.from_secrets_manager(secret, field)
             for name, field in _OF_SECRET.items()
         }
         run = self._task("run", self.lake_role, told, kept, cpu=2048, memory=8192, disk=40)
@@ -96,13 +94,13 @@ class OrchestrationStack(cdk.Stack):
         code = self._task("code", self.lake_role, told, kept, port=_CODE_PORT, memory=2048)
         daemon = self._task("daemon", self.control_role, told, kept, command=_DAEMON, memory=2048)
         webserver = self._task(
-            "webserver", self.control_role, told, kept, command=_WEBSERVER, port=_WEB_PORT, memory=2048
+            "webserver", self.control_role, told, kept, command=_WEBSERVER, port=WEB_PORT, memory=2048
         )
         self._serve("code", code, map_options=ecs.CloudMapOptions(name="code", dns_ttl=cdk.Duration.seconds(10)))
         for name, task in (("daemon", daemon), ("webserver", webserver)):
             self._serve(name, task).node.add_dependency(self.services["code"])
         self.services["daemon"].node.add_dependency(run)
-        self._open_webserver(self.services["webserver"])
+        open_pages(self, self.settings, self.network, self.services["webserver"], logs=self.storage.logs)
 
     def _instance_environment(self) -> dict[str, str]:
         """What `deploy/dagster.yaml` and `deploy/workspace.yaml` ask the environment for, but secrets."""
@@ -113,44 +111,6 @@ class OrchestrationStack(cdk.Stack):
             "DAGSTER_LOG_PREFIX": tasks.LOG_PREFIX,
             "DAGSTER_RUN_TASK_DEFINITION": self._family("run"),
         }
-
-    def _make_database(self) -> rds.DatabaseInstance:
-        """Where Dagster keeps what it knows of its runs; the lake itself keeps nothing there."""
-        engine = rds.DatabaseInstanceEngine.postgres(version=rds.PostgresEngineVersion.VER_17_9)
-        database = rds.DatabaseInstance(
-            self,
-            "Database",
-            engine=engine,
-            instance_type=ec2.InstanceType("t4g.small" if self.settings.protects else "t4g.micro"),
-            parameters={"rds.force_ssl": "1"},
-            database_name="dagster",
-            port=_DATABASE_PORT,
-            credentials=rds.Credentials.from_generated_secret(
-                "dagster", encryption_key=self.key, secret_name=f"{self.settings.prefix}/dagster-database"
-            ),
-            vpc=self.network.vpc,
-            vpc_subnets=self.network.isolated,
-            security_groups=[self.network.database_group(self, "DatabaseAccess", _DATABASE_PORT, self.group)],
-            multi_az=self.settings.protects,
-            allocated_storage=20,
-            max_allocated_storage=100,
-            storage_type=rds.StorageType.GP3,
-            storage_encrypted=True,
-            storage_encryption_key=self.key,
-            iam_authentication=True,
-            publicly_accessible=False,
-            backup_retention=cdk.Duration.days(14 if self.settings.protects else 3),
-            cloudwatch_logs_exports=["postgresql"],
-            copy_tags_to_snapshot=True,
-            deletion_protection=True,
-            auto_minor_version_upgrade=True,
-            removal_policy=cdk.RemovalPolicy.SNAPSHOT if self.settings.protects else removal(self.settings),
-        )
-        reason = (
-            "Dagster's processes hold the password as long as they live; docs/runbooks.md changes it with a restart"
-        )
-        acknowledge(database, "AwsSolutions-SMG4", reason)
-        return database
 
     def _family(self, name: str) -> str:
         return f"{self.settings.prefix}-{name}"
@@ -217,48 +177,6 @@ class OrchestrationStack(cdk.Stack):
         self.services[name] = service
         return service
 
-    def _open_webserver(self, service: ecs.FargateService) -> None:
-        """Dagster's pages for the network and the clients that the settings name; nobody else reaches them."""
-        settings = self.settings
-        group = ec2.SecurityGroup(
-            self, "Pages", vpc=self.network.vpc, description="Pages of Dagster", allow_all_outbound=False
-        )
-        port = 443 if settings.webserver_certificate else 80
-        for client in (settings.cidr, *settings.listed("webserver_clients")):
-            group.add_ingress_rule(ec2.Peer.ipv4(client), ec2.Port.tcp(port), "Who may open the pages of Dagster")
-        balancer = balancing.ApplicationLoadBalancer(
-            self,
-            "Balancer",
-            load_balancer_name=settings.prefix,
-            vpc=self.network.vpc,
-            vpc_subnets=self.network.private,
-            internet_facing=False,
-            security_group=group,
-            drop_invalid_header_fields=True,
-            deletion_protection=settings.protects,
-        )
-        balancer.log_access_logs(self.storage.logs, "balancer")
-        certificate = settings.webserver_certificate
-        listener = balancer.add_listener(
-            "Listener",
-            port=port,
-            protocol=balancing.ApplicationProtocol.HTTPS if certificate else balancing.ApplicationProtocol.HTTP,
-            ssl_policy=balancing.SslPolicy.RECOMMENDED_TLS if certificate else None,
-            certificates=[certificates.Certificate.from_certificate_arn(self, "Certificate", certificate)]
-            if certificate
-            else None,
-            open=False,
-        )
-        listener.add_targets(
-            "Webserver",
-            port=_WEB_PORT,
-            protocol=balancing.ApplicationProtocol.HTTP,
-            targets=[service],
-            health_check=balancing.HealthCheck(path="/server_info", interval=cdk.Duration.seconds(30)),
-            deregistration_delay=cdk.Duration.seconds(10),
-        )
-        cdk.CfnOutput(self, "DagsterPages", value=balancer.load_balancer_dns_name)
-
     def _run_agent(self) -> None:
         """The agent of Dagster+, which makes the tasks of code location and runs itself."""
         token = secrets.Secret(
@@ -297,12 +215,6 @@ class OrchestrationStack(cdk.Stack):
         if namespace is None:
             raise RuntimeError("the cluster was made with a namespace")
         return namespace
-
-
-def _secret_of(database: rds.DatabaseInstance) -> secrets.ISecret:
-    if database.secret is None:
-        raise RuntimeError("a database with a generated secret has none")
-    return database.secret
 
 
 def _health(name: str) -> ecs.HealthCheck | None:

@@ -1,7 +1,7 @@
 """Where figures are asked for: Athena, Redshift Serverless, the data mart in Aurora PostgreSQL, QuickSight."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -9,19 +9,17 @@ import aws_cdk as cdk
 from aws_cdk import aws_athena as athena
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_quicksight as quicksight
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_redshiftserverless as redshift
 from aws_cdk import aws_secretsmanager as secrets
 from aws_cdk import custom_resources as resources
 from constructs import Construct
 
-from infra import dashboard
 from infra.access import NO_RESOURCES, SERVED_TABLES, acknowledge, allow, known_key, log_group, removal, role_for
-from infra.declared import catalogued
 from infra.settings import Settings
 from infra.stacks.network import NetworkStack
 from infra.stacks.processing import ProcessingStack
+from infra.stacks.quicksight import make_dashboard
 from infra.stacks.storage import StorageStack
 
 SERVED = ("silver", "gold")
@@ -66,7 +64,9 @@ class ServingStack(cdk.Stack):
         if settings.redshift:
             self._make_redshift()
         if settings.quicksight_user:
-            self._make_dashboard()
+            role = role_for(self, "QuickSightRole", "quicksight.amazonaws.com", description="QuickSight asks Athena")
+            self._allow_tables(role, "lake")
+            make_dashboard(self, settings, storage, role, workgroup=self.workgroup)
 
     def _make_workgroup(self) -> athena.CfnWorkGroup:
         """The workgroup: encrypted results in their own bucket, a bound on what a query reads, whoever asks."""
@@ -259,80 +259,6 @@ class ServingStack(cdk.Stack):
         allow(role, ["kms:Decrypt"], self.key.key_arn)
         return role, log
 
-    # --- QuickSight
-
-    def _make_dashboard(self) -> None:
-        settings = self.settings
-        owner = f"arn:aws:quicksight:{settings.region}:{settings.account}:user/default/{settings.quicksight_user}"
-        role = role_for(self, "QuickSightRole", "quicksight.amazonaws.com", description="QuickSight asks Athena")
-        self._allow_tables(role, "lake")
-        workgroup = f"arn:aws:athena:{settings.region}:{settings.account}:workgroup/{settings.prefix}"
-        queries = ("StartQueryExecution", "StopQueryExecution", "GetQueryExecution", "GetQueryResults", "GetWorkGroup")
-        allow(role, [f"athena:{action}" for action in queries], workgroup)
-        self.storage.access.write(role, "athena", "results")
-        source = quicksight.CfnDataSource(
-            self,
-            "DataSource",
-            aws_account_id=settings.account,
-            data_source_id=settings.prefix,
-            name=settings.prefix,
-            type="ATHENA",
-            data_source_parameters=quicksight.CfnDataSource.DataSourceParametersProperty(
-                athena_parameters=quicksight.CfnDataSource.AthenaParametersProperty(
-                    work_group=settings.prefix, role_arn=role.role_arn
-                )
-            ),
-            permissions=[
-                quicksight.CfnDataSource.ResourcePermissionProperty(
-                    principal=owner,
-                    actions=_quicksight("DescribeDataSource", "DescribeDataSourcePermissions", "PassDataSource"),
-                )
-            ],
-        )
-        source.node.add_dependency(self.workgroup)
-        data_sets = dict(self._make_data_sets(source, owner))
-        shown = quicksight.CfnDashboard(
-            self,
-            "Dashboard",
-            aws_account_id=settings.account,
-            dashboard_id=settings.prefix,
-            name=f"The lake ({settings.env})",
-            permissions=[
-                quicksight.CfnDashboard.ResourcePermissionProperty(
-                    principal=owner,
-                    actions=_quicksight(
-                        "DescribeDashboard", "ListDashboardVersions", "QueryDashboard", "UpdateDashboardPermissions"
-                    ),
-                )
-            ],
-        )
-        shown.add_property_override("Definition", dashboard.definition(data_sets))
-
-    def _make_data_sets(self, source: quicksight.CfnDataSource, owner: str) -> Iterator[tuple[str, str]]:
-        for zone, spec, _ in catalogued(self.settings):
-            if spec.name not in dashboard.tables() or zone not in {"gold", "lake"}:
-                continue
-            data_set = quicksight.CfnDataSet(
-                self,
-                f"DataSet{spec.name.title().replace('_', '')}",
-                aws_account_id=self.settings.account,
-                data_set_id=f"{self.settings.prefix}-{spec.name}",
-                name=f"{self.settings.prefix} {spec.name}",
-                import_mode="DIRECT_QUERY",
-                permissions=[
-                    quicksight.CfnDataSet.ResourcePermissionProperty(
-                        principal=owner,
-                        actions=_quicksight(
-                            "DescribeDataSet", "DescribeDataSetPermissions", "PassDataSet", "DescribeIngestion"
-                        ),
-                    )
-                ],
-            )
-            table = {"DataSourceArn": source.attr_arn, "Catalog": "AwsDataCatalog", "Name": spec.name}
-            database = {"Schema": self.settings.database(zone), "InputColumns": dashboard.input_columns(spec)}
-            data_set.add_property_override("PhysicalTableMap", {"table": {"RelationalTable": {**table, **database}}})
-            yield spec.name, data_set.attr_arn
-
     def _allow_tables(self, role: iam.Role, *more: str) -> None:
         """Let an engine read the tables of the zones that are served, and find them in the catalogue."""
         here = f"arn:aws:glue:{self.region}:{self.account}"
@@ -350,10 +276,6 @@ class ServingStack(cdk.Stack):
         if self.settings.lake_formation:
             allow(role, ["lakeformation:GetDataAccess"], "*", because=NO_RESOURCES)
             self.readers.append(role)
-
-
-def _quicksight(*actions: str) -> list[str]:
-    return [f"quicksight:{action}" for action in actions]
 
 
 def _secret_of(cluster: rds.DatabaseCluster) -> secrets.ISecret:
