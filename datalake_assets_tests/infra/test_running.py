@@ -83,6 +83,16 @@ def test_every_variable_of_the_lake_that_tasks_are_told_is_one_that_the_lake_kno
             assert lake <= set(Settings.model_fields)
 
 
+def test_where_nobody_runs_dagster_the_stack_tells_a_laptop_the_same_variables(
+    synthesized: Synthesize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = synthesized("dev")
+    parts = made.templates["serving"]["Outputs"]["LakeEnvironment"]["Value"]["Fn::Join"][1]
+    text = "".join(part if isinstance(part, str) else _QUEUE for part in parts)
+    environment = dict(pair.split("=", 1) for pair in text.split())
+    assert _lake_settings(environment, monkeypatch).layout == made.settings.layout
+
+
 def test_what_the_instance_and_the_workspace_ask_for_is_told_to_every_task(staging: Synthesized) -> None:
     asked = set[str]()
     for file in (_PROJECT / "deploy").iterdir():

@@ -1,10 +1,14 @@
 """Settings of the infrastructure: what can't be deployed is refused before anything is, with what to write instead."""
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
-from infra.settings import ENVIRONMENTS, SettingsError, settings_of
+from infra.settings import ENVIRONMENTS, Settings, SettingsError, settings_of
+
+_PROJECT = Path(__file__).parents[2]
 
 
 def test_settings_are_given_as_texts_and_read_as_what_they_are() -> None:
@@ -76,3 +80,37 @@ def test_dev_costs_next_to_nothing_while_nobody_uses_it() -> None:
 def test_bucket_names_are_such_as_s3_takes() -> None:
     longest = replace(ENVIRONMENTS["staging"], region="ap-southeast-4")
     assert all(len(longest.bucket(zone)) <= 63 for zone in ("quarantine", "artifacts", "archive"))
+
+
+def test_the_guides_name_settings_that_there_are() -> None:
+    known = {field.name for field in fields(Settings)}
+    for guide in ("aws", "deploy", "runbooks"):
+        text = (_PROJECT / "docs" / f"{guide}.md").read_text()
+        given = set(re.findall(r"-c (\w+)=", text))
+        assert given <= known, guide
+    table = re.findall(r"^\| [^|]+ \| [^|]+ \| ([^|]+) \|", (_PROJECT / "docs" / "aws.md").read_text(), re.MULTILINE)
+    switches = {name for cell in table for name in re.findall(r"`(\w+)(?:=\w+)?`", cell)}
+    assert switches
+    assert switches <= known
+
+
+def test_the_agent_of_dagster_plus_is_of_the_version_that_the_lake_is_tested_with() -> None:
+    pinned = re.search(r"^dagster-cloud==(.+)$", (_PROJECT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert all(s.dagster_agent.endswith(f":{pinned[1]}") for s in ENVIRONMENTS.values())
+
+
+@pytest.mark.parametrize(
+    ("env", "given", "told"),
+    [
+        ("dev", {"dagster": "ecs"}, "tasks reach no registry"),
+        ("staging", {"dagster": "hybrid"}, "dagster_organization"),
+        ("staging", {"redshift": True}, "it wants 3 zones"),
+        ("dev", {"slack_channel": "C1"}, "slack_workspace"),
+        ("dev", {"github": "octo"}, "octo/lake"),
+        ("prod", {"webserver_clients": "10.0.0.1/8"}, "webserver_clients, 1"),
+    ],
+)
+def test_what_could_not_run_or_be_reached_is_refused(env: str, given: dict[str, object], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        settings_of(env, given)

@@ -21,6 +21,7 @@ from infra.stacks.network import NetworkStack
 from infra.stacks.processing import ProcessingStack
 from infra.stacks.quicksight import make_dashboard
 from infra.stacks.storage import StorageStack
+from infra.tasks import lake_environment
 
 SERVED = ("silver", "gold")
 """The zones that are served."""
@@ -63,6 +64,9 @@ class ServingStack(cdk.Stack):
         self.mart = self._make_mart() if settings.mart else None
         if settings.redshift:
             self._make_redshift()
+        if settings.dagster == "none":
+            told = lake_environment(settings, storage, processing)
+            cdk.CfnOutput(self, "LakeEnvironment", value=" ".join(f"{name}={value}" for name, value in told.items()))
         if settings.quicksight_user:
             role = role_for(self, "QuickSightRole", "quicksight.amazonaws.com", description="QuickSight asks Athena")
             self._allow_tables(role, "lake")
