@@ -20,7 +20,7 @@ def agent_configuration(
     *,
     cluster: str,
     subnets: Sequence[str],
-    group: str,
+    groups: Sequence[str],
     namespace: str,
     execution_role: str,
     task_role: str,
@@ -43,7 +43,7 @@ def agent_configuration(
                 "config": {
                     "cluster": cluster,
                     "subnets": list(subnets),
-                    "security_group_ids": [group],
+                    "security_group_ids": list(groups),
                     "service_discovery_namespace_id": namespace,
                     "execution_role_arn": execution_role,
                     "task_role_arn": task_role,
