@@ -68,6 +68,9 @@ class OrchestrationStack(cdk.Stack):
             self, "Dagster", vpc=network.vpc, description="Tasks of Dagster", allow_all_outbound=False
         )
         self.group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, by TLS")
+        # By its id, so that nothing here changes the network's own stack.
+        workers = network.workers.security_group_id
+        self.workers = ec2.SecurityGroup.from_security_group_id(self, "Workers", workers, mutable=False)
         self.group.connections.allow_internally(ec2.Port.tcp(_CODE_PORT), "Tasks of Dagster to the code location")
         self.execution_role = tasks.execution_role(self, key=self.key, image=delivery.repository, log=self.logs)
         self.lake_role = tasks.lake_role(self, settings, storage, processing)
@@ -168,7 +171,7 @@ class OrchestrationStack(cdk.Stack):
             circuit_breaker=ecs.DeploymentCircuitBreaker(rollback=True),
             enable_ecs_managed_tags=True,
             propagate_tags=ecs.PropagatedTagSource.SERVICE,
-            security_groups=[self.group, self.network.workers],
+            security_groups=[self.group, self.workers],
             vpc_subnets=self.network.private,
             assign_public_ip=False,
             cloud_map_options=map_options,
@@ -191,7 +194,7 @@ class OrchestrationStack(cdk.Stack):
             self.settings,
             cluster=self.cluster.cluster_name,
             subnets=list(self.network.vpc.select_subnets(subnet_group_name="private").subnet_ids),
-            groups=[self.group.security_group_id, self.network.workers.security_group_id],
+            groups=[self.group.security_group_id, self.workers.security_group_id],
             namespace=self._namespace().namespace_id,
             execution_role=self.execution_role.role_arn,
             task_role=self.lake_role.role_arn,
