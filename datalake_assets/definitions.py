@@ -20,6 +20,7 @@ from datalake_assets.schedules import (
     build_reconcile_schedule,
     build_replay_schedule,
 )
+from datalake_assets.sensors.freshness import build_freshness_sensor
 from datalake_assets.sensors.gold import build_gold_sensor
 from datalake_assets.sensors.landing import build_landing_sensor
 from datalake_assets.settings import Settings
@@ -60,7 +61,11 @@ def build_definitions(
             build_maintenance(lake, settings),
         ],
         asset_checks=build_reconciled(lake, settings),
-        sensors=[build_landing_sensor(lake, jobs, settings, begins), build_gold_sensor(lake, jobs, settings, begins)],
+        sensors=[
+            build_landing_sensor(lake, jobs, settings, begins),
+            build_gold_sensor(lake, jobs, settings, begins),
+            *build_freshness_sensor(lake, settings),
+        ],
         schedules=[
             build_backfill_schedule(lake, settings, begins),
             build_replay_schedule(lake, settings, begins),

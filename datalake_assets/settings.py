@@ -20,6 +20,7 @@ from datalake_assets.lake.store.layout import Layout
 _ESCAPED_IN_URLS = re.compile(r"""[^\x21-\x7e]|["#<>?`{}%]""")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=:/)|s3(?=:)")
 _BUCKET = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?")
+_NAMESPACE = re.compile(r"[A-Za-z0-9._\-/#:]{1,255}")
 _QUEUE_URL = re.compile(r"https?://[^/\s]+/\S+")
 _LEAST_MEMORY = 256 * 1024**2
 _FIRST_DAY = date(1900, 1, 1)
@@ -47,7 +48,8 @@ class Settings(BaseSettings):
     through besides. `sensor` is how ticks find what landed: by listing, or from the SQS queue `queue_url`, beside a
     listing that begins every `reconcile_minutes`. `object_bytes` is what one object may unpack to and `record_bytes`
     how long a record may be; more is quarantined by reference. `memory_limit` is how many bytes of memory a step may
-    take. `retention_hours` is how long the files of an older state of a table are kept for its readers.
+    take. `retention_hours` is how long the files of a table's older state are kept for its readers. `metrics` is the
+    CloudWatch namespace in which a sensor tells how old each dataset's newest data are; left out: nobody is told.
 
     `runner` is where steps run whose dataset names no runner of its own; `auto` runs those that read at most
     `auto_bytes` in process and others on `remote_runner`, with `remote_engine`. `glue_job` is a Glue job's name,
@@ -101,6 +103,7 @@ class Settings(BaseSettings):
     record_bytes: Annotated[ByteSize, Field(ge=1)] = ByteSize(Limits().record_bytes)
     memory_limit: ByteSize = ByteSize(Limits().memory_bytes)
     retention_hours: Annotated[int, Field(ge=0, le=87_600)] = 24
+    metrics: str | None = None
 
     @field_validator("root", "bronze", "silver", "gold", "quarantine", "code", "pipes")
     @classmethod
@@ -149,6 +152,17 @@ class Settings(BaseSettings):
         if isinstance(given, date) and not _FIRST_DAY <= given <= today:
             raise ValueError(f"{given} is not between {_FIRST_DAY} and today; partitions can't begin there")
         return given
+
+    @field_validator("metrics")
+    @classmethod
+    def _a_namespace(cls, namespace: str | None) -> str | None:
+        """Refuse what CloudWatch refuses as a namespace, each time anew and unseen."""
+        if namespace is not None and (not _NAMESPACE.fullmatch(namespace) or namespace.startswith("AWS/")):
+            raise ValueError(
+                f"{namespace!r} is no CloudWatch namespace: up to 255 letters, digits and ._-/#: not beginning with "
+                "AWS/; write one such as Datalake/prod"
+            )
+        return namespace
 
     @field_validator("memory_limit")
     @classmethod

@@ -4,7 +4,7 @@
 
 - `datalake_assets-….whl` and `requirements.txt` (the wheel's name, then every package it needs, pinned): what a Glue
   job installs, as `--additional-python-modules`;
-- `entry.py`: the script of a Glue job, and the entry point on EMR;
+- `entry.py`: the script of a Glue job, and the entry point on EMR; `unattended.py`: that of the job without Dagster;
 - with `--archive`, `environment.tar.gz`: the wheel and its packages as folders, for Linux on x86-64 and the platform's
   Python, which EMR and EMR Serverless unpack beside the job.
 
@@ -21,7 +21,10 @@ import tempfile
 from pathlib import Path
 
 _PROJECT = Path(__file__).parent.parent
-_ENTRY = "from datalake_assets.remote import main\n\nmain()\n"
+_SCRIPTS = {
+    script: f"from datalake_assets.{module} import main\n\nmain()\n"
+    for script, module in {"entry.py": "remote", "unattended.py": "unattended"}.items()
+}
 _TAGS = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_27", "manylinux_2_24", "manylinux_2_17", "manylinux2014")
 _LEFT_OUT = {"__pycache__", "bin"}
 
@@ -36,7 +39,8 @@ def main() -> None:
     wheel = build_wheel(arguments.out)
     pins = pinned(wheel, python=arguments.python)
     (arguments.out / "requirements.txt").write_text("\n".join([wheel.name, *pins]) + "\n")
-    (arguments.out / "entry.py").write_text(_ENTRY)
+    for script, text in _SCRIPTS.items():
+        (arguments.out / script).write_text(text)
     if arguments.archive:
         build_archive(wheel, arguments.out / "environment.tar.gz", python=arguments.python)
     for file in sorted(arguments.out.iterdir()):

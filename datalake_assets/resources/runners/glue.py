@@ -11,7 +11,7 @@ from typing import Any
 from datalake_assets.resources.clients import client, console, log_tail
 from datalake_assets.resources.runners.jobs import JobCall, JobState
 
-_TOKEN = "--datalake-token"  # noqa: S105 (tells runs apart, opens nothing)
+TOKEN = "--datalake-token"  # noqa: S105 (tells runs apart, opens nothing)
 _ENDED = frozenset({"SUCCEEDED", "FAILED", "ERROR", "STOPPED", "TIMEOUT", "EXPIRED"})
 _LOOKED_THROUGH = 400  # runs, newest first: a job run that is taken up again is a recent one
 
@@ -40,7 +40,7 @@ class GlueService:
             arguments["--additional-python-modules"] = self.modules
         answer = self._glue.start_job_run(
             JobName=self.job_name,
-            Arguments={**arguments, _TOKEN: call.token},
+            Arguments={**arguments, TOKEN: call.token},
             WorkerType=self.worker_type,
             NumberOfWorkers=max(2, call.workers),
             Timeout=ceil(call.timeout_seconds / 60),
@@ -53,7 +53,7 @@ class GlueService:
             JobName=self.job_name, PaginationConfig={"MaxItems": _LOOKED_THROUGH, "PageSize": 200}
         )
         runs = (run for page in pages for run in page.get("JobRuns", []))
-        return next((str(run["Id"]) for run in runs if run.get("Arguments", {}).get(_TOKEN) == token), None)
+        return next((str(run["Id"]) for run in runs if run.get("Arguments", {}).get(TOKEN) == token), None)
 
     def state(self, job: str) -> JobState:
         """How a run is, and what it has cost in DPU-seconds (of a DPU: 4 vCPU and 16 GB)."""

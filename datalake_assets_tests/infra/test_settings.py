@@ -1,0 +1,116 @@
+"""Settings of the infrastructure: what can't be deployed is refused before anything is, with what to write instead."""
+
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from infra.settings import ENVIRONMENTS, Settings, SettingsError, settings_of
+
+_PROJECT = Path(__file__).parents[2]
+
+
+def test_settings_are_given_as_texts_and_read_as_what_they_are() -> None:
+    given = {"account": "123456789012", "nat_gateways": "2", "emr": "true", "region": "eu-west-1", "zones": "a,c"}
+    settings = settings_of("dev", given)
+    assert (settings.account, settings.nat_gateways, settings.emr) == ("123456789012", 2, True)
+    assert settings.availability_zones == ["eu-west-1a", "eu-west-1c"]
+    assert settings.bucket("bronze") == "datalake-dev-bronze-123456789012-eu-west-1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"account": "12"}, "account: '12' is no account; write its twelve digits"),
+        ({"region": "Frankfurt"}, "region: 'Frankfurt' is no region; write one such as eu-west-1"),
+        ({"cidr": "10.0.0.0"}, None),
+        ({"cidr": "10.0.0.1/16"}, "cidr: 10.0.0.1/16 has host bits set; write one such as 10.10.0.0/16"),
+        ({"nat_gateways": "some"}, "nat_gateways: 'some' is no whole number"),
+        ({"emr": "maybe"}, "emr: 'maybe' is neither true nor false"),
+        ({"log_days": "8"}, r"log_days: write one of \(7, 30"),
+        ({"source": "external", "nat_gateways": "1"}, "source: an external one needs source_secret and source_cidr"),
+        ({"source": "aurora"}, "set nat_gateways or interface_endpoints"),
+        ({"mysql_replica": "true"}, "mysql_replica: there is no source to replicate"),
+        ({"peer_account": "123456789012"}, "peer_account: a peering needs peer_vpc"),
+        ({"datasets": "/nowhere"}, "datasets: /nowhere is no folder"),
+        ({"colour": "blue"}, "colour: there is no such setting"),
+    ],
+)
+def test_what_cannot_be_deployed_is_refused(changes: dict[str, str], told: str | None) -> None:
+    if told is None:
+        assert settings_of("dev", changes).cidr == "10.0.0.0"
+        return
+    with pytest.raises(SettingsError, match=told):
+        settings_of("dev", changes)
+
+
+def test_networks_that_overlap_are_not_peered() -> None:
+    peer = {
+        "peer_account": "123456789012",
+        "peer_vpc": "vpc-1",
+        "peer_region": "eu-west-1",
+        "peer_cidr": "10.10.9.0/24",
+    }
+    with pytest.raises(SettingsError, match=r"peer_cidr: 10\.10\.9\.0/24 overlaps 10\.10\.0\.0/16"):
+        settings_of("dev", peer)
+
+
+def test_an_unknown_environment_is_refused_with_those_there_are() -> None:
+    with pytest.raises(SettingsError, match="'test' is no environment; write one of dev, staging, prod"):
+        settings_of("test", {})
+
+
+def test_environments_stand_in_accounts_and_networks_of_their_own() -> None:
+    assert len({s.account for s in ENVIRONMENTS.values()}) == len({s.cidr for s in ENVIRONMENTS.values()}) == 3
+    assert [name for name, s in ENVIRONMENTS.items() if s.protects] == ["staging", "prod"]
+
+
+def test_dev_costs_next_to_nothing_while_nobody_uses_it() -> None:
+    dev = ENVIRONMENTS["dev"]
+    assert (dev.nat_gateways, dev.interface_endpoints, dev.source, dev.kinesis, dev.emr) == (
+        0,
+        False,
+        "none",
+        False,
+        False,
+    )
+
+
+def test_bucket_names_are_such_as_s3_takes() -> None:
+    longest = replace(ENVIRONMENTS["staging"], region="ap-southeast-4")
+    assert all(len(longest.bucket(zone)) <= 63 for zone in ("quarantine", "artifacts", "archive"))
+
+
+def test_the_guides_name_settings_that_there_are() -> None:
+    known = {field.name for field in fields(Settings)}
+    for guide in ("aws", "deploy", "runbooks"):
+        text = (_PROJECT / "docs" / f"{guide}.md").read_text()
+        given = set(re.findall(r"-c (\w+)=", text))
+        assert given <= known, guide
+    table = re.findall(r"^\| [^|]+ \| [^|]+ \| ([^|]+) \|", (_PROJECT / "docs" / "aws.md").read_text(), re.MULTILINE)
+    switches = {name for cell in table for name in re.findall(r"`(\w+)(?:=\w+)?`", cell)}
+    assert switches
+    assert switches <= known
+
+
+def test_the_agent_of_dagster_plus_is_of_the_version_that_the_lake_is_tested_with() -> None:
+    pinned = re.search(r"^dagster-cloud==(.+)$", (_PROJECT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert all(s.dagster_agent.endswith(f":{pinned[1]}") for s in ENVIRONMENTS.values())
+
+
+@pytest.mark.parametrize(
+    ("env", "given", "told"),
+    [
+        ("dev", {"dagster": "ecs"}, "tasks reach no registry"),
+        ("staging", {"dagster": "hybrid"}, "dagster_organization"),
+        ("staging", {"redshift": True}, "it wants 3 zones"),
+        ("dev", {"slack_channel": "C1"}, "slack_workspace"),
+        ("dev", {"github": "octo"}, "octo/lake"),
+        ("prod", {"webserver_clients": "10.0.0.1/8"}, "webserver_clients, 1"),
+    ],
+)
+def test_what_could_not_run_or_be_reached_is_refused(env: str, given: dict[str, object], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        settings_of(env, given)

@@ -1,0 +1,110 @@
+"""Alarms: those that are wanted, with bounds that are wanted, to people who find what to do."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datalake_assets.resources.metrics import DATASET, EVERY_SECONDS, KIND, METRIC
+from datalake_assets_tests.infra.conftest import Synthesize
+from datalake_assets_tests.infra.templates import Synthesized
+
+_RUNBOOKS = (Path(__file__).parents[2] / "docs" / "runbooks.md").read_text()
+
+pytestmark = pytest.mark.xdist_group("infra")
+
+
+def _alarms(made: Synthesized) -> dict[str, dict[str, Any]]:
+    prefix = f"{made.settings.prefix}-"
+    found = made.resources("AWS::CloudWatch::Alarm").values()
+    return {alarm["AlarmName"].removeprefix(prefix): alarm for alarm in found}
+
+
+def _bound(alarm: dict[str, Any]) -> tuple[str, float, int]:
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    return alarm["MetricName"], alarm["Threshold"], alarm["Period"]
+
+
+def test_the_ingest_api_is_watched_with_the_bounds_that_are_wanted(anywhere: Synthesized) -> None:
+    alarms = _alarms(anywhere)
+    assert _bound(alarms["ingest-errors"]) == ("Errors", 5, 300)
+    assert _bound(alarms["ingest-5xx"])[1:] == (10, 300)
+
+
+def test_two_hours_without_data_are_told_by_the_lakes_metric_and_by_firehoses(staging: Synthesized) -> None:
+    alarms = _alarms(staging)
+    assert _bound(alarms["fresh-web-events"]) == (METRIC, 7_200, EVERY_SECONDS)
+    assert _bound(alarms["fresh-cdc-table"]) == (METRIC, 7_200, EVERY_SECONDS)
+    assert _bound(alarms["delivery-datalake-staging-web_events"]) == ("DeliveryToS3.DataFreshness", 7_200, 300)
+
+
+def test_a_lake_that_tells_nothing_is_an_alarm_where_dagster_runs_and_none_where_nobody_does(
+    synthesized: Synthesize,
+) -> None:
+    assert _alarms(synthesized("staging"))["fresh-web-events"]["TreatMissingData"] == "breaching"
+    assert _alarms(synthesized("dev"))["fresh-web-events"]["TreatMissingData"] == "notBreaching"
+
+
+def test_the_alarms_look_where_the_lakes_tasks_put_their_metric(staging: Synthesized) -> None:
+    alarm = _alarms(staging)["fresh-web-events"]
+    assert alarm["Dimensions"] == [{"Name": DATASET, "Value": "web_events"}]
+    assert _alarms(staging)["fresh-cdc-table"]["Dimensions"] == [{"Name": KIND, "Value": "cdc_table"}]
+    told = {
+        entry["Value"]
+        for task in staging.resources("AWS::ECS::TaskDefinition").values()
+        for container in task["ContainerDefinitions"]
+        for entry in container["Environment"]
+        if entry["Name"] == "DATALAKE_METRICS"
+    }
+    allowed = {
+        statement["Condition"]["StringEquals"]["cloudwatch:namespace"]
+        for _, statement in staging.statements
+        if "cloudwatch:PutMetricData" in statement["Action"]
+    }
+    assert told == allowed == {alarm["Namespace"]}
+
+
+def test_replication_dead_letters_and_tasks_are_watched(staging: Synthesized) -> None:
+    alarms = _alarms(staging)
+    for side in ("source", "target"):
+        assert _bound(alarms[f"replication-lake-{side}"])[0] == f"CDCLatency{side.title()}"
+    for queue in ("landing-dead-letters", "validate-dead-letters"):
+        assert _bound(alarms[queue])[:2] == ("ApproximateNumberOfMessagesVisible", 0)
+    for service in ("code", "daemon", "webserver"):
+        assert alarms[f"dagster-{service}"]["Threshold"] == 0
+
+
+def test_each_remote_job_that_fails_is_told(synthesized: Synthesize) -> None:
+    made = synthesized("staging")
+    patterns = [rule["EventPattern"] for rule in made.resources("AWS::Events::Rule", stack="monitoring").values()]
+    assert {pattern["source"][0] for pattern in patterns} == {"aws.glue", "aws.emr-serverless", "aws.states"}
+    (glue,) = (pattern for pattern in patterns if pattern["source"] == ["aws.glue"])
+    jobs = {job["Name"] for job in made.resources("AWS::Glue::Job").values()}
+    assert set(glue["detail"]["jobName"]) == jobs
+    assert {"FAILED", "TIMEOUT", "ERROR"} == set(glue["detail"]["state"])
+
+
+def test_every_alarm_tells_the_topic_and_names_a_runbook_that_there_is(anywhere: Synthesized) -> None:
+    headings = set(re.findall(r"^## (.+)$", _RUNBOOKS, re.MULTILINE))
+    for name, alarm in _alarms(anywhere).items():
+        assert len(alarm["AlarmActions"]) == 1, name
+        assert alarm["AlarmDescription"].rpartition("docs/runbooks.md: ")[2] in headings
+
+
+def test_the_dashboard_shows_every_alarm(anywhere: Synthesized) -> None:
+    (dashboard,) = anywhere.resources("AWS::CloudWatch::Dashboard").values()
+    assert dashboard["DashboardName"] == f"{anywhere.settings.prefix}-monitoring"
+    body = json.dumps(dashboard["DashboardBody"])
+    for logical in anywhere.resources("AWS::CloudWatch::Alarm", stack="monitoring"):
+        assert logical.removeprefix("monitoring/") in body
+
+
+def test_people_are_told_by_mail_and_in_slack_where_the_settings_say_so(synthesized: Synthesize) -> None:
+    made = synthesized("extended")
+    (subscription,) = made.resources("AWS::SNS::Subscription", stack="monitoring").values()
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "lake@example.com")
+    (slack,) = made.resources("AWS::Chatbot::SlackChannelConfiguration").values()
+    assert slack["SlackChannelId"] == "C0123456789"
+    assert len(slack["SnsTopicArns"]) == 1

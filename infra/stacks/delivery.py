@@ -1,0 +1,79 @@
+"""Delivery: the image's repository, and what workflows on GitHub may do here, by OIDC and without any key."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.access import NO_RESOURCES, allow, known_key, removal
+from infra.settings import Settings
+from infra.stacks.storage import StorageStack
+
+_GITHUB = "token.actions.githubusercontent.com"
+_PUSH = (
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:CompleteLayerUpload",
+    "ecr:DescribeImages",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:InitiateLayerUpload",
+    "ecr:PutImage",
+    "ecr:UploadLayerPart",
+)
+BOOTSTRAP_ROLES = ("deploy", "file-publishing", "image-publishing", "lookup")
+"""The roles that `cdk bootstrap` makes, and all that a deployment may become."""
+
+
+class DeliveryStack(cdk.Stack):
+    """Delivery; `repository` has the image of Dagster.
+
+    Three roles, each for what one step of a workflow does: `deploy` may become the roles of CDK's bootstrap and nothing
+    else, `publish` may push the image and put what remote jobs run, `diff` may look at stacks, for pull requests.
+    """
+
+    def __init__(self, scope: Construct, name: str, settings: Settings, storage: StorageStack) -> None:
+        super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
+        self.settings, self.key = settings, known_key(self, storage.key)
+        self.repository = ecr.Repository(
+            self,
+            "Repository",
+            repository_name=settings.prefix,
+            image_scan_on_push=True,
+            image_tag_mutability=ecr.TagMutability.IMMUTABLE,
+            encryption=ecr.RepositoryEncryption.KMS,
+            encryption_key=self.key,
+            removal_policy=removal(settings),
+            lifecycle_rules=[ecr.LifecycleRule(description="Enough to go back to", max_image_count=30)],
+        )
+        if settings.github:
+            self._trust_github(storage)
+
+    def _trust_github(self, storage: StorageStack) -> None:
+        provider = f"arn:aws:iam::{self.settings.account}:oidc-provider/{_GITHUB}"
+        if self.settings.github_provider:
+            made = iam.OidcProviderNative(self, "GitHub", url=f"https://{_GITHUB}", client_ids=["sts.amazonaws.com"])
+            provider = made.oidc_provider_arn
+        here = f"environment:{self.settings.env}"
+        deploy = self._role("deploy", provider, here, "Deploys by the roles of CDK's bootstrap")
+        allow(deploy, ["sts:AssumeRole"], *(self._bootstrap(role) for role in BOOTSTRAP_ROLES))
+        publish = self._role("publish", provider, here, "Publishes the image and what remote jobs run")
+        allow(publish, _PUSH, self.repository.repository_arn)
+        allow(publish, ["ecr:GetAuthorizationToken"], "*", because=NO_RESOURCES)
+        storage.access.put(publish, "artifacts", "remote")
+        diff = self._role("diff", provider, "pull_request", "Shows what a pull request would change")
+        allow(diff, ["sts:AssumeRole"], self._bootstrap("lookup"))
+
+    def _role(self, name: str, provider: str, subject: str, description: str) -> iam.Role:
+        told = {f"{_GITHUB}:aud": "sts.amazonaws.com", f"{_GITHUB}:sub": f"repo:{self.settings.github}:{subject}"}
+        return iam.Role(
+            self,
+            name.title(),
+            role_name=f"{self.settings.prefix}-{name}",
+            description=description,
+            max_session_duration=cdk.Duration.hours(2),
+            assumed_by=iam.WebIdentityPrincipal(provider, {"StringEquals": told}),
+        )
+
+    def _bootstrap(self, role: str) -> str:
+        account, region = self.settings.account, self.settings.region
+        return f"arn:aws:iam::{account}:role/cdk-hnb659fds-{role}-role-{account}-{region}"

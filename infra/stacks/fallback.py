@@ -1,0 +1,96 @@
+"""The way without Dagster: a state machine that crawls and runs the lake to its end, and its schedule.
+
+Belongs here: what `ProcessingStack` makes of it. What the job does is in `datalake_assets/unattended.py`.
+"""
+
+import aws_cdk as cdk
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_stepfunctions as sfn
+
+from infra.access import acknowledge, allow, log_group, role_for
+from infra.settings import Settings
+from infra.stacks.storage import StorageStack
+
+_CODE, _HOURS = "remote", 7
+
+
+def make_fallback(
+    stack: cdk.Stack, settings: Settings, storage: StorageStack, *, crawler: str, job: str
+) -> sfn.StateMachine:
+    """The state machine that does what Dagster would: crawl, then run the lake to its end; and its schedule."""
+    name = f"{settings.prefix}-fallback"
+    log = log_group(stack, "FallbackLogs", settings, storage.key, group=f"/aws/vendedlogs/states/{name}")
+    role = role_for(stack, "FallbackRole", "states.amazonaws.com", description="Runs the lake without Dagster")
+    here = f"{stack.region}:{stack.account}"
+    allow(role, ["glue:StartCrawler", "glue:GetCrawler"], f"arn:aws:glue:{here}:crawler/{crawler}")
+    runs = ["glue:StartJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:BatchStopJobRun"]
+    allow(role, runs, f"arn:aws:glue:{here}:job/{job}")
+    storage.access.read(role, "artifacts", _CODE)
+    known = "Log deliveries and X-Ray know no resources: AWS documents * for them"
+    acknowledge(role, "AwsSolutions-IAM5[Resource::*]", known)
+    states = stack.to_json_string(_states(settings, crawler=crawler, job=job))
+    machine = sfn.StateMachine(
+        stack,
+        "Fallback",
+        state_machine_name=name,
+        definition_body=sfn.DefinitionBody.from_string(states),
+        role=role,
+        timeout=cdk.Duration.hours(_HOURS),
+        tracing_enabled=True,
+        logs=sfn.LogOptions(destination=log, level=sfn.LogLevel.ALL, include_execution_data=False),
+    )
+    starter = role_for(stack, "FallbackStarter", "scheduler.amazonaws.com", description="Starts the fallback")
+    allow(starter, ["states:StartExecution"], machine.state_machine_arn)
+    allow(starter, ["kms:Decrypt"], storage.key.key_arn)  # the schedule itself is encrypted
+    scheduler.CfnSchedule(
+        stack,
+        "FallbackSchedule",
+        name=name,
+        description="Runs the lake without Dagster; on only while Dagster is away",
+        schedule_expression="cron(20 * * * ? *)",
+        state="ENABLED" if settings.fallback else "DISABLED",
+        flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+        kms_key_arn=storage.key.key_arn,
+        target=scheduler.CfnSchedule.TargetProperty(arn=machine.state_machine_arn, role_arn=starter.role_arn),
+    )
+    return machine
+
+
+def _states(settings: Settings, *, crawler: str, job: str) -> dict[str, object]:
+    """Start the crawler, and meanwhile the job, with the packages that `make wheel` wrote down."""
+    listed = "$split($trim($states.result.Body), ' ')"  # trimmed, line ends are spaces
+    place = f"'{settings.code_place}/' & $line"
+    modules = f"$join($map({listed}, function($line) {{ $contains($line, '.whl') ? {place} : $line }}), ',')"
+    retried = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 60, "MaxAttempts": 2, "BackoffRate": 2}]
+    return {
+        "Comment": "Runs the lake without Dagster: what crawls, what computes, nothing else may write meanwhile",
+        "QueryLanguage": "JSONata",
+        "StartAt": "Crawl",
+        "States": {
+            "Crawl": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:glue:startCrawler",
+                "Arguments": {"Name": crawler},
+                "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Packages"}],
+                "Next": "Packages",
+            },
+            "Packages": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:s3:getObject",
+                "Arguments": {"Bucket": settings.bucket("artifacts"), "Key": f"{_CODE}/requirements.txt"},
+                "Assign": {"modules": f"{{% {modules} %}}"},
+                "Retry": retried,
+                "Next": "CatchUp",
+            },
+            "CatchUp": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::glue:startJobRun.sync",
+                "Arguments": {
+                    "JobName": job,
+                    "Arguments": {"--additional-python-modules": "{% $modules %}"},
+                },
+                "Retry": retried,
+                "End": True,
+            },
+        },
+    }

@@ -1,0 +1,288 @@
+"""Where figures are asked for: Athena, Redshift Serverless, the data mart in Aurora PostgreSQL, QuickSight."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_athena as athena
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_rds as rds
+from aws_cdk import aws_redshiftserverless as redshift
+from aws_cdk import aws_secretsmanager as secrets
+from aws_cdk import custom_resources as resources
+from constructs import Construct
+
+from infra.access import NO_RESOURCES, SERVED_TABLES, acknowledge, allow, known_key, log_group, removal, role_for
+from infra.settings import Settings
+from infra.stacks.network import NetworkStack
+from infra.stacks.processing import ProcessingStack
+from infra.stacks.quicksight import make_dashboard
+from infra.stacks.storage import StorageStack
+from infra.tasks import lake_environment
+
+SERVED = ("silver", "gold")
+"""The zones that are served."""
+_GIGABYTE = 10**9
+_MART_PORT, _REDSHIFT_PORT = 5433, 5439
+_REDSHIFT_ADMIN = "lake_admin"
+_SIGNED_IN_BY_IAM = "People and jobs sign in by IAM; the password is used at deployment alone, through the Data API"
+_MART_SCHEMAS = ("mart", "audit")
+_QUERIES = {
+    "rejected-by-source": "SELECT source, event_date, rejects, records FROM {gold}.daily_summary "
+    "WHERE rejects > 0 ORDER BY event_date DESC, rejects DESC",
+    "objects-that-failed": "SELECT dataset, key, attempts, reason, retry_at FROM {lake}.ledger "
+    "WHERE status = 'failed' ORDER BY admitted_at DESC",
+    "what-holds-gold-back": "SELECT dataset, rule, partition, detail, decided_at FROM {lake}.verdicts "
+    "WHERE blocking AND NOT passed ORDER BY decided_at DESC",
+    "newest-data": "SELECT dataset, max(last_modified) AS landed, max(processed_at) AS processed FROM {lake}.ledger "
+    "WHERE status = 'processed' GROUP BY dataset",
+}
+
+
+class ServingStack(cdk.Stack):
+    """Serving; `workgroup` is Athena's, `mart` the data mart (None: there is none), `readers` the engines' roles."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        settings: Settings,
+        *,
+        storage: StorageStack,
+        network: NetworkStack,
+        processing: ProcessingStack,
+    ) -> None:
+        super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
+        self.settings, self.storage, self.network = settings, storage, network
+        self.key = known_key(self, storage.key)
+        self.add_stack_dependency(processing)  # what is queried must be in the catalogue
+        self.readers: list[iam.Role] = []
+        self.workgroup = self._make_workgroup()
+        self.mart = self._make_mart() if settings.mart else None
+        if settings.redshift:
+            self._make_redshift()
+        if settings.dagster == "none":
+            told = lake_environment(settings, storage, processing)
+            cdk.CfnOutput(self, "LakeEnvironment", value=" ".join(f"{name}={value}" for name, value in told.items()))
+        if settings.quicksight_user:
+            role = role_for(self, "QuickSightRole", "quicksight.amazonaws.com", description="QuickSight asks Athena")
+            self._allow_tables(role, "lake")
+            make_dashboard(self, settings, storage, role, workgroup=self.workgroup)
+
+    def _make_workgroup(self) -> athena.CfnWorkGroup:
+        """The workgroup: encrypted results in their own bucket, a bound on what a query reads, whoever asks."""
+        settings = self.settings
+        results = athena.CfnWorkGroup.ResultConfigurationProperty(
+            output_location=f"s3://{settings.bucket('athena')}/results/",
+            expected_bucket_owner=settings.account,
+            encryption_configuration=athena.CfnWorkGroup.EncryptionConfigurationProperty(
+                encryption_option="SSE_KMS", kms_key=self.key.key_arn
+            ),
+        )
+        workgroup = athena.CfnWorkGroup(
+            self,
+            "Workgroup",
+            name=settings.prefix,
+            description="Silver and gold of the lake",
+            recursive_delete_option=not settings.protects,
+            work_group_configuration=athena.CfnWorkGroup.WorkGroupConfigurationProperty(
+                enforce_work_group_configuration=True,
+                publish_cloud_watch_metrics_enabled=True,
+                bytes_scanned_cutoff_per_query=settings.athena_gigabytes * _GIGABYTE,
+                engine_version=athena.CfnWorkGroup.EngineVersionProperty(
+                    selected_engine_version="Athena engine version 3"
+                ),
+                result_configuration=results,
+            ),
+        )
+        databases = {zone: settings.database(zone) for zone in ("silver", "gold", "lake")}
+        for name, query in _QUERIES.items():
+            named = athena.CfnNamedQuery(
+                self,
+                name.title().replace("-", ""),
+                name=name,
+                database=databases["gold"],
+                query_string=query.format(**databases),
+                work_group=settings.prefix,
+            )
+            named.add_resource_dependency(workgroup)
+        return workgroup
+
+    # --- the data mart
+
+    def _make_mart(self) -> rds.DatabaseCluster:
+        """An Aurora PostgreSQL that sleeps while nobody asks, with its schemas."""
+        settings, key = self.settings, self.key
+        engine = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_9)
+        cluster = rds.DatabaseCluster(
+            self,
+            "Mart",
+            engine=engine,
+            port=_MART_PORT,
+            default_database_name="mart",
+            credentials=rds.Credentials.from_generated_secret(
+                "mart", encryption_key=key, secret_name=f"{settings.prefix}/mart"
+            ),
+            parameters={"rds.force_ssl": "1", "log_statement": "ddl"},
+            vpc=self.network.vpc,
+            vpc_subnets=self.network.isolated,
+            security_groups=[self.network.database_group(self, "MartAccess", _MART_PORT, self.network.workers)],
+            writer=rds.ClusterInstance.serverless_v2("writer", publicly_accessible=False),
+            serverless_v2_min_capacity=0,
+            serverless_v2_max_capacity=settings.mart_capacity,
+            serverless_v2_auto_pause_duration=cdk.Duration.minutes(10),
+            enable_data_api=True,
+            storage_encrypted=True,
+            storage_encryption_key=key,
+            iam_authentication=True,
+            copy_tags_to_snapshot=True,
+            cloudwatch_logs_exports=["postgresql"],
+            backup=rds.BackupProps(retention=cdk.Duration.days(14 if settings.protects else 3)),
+            deletion_protection=True,
+            removal_policy=cdk.RemovalPolicy.SNAPSHOT if settings.protects else removal(settings),
+        )
+        secret = _secret_of(cluster)
+        acknowledge(cluster, "AwsSolutions-SMG4", _SIGNED_IN_BY_IAM)
+        statements = [f"CREATE SCHEMA IF NOT EXISTS {schema}" for schema in _MART_SCHEMAS]
+        for number, statement in enumerate(statements):
+            call = {"resourceArn": cluster.cluster_arn, "secretArn": secret.secret_arn, "database": "mart"}
+            made = self._call_once(
+                f"MartSchema{number + 1}",
+                "rds-data",
+                "executeStatement",
+                {**call, "sql": statement},
+                may=["rds-data:ExecuteStatement"],
+                on=[cluster.cluster_arn],
+                secret=secret.secret_arn,
+            )
+            made.node.add_dependency(cluster)
+        return cluster
+
+    # --- Redshift
+
+    def _make_redshift(self) -> None:
+        """Redshift Serverless, in the isolated subnets, with an external schema over each zone that is served."""
+        settings, key = self.settings, self.key
+        role = role_for(self, "SpectrumRole", "redshift.amazonaws.com", description="Redshift reads the lake's tables")
+        self._allow_tables(role)
+        admin = secrets.Secret(
+            self,
+            "RedshiftAdmin",
+            secret_name=f"{settings.prefix}/redshift",
+            encryption_key=key,
+            generate_secret_string=secrets.SecretStringGenerator(
+                secret_string_template=json.dumps({"username": _REDSHIFT_ADMIN}),
+                generate_string_key="password",
+                exclude_punctuation=True,
+                password_length=40,
+            ),
+        )
+        acknowledge(admin, "AwsSolutions-SMG4", _SIGNED_IN_BY_IAM)
+        namespace = redshift.CfnNamespace(
+            self,
+            "Namespace",
+            namespace_name=settings.prefix,
+            db_name="lake",
+            admin_username=_REDSHIFT_ADMIN,
+            admin_user_password=admin.secret_value_from_json("password").unsafe_unwrap(),  # a reference, no password
+            kms_key_id=key.key_arn,
+            iam_roles=[role.role_arn],
+            default_iam_role_arn=role.role_arn,
+            log_exports=["userlog", "connectionlog", "useractivitylog"],
+        )
+        group = self.network.database_group(self, "RedshiftAccess", _REDSHIFT_PORT, self.network.workers)
+        workgroup = redshift.CfnWorkgroup(
+            self,
+            "RedshiftWorkgroup",
+            workgroup_name=settings.prefix,
+            namespace_name=settings.prefix,
+            base_capacity=settings.redshift_capacity,
+            port=_REDSHIFT_PORT,
+            enhanced_vpc_routing=True,
+            publicly_accessible=False,
+            subnet_ids=list(self.network.vpc.select_subnets(subnet_group_name="isolated").subnet_ids),
+            security_group_ids=[group.security_group_id],
+            config_parameters=[
+                redshift.CfnWorkgroup.ConfigParameterProperty(parameter_key="require_ssl", parameter_value="true"),
+                redshift.CfnWorkgroup.ConfigParameterProperty(
+                    parameter_key="max_query_execution_time", parameter_value="3600"
+                ),
+            ],
+        )
+        workgroup.add_resource_dependency(namespace)
+        statements = [
+            f"CREATE EXTERNAL SCHEMA IF NOT EXISTS {zone} FROM DATA CATALOG DATABASE '{settings.database(zone)}' "
+            f"IAM_ROLE '{role.role_arn}'"
+            for zone in SERVED
+        ]
+        made = self._call_once(
+            "ExternalSchemas",
+            "redshift-data",
+            "batchExecuteStatement",
+            {"WorkgroupName": settings.prefix, "Database": "lake", "SecretArn": admin.secret_arn, "Sqls": statements},
+            may=["redshift-data:BatchExecuteStatement"],
+            on=[workgroup.attr_workgroup_workgroup_arn],
+            secret=admin.secret_arn,
+        )
+        made.node.add_dependency(workgroup)
+
+    def _call_once(
+        self,
+        name: str,
+        service: str,
+        action: str,
+        parameters: dict[str, Any],
+        *,
+        may: Sequence[str],
+        on: Sequence[str],
+        secret: str,
+    ) -> resources.AwsCustomResource:
+        """Call an API when the stack is deployed and what is said has changed."""
+        caller, log = self._caller()
+        allow(caller, may, *on)
+        allow(caller, ["secretsmanager:GetSecretValue"], secret)
+        call = resources.AwsSdkCall(
+            service=service,
+            action=action,
+            parameters=parameters,
+            physical_resource_id=resources.PhysicalResourceId.of(f"{self.settings.prefix}-{name}"),
+        )
+        return resources.AwsCustomResource(
+            self, name, on_update=call, role=caller, log_group=log, install_latest_aws_sdk=False
+        )
+
+    @cache  # noqa: B019 (a stack lives as long as the app)
+    def _caller(self) -> tuple[iam.Role, logs.ILogGroup]:
+        """The role and the log of the one function that makes all these calls."""
+        role = role_for(self, "Caller", "lambda.amazonaws.com", description="Makes schemas at deployment")
+        log = log_group(self, "CallerLogs", self.settings, self.key, group=f"/{self.settings.prefix}/deployment")
+        allow(role, ["logs:CreateLogStream", "logs:PutLogEvents"], log.log_group_arn)
+        allow(role, ["kms:Decrypt"], self.key.key_arn)
+        return role, log
+
+    def _allow_tables(self, role: iam.Role, *more: str) -> None:
+        """Let an engine read the tables of the zones that are served, and find them in the catalogue."""
+        here = f"arn:aws:glue:{self.region}:{self.account}"
+        names = [self.settings.database(zone) for zone in (*SERVED, *more)]
+        allow(
+            role,
+            ["glue:GetDatabase", "glue:GetDatabases", "glue:GetTable", "glue:GetTables", "glue:GetPartitions"],
+            f"{here}:catalog",
+            *(f"{here}:database/{database}" for database in names),
+            *(f"{here}:table/{database}/*" for database in names),
+            because=SERVED_TABLES,
+        )
+        for zone in (*SERVED, *more):
+            self.storage.access.read(role, zone)
+        if self.settings.lake_formation:
+            allow(role, ["lakeformation:GetDataAccess"], "*", because=NO_RESOURCES)
+            self.readers.append(role)
+
+
+def _secret_of(cluster: rds.DatabaseCluster) -> secrets.ISecret:
+    if cluster.secret is None:
+        raise RuntimeError("a cluster with a generated secret has none")
+    return cluster.secret
