@@ -21,7 +21,6 @@ from datalake_assets_tests.orchestration.conftest import instance
 from datalake_assets_tests.sources import CLICKS, land, write_datasets
 
 __all__ = ["instance"]
-NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -30,11 +29,13 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(root=str(tmp_path / "lake"), datasets=folder, metrics=f"Datalake/{tmp_path.name}")
 
 
-def _land(settings: Settings, folder: str, name: str, *, hours_old: float) -> None:
+def _land(settings: Settings, folder: str, name: str, *, hours_old: float) -> datetime:
+    """Land an object that was last modified so long ago; returns when that was."""
     records = [{"id": name, "at": 1_767_225_600}]
     landed = land(Path(settings.layout.bronze), "firehose/clicks", folder, name, records)
-    moment = (datetime.now(UTC) - timedelta(hours=hours_old)).timestamp()
-    os.utime(landed, (moment, moment))
+    moment = datetime.now(UTC) - timedelta(hours=hours_old)
+    os.utime(landed, (moment.timestamp(), moment.timestamp()))
+    return moment
 
 
 def _tick(settings: Settings, instance: dg.DagsterInstance) -> str | None:
@@ -79,25 +80,25 @@ def test_cloudwatch_is_told_the_age_of_the_newest_data_that_are_in_silver(
 
 def test_what_has_landed_but_is_not_in_silver_makes_nothing_fresh(settings: Settings) -> None:
     lake = settings.lake()
-    _land(settings, "2026/01/01/00", "old", hours_old=5)
+    old = _land(settings, "2026/01/01/00", "old", hours_old=5)
     process(lake, "clicks", ["2026-01-01-00:00"])
     _land(settings, "2026/02/01/01", "waits", hours_old=1)
     newest = newest_processed(lake.ledger, "clicks")
     assert newest is not None
-    assert abs(newest - (NOW - timedelta(hours=5))) < timedelta(seconds=1)
+    assert abs(newest - old) < timedelta(seconds=1)
 
 
 def test_the_newest_month_that_has_processed_objects_is_looked_at_and_no_older_one(settings: Settings) -> None:
     lake = settings.lake()
     _land(settings, "2026/01/31/23", "a", hours_old=30)
     process(lake, "clicks", ["2026-01-31-23:00"])
-    _land(settings, "2026/02/01/00", "b", hours_old=29)
+    newer = _land(settings, "2026/02/01/00", "b", hours_old=29)
     process(lake, "clicks", ["2026-02-01-00:00"])
     _land(settings, "2026/03/01/00", "c", hours_old=1)
-    admit(lake, lake.datasets["clicks"], ["2026-03-01-00:00"], now=NOW)
+    admit(lake, lake.datasets["clicks"], ["2026-03-01-00:00"], now=datetime.now(UTC))
     newest = newest_processed(lake.ledger, "clicks")
     assert newest is not None
-    assert abs(newest - (NOW - timedelta(hours=29))) < timedelta(seconds=1)
+    assert abs(newest - newer) < timedelta(seconds=1)
 
 
 def test_a_lake_without_data_tells_nothing(settings: Settings, aws: Aws, instance: dg.DagsterInstance) -> None:
