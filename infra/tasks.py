@@ -118,13 +118,7 @@ def control_role(
     here = f"arn:aws:ecs:{stack.region}:{stack.account}"
     cluster = {"ArnEquals": {"ecs:cluster": f"{here}:cluster/{settings.prefix}"}}
     because = "Tasks and revisions have ids of their own; the names before them are those of this cluster and family"
-    allow(
-        role,
-        ["ecs:RunTask"],
-        f"{here}:task-definition/{settings.prefix}-run:*",
-        conditions=cluster,
-        because=because,
-    )
+    allow(role, ["ecs:RunTask"], f"{here}:task-definition/{settings.prefix}-run:*", conditions=cluster, because=because)
     tasks = f"{here}:task/{settings.prefix}/*"
     allow(role, ["ecs:DescribeTasks", "ecs:StopTask", "ecs:TagResource"], tasks, because=because)
     allow(

@@ -85,10 +85,7 @@ def _states(settings: Settings, *, crawler: str, job: str) -> dict[str, object]:
             "CatchUp": {
                 "Type": "Task",
                 "Resource": "arn:aws:states:::glue:startJobRun.sync",
-                "Arguments": {
-                    "JobName": job,
-                    "Arguments": {"--additional-python-modules": "{% $modules %}"},
-                },
+                "Arguments": {"JobName": job, "Arguments": {"--additional-python-modules": "{% $modules %}"}},
                 "Retry": retried,
                 "End": True,
             },

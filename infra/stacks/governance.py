@@ -175,12 +175,7 @@ class GovernanceStack(cdk.Stack):
             *(f"{catalogue}:table/{database}/*" for database in names),
             because=SERVED_TABLES,
         )
-        allow(
-            role,
-            ["lakeformation:GetDataAccess"],
-            "*",
-            because=NO_RESOURCES,
-        )
+        allow(role, ["lakeformation:GetDataAccess"], "*", because=NO_RESOURCES)
         storage.access.write(role, "athena", "results")
         return role
 

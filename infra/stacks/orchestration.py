@@ -221,10 +221,9 @@ class OrchestrationStack(cdk.Stack):
 
 def _health(name: str) -> ecs.HealthCheck | None:
     """How ECS finds out that a task is alive; the load balancer asks the webserver itself."""
-    command = {
-        "code": f"dagster api grpc-health-check -p {_CODE_PORT}",
-        "daemon": "dagster-daemon liveness-check",
-    }.get(name)
+    command = {"code": f"dagster api grpc-health-check -p {_CODE_PORT}", "daemon": "dagster-daemon liveness-check"}.get(
+        name
+    )
     if command is None:
         return None
     return ecs.HealthCheck(
