@@ -5,26 +5,26 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.access import NO_RESOURCES, allow, known_key, removal
+from infra.access import NO_RESOURCES, LakeStack, allow, removal
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack
 
 _GITHUB = "token.actions.githubusercontent.com"
 _PUSH = (
-    "ecr:BatchCheckLayerAvailability",
-    "ecr:BatchGetImage",
-    "ecr:CompleteLayerUpload",
-    "ecr:DescribeImages",
-    "ecr:GetDownloadUrlForLayer",
-    "ecr:InitiateLayerUpload",
-    "ecr:PutImage",
-    "ecr:UploadLayerPart",
+    "BatchCheckLayerAvailability",
+    "BatchGetImage",
+    "CompleteLayerUpload",
+    "DescribeImages",
+    "GetDownloadUrlForLayer",
+    "InitiateLayerUpload",
+    "PutImage",
+    "UploadLayerPart",
 )
 BOOTSTRAP_ROLES = ("deploy", "file-publishing", "image-publishing", "lookup")
 """The roles that `cdk bootstrap` makes, and all that a deployment may become."""
 
 
-class DeliveryStack(cdk.Stack):
+class DeliveryStack(LakeStack):
     """Delivery; `repository` has the image of Dagster.
 
     Three roles, each for what one step of a workflow does: `deploy` may become the roles of CDK's bootstrap and nothing
@@ -32,8 +32,8 @@ class DeliveryStack(cdk.Stack):
     """
 
     def __init__(self, scope: Construct, name: str, settings: Settings, storage: StorageStack) -> None:
-        super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
-        self.settings, self.key = settings, known_key(self, storage.key)
+        super().__init__(scope, name, settings)
+        self.know_key(storage.key)
         self.repository = ecr.Repository(
             self,
             "Repository",
@@ -57,7 +57,7 @@ class DeliveryStack(cdk.Stack):
         deploy = self._role("deploy", provider, here, "Deploys by the roles of CDK's bootstrap")
         allow(deploy, ["sts:AssumeRole"], *(self._bootstrap(role) for role in BOOTSTRAP_ROLES))
         publish = self._role("publish", provider, here, "Publishes the image and what remote jobs run")
-        allow(publish, _PUSH, self.repository.repository_arn)
+        allow(publish, [f"ecr:{action}" for action in _PUSH], self.repository.repository_arn)
         allow(publish, ["ecr:GetAuthorizationToken"], "*", because=NO_RESOURCES)
         storage.access.put(publish, "artifacts", "remote")
         diff = self._role("diff", provider, "pull_request", "Shows what a pull request would change")

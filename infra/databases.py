@@ -1,0 +1,57 @@
+"""What all databases have in common: a generated password, encryption, IAM, and no way to lose them by mistake."""
+
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_rds as rds
+from aws_cdk import aws_secretsmanager as secrets
+
+from infra.access import LakeStack, removal
+from infra.stacks.network import NetworkStack
+
+AURORA_POSTGRES = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_9)
+
+
+def guarded(stack: LakeStack, network: NetworkStack, user: str, secret: str) -> dict[str, Any]:
+    """The arguments that make a database one that is kept, out of reach, and opened by a secret or by IAM."""
+    settings, name = stack.settings, f"{stack.settings.prefix}/{secret}"
+    return {
+        "credentials": rds.Credentials.from_generated_secret(user, encryption_key=stack.key, secret_name=name),
+        "vpc": network.vpc,
+        "vpc_subnets": network.isolated,
+        "storage_encrypted": True,
+        "storage_encryption_key": stack.key,
+        "iam_authentication": True,
+        "copy_tags_to_snapshot": True,
+        "deletion_protection": True,
+        "removal_policy": cdk.RemovalPolicy.SNAPSHOT if settings.protects else removal(settings),
+    }
+
+
+def kept_for(stack: LakeStack) -> cdk.Duration:
+    """How long backups are kept."""
+    return cdk.Duration.days(14 if stack.settings.protects else 3)
+
+
+def aurora(
+    stack: LakeStack, network: NetworkStack, name: str, *, user: str, port: int, client: ec2.ISecurityGroup, **more: Any
+) -> rds.DatabaseCluster:
+    """An Aurora Serverless v2 with one writer, which one kind of client may reach."""
+    return rds.DatabaseCluster(
+        stack,
+        name,
+        port=port,
+        security_groups=[network.database_group(stack, f"{name}Access", port, client)],
+        writer=rds.ClusterInstance.serverless_v2("writer", publicly_accessible=False),
+        backup=rds.BackupProps(retention=kept_for(stack)),
+        **guarded(stack, network, user, name.lower()),
+        **more,
+    )
+
+
+def secret_of(database: rds.DatabaseCluster | rds.DatabaseInstance) -> secrets.ISecret:
+    """The secret that was generated for a database."""
+    if database.secret is None:
+        raise TypeError("a database with generated credentials has no secret")
+    return database.secret
