@@ -119,12 +119,15 @@ class BucketAccess:
         return f"arn:aws:s3:::{self.settings.bucket(zone)}"
 
 
-def role_for(scope: Construct, name: str, service: str, description: str | None = None, **more: Any) -> iam.Role:
-    """A role that one service of AWS may take; where the service tells for whom it acts, for this account alone."""
-    account = {"StringEquals": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
-    told = account if service in _TELL_THE_ACCOUNT else None
-    principal = iam.ServicePrincipal(f"{service}.amazonaws.com", conditions=told)
-    return iam.Role(scope, name, assumed_by=principal, description=description, **more)
+def role_for(
+    scope: Construct, name: str, service: str | iam.IPrincipal, description: str | None = None, **more: Any
+) -> iam.Role:
+    """A role for a service of AWS (where it tells for whom it acts, for this account alone), or another principal."""
+    if isinstance(service, str):
+        account = {"StringEquals": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
+        told = account if service in _TELL_THE_ACCOUNT else None
+        service = iam.ServicePrincipal(f"{service}.amazonaws.com", conditions=told)
+    return iam.Role(scope, name, assumed_by=service, description=description, **more)
 
 
 def allow(

@@ -35,7 +35,6 @@ class Settings:
     account: str
     region: str = "us-east-1"
     datasets: Path = _DATASETS  # the folder of the dataset files: mappings, streams and catalogue are made of them
-
     # --- network
     cidr: str
     zones: str = "a,b"  # the letters of the availability zones
@@ -48,14 +47,12 @@ class Settings:
     peer_route_tables: str = ""  # route tables over there, with commas, that lead back here once `peering` is known
     peer_security_group: str = ""  # of the source's database, which lets the lake in once `peering` is known
     peering: str = ""  # the connection's id, as the network stack puts out: the accepter stack is deployed with it
-
     # --- storage
     log_days: int = 30  # how long logs are kept
     version_days: int = 30  # how long overwritten and deleted objects can be brought back
     bronze_days: int = 0  # after how many days what has landed expires; 0: never. Silver keeps what it said
     archive: bool = False  # whether all that lands is copied to the archive (Glacier, then Deep Archive)
     archive_region: str = ""  # where the archive is; empty: in the lake's own region
-
     # --- sources
     source: Literal["none", "aurora", "external"] = "none"  # what DMS replicates: made here, or where the secret leads
     source_name: str = "shop"  # the database's name on its server
@@ -67,19 +64,16 @@ class Settings:
     dms_roles: bool = True  # whether to make the two roles that DMS wants under fixed names, once in an account
     mysql_replica: bool = False  # whether the source's tables are replicated to an Aurora MySQL too
     mysql_certificate: str = ""  # the ARN of RDS' certificates as DMS imported them, by which it knows that MySQL
-
     # --- streams
     kinesis: bool = False  # whether each event stream can be written to by way of a Kinesis stream too
     ingest_rate: int = 50  # requests a second that the ingest API takes, and below at once, before it says 429
     ingest_burst: int = 100
     ingest_origins: str = ""  # origins, with commas, whose pages may call the ingest API; empty: none
-
     # --- processing
     glue_workers: int = 10  # the most workers of a Glue run that nobody sized
     emr: bool = False
     emr_vcpus: int = 64  # the most vCPUs that EMR Serverless takes at once
     fallback: bool = False  # whether the schedule that runs the lake without Dagster is on: only while Dagster is not
-
     # --- serving
     athena_gigabytes: int = 10  # the most that one query in Athena may read
     redshift: bool = False
@@ -87,7 +81,6 @@ class Settings:
     mart: bool = False  # whether to make the data mart: an Aurora PostgreSQL with the schemas `mart` and `audit`
     mart_capacity: int = 2
     quicksight_user: str = ""  # such as `admin/jane`, who gets data sets and dashboard; empty: none are made
-
     # --- orchestration
     dagster: Literal["none", "ecs", "hybrid"] = "none"  # who runs the lake: nobody here, ECS, or Dagster+ by its agent
     image_tag: str = "latest"  # the image of Dagster in the environment's repository; delivery gives the commit
@@ -95,19 +88,16 @@ class Settings:
     webserver_certificate: str = ""  # the ARN of these pages' certificate; empty: no TLS, inside the network
     dagster_organization: str = ""  # the organization in Dagster+
     dagster_agent: str = "docker.io/dagster/dagster-cloud-agent:1.13.27"  # of the same version as the lake's Dagster
-
     # --- watching
     alarm_email: str = ""
     slack_workspace: str = ""  # the id of a Slack workspace that AWS Chatbot was let into, and of its channel
     slack_channel: str = ""
     stale_hours: int = 2  # after how many hours without new data in silver an alarm is raised
     budget: int = 100  # dollars a month; mails go out at 80 % of them, and when the forecast exceeds them
-
     # --- governance
     lake_formation: bool = False  # whether analysts see only those columns of silver and gold that are not personal
     personal_columns: str = "name,email,user_id,customer_name,payload,_unknown,raw"  # those, in whatever table they are
     trail: bool = False  # whether CloudTrail keeps who read and wrote which object
-
     # --- delivery
     github: str = ""  # the repository, such as `octo/lake`, whose workflows may deploy here; empty: none
     github_provider: bool = True  # whether to make GitHub's identity provider, once in an account

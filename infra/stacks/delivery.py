@@ -5,7 +5,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.access import NO_RESOURCES, LakeStack, allow, removal
+from infra.access import NO_RESOURCES, LakeStack, allow, removal, role_for
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack
 
@@ -65,14 +65,9 @@ class DeliveryStack(LakeStack):
 
     def _role(self, name: str, provider: str, subject: str, description: str) -> iam.Role:
         told = {f"{_GITHUB}:aud": "sts.amazonaws.com", f"{_GITHUB}:sub": f"repo:{self.settings.github}:{subject}"}
-        return iam.Role(
-            self,
-            name.title(),
-            role_name=f"{self.settings.prefix}-{name}",
-            description=description,
-            max_session_duration=cdk.Duration.hours(2),
-            assumed_by=iam.WebIdentityPrincipal(provider, {"StringEquals": told}),
-        )
+        workflow, full = iam.WebIdentityPrincipal(provider, {"StringEquals": told}), f"{self.settings.prefix}-{name}"
+        lasts = cdk.Duration.hours(2)
+        return role_for(self, name.title(), workflow, description, role_name=full, max_session_duration=lasts)
 
     def _bootstrap(self, role: str) -> str:
         account, region = self.settings.account, self.settings.region

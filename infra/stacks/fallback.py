@@ -57,33 +57,27 @@ def _states(settings: Settings, *, crawler: str, job: str) -> dict[str, object]:
     listed = "$split($trim($states.result.Body), ' ')"  # trimmed, line ends are spaces
     place = f"'{settings.code_place}/' & $line"
     modules = f"$join($map({listed}, function($line) {{ $contains($line, '.whl') ? {place} : $line }}), ',')"
-    retried = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 60, "MaxAttempts": 2, "BackoffRate": 2}]
+    anything = {"ErrorEquals": ["States.ALL"]}
+    retried = {"Retry": [{**anything, "IntervalSeconds": 60, "MaxAttempts": 2, "BackoffRate": 2}]}
+    packages = {"Bucket": settings.bucket("artifacts"), "Key": f"{_CODE}/requirements.txt"}
+    run = {"JobName": job, "Arguments": {"--additional-python-modules": "{% $modules %}"}}
+    first = {"Catch": [{**anything, "Next": "Packages"}], "Next": "Packages"}
     return {
         "Comment": "Runs the lake without Dagster: what crawls, what computes, nothing else may write meanwhile",
         "QueryLanguage": "JSONata",
         "StartAt": "Crawl",
         "States": {
-            "Crawl": {
-                "Type": "Task",
-                "Resource": "arn:aws:states:::aws-sdk:glue:startCrawler",
-                "Arguments": {"Name": crawler},
-                "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Packages"}],
-                "Next": "Packages",
-            },
+            "Crawl": {**_task("aws-sdk:glue:startCrawler", {"Name": crawler}), **first},
             "Packages": {
-                "Type": "Task",
-                "Resource": "arn:aws:states:::aws-sdk:s3:getObject",
-                "Arguments": {"Bucket": settings.bucket("artifacts"), "Key": f"{_CODE}/requirements.txt"},
+                **_task("aws-sdk:s3:getObject", packages),
                 "Assign": {"modules": f"{{% {modules} %}}"},
-                "Retry": retried,
+                **retried,
                 "Next": "CatchUp",
             },
-            "CatchUp": {
-                "Type": "Task",
-                "Resource": "arn:aws:states:::glue:startJobRun.sync",
-                "Arguments": {"JobName": job, "Arguments": {"--additional-python-modules": "{% $modules %}"}},
-                "Retry": retried,
-                "End": True,
-            },
+            "CatchUp": {**_task("glue:startJobRun.sync", run), **retried, "End": True},
         },
     }
+
+
+def _task(action: str, arguments: dict[str, object]) -> dict[str, object]:
+    return {"Type": "Task", "Resource": f"arn:aws:states:::{action}", "Arguments": arguments}

@@ -10,7 +10,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from datalake_assets.lake.spec.table_spec import TableSpec
-from infra.access import NO_RESOURCES, SERVED_TABLES, LakeStack, allow, allow_catalogue
+from infra.access import NO_RESOURCES, SERVED_TABLES, LakeStack, allow, allow_catalogue, role_for
 from infra.declared import declared
 from infra.settings import Settings
 from infra.stacks.monitoring import MonitoringStack
@@ -108,13 +108,9 @@ class GovernanceStack(LakeStack):
 
     def _analyst(self, storage: StorageStack) -> iam.Role:
         """The role that people take to query: Athena's workgroup, and what Lake Formation lets through."""
-        role = iam.Role(
-            self,
-            "Analyst",
-            role_name=f"{self.settings.prefix}-analyst",
-            description="Queries silver and gold by Athena, without columns that tell of persons",
-            assumed_by=iam.AccountPrincipal(self.settings.account),
-        )
+        people, name = iam.AccountPrincipal(self.settings.account), f"{self.settings.prefix}-analyst"
+        told = "Queries silver and gold by Athena, without columns that tell of persons"
+        role = role_for(self, "Analyst", people, told, role_name=name)
         storage.access.query(role)
         found = ("GetDatabase", "GetTable", "GetTables", "GetPartitions")
         allow_catalogue(role, found, self.settings, SERVED, SERVED_TABLES)

@@ -1,6 +1,7 @@
 """The network: where databases, workers and endpoints stand, who reaches whom, and the way to a source's network."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -91,10 +92,8 @@ class NetworkStack(LakeStack):
                 f"{name}Client{number}",
                 group_id=client.security_group_id,
                 destination_security_group_id=group.security_group_id,
-                ip_protocol="tcp",
-                from_port=port,
-                to_port=port,
                 description=f"To the database {name}",
+                **_tcp(port),
             )
         return group
 
@@ -154,13 +153,11 @@ class AccepterStack(LakeStack):
 
     def __init__(self, scope: Construct, name: str, settings: Settings) -> None:
         super().__init__(scope, name, settings, account=settings.peer_account, region=settings.peer_region)
-        role = iam.Role(
-            self,
-            "Role",
-            role_name=accepter_role(settings),
-            description="Lets the lake's account accept its own peering request",
-            assumed_by=iam.AccountPrincipal(settings.account),
+        lake, description = (
+            iam.AccountPrincipal(settings.account),
+            "Lets the lake's account accept its own peering request",
         )
+        role = role_for(self, "Role", lake, description, role_name=accepter_role(settings))
         vpc = f"arn:aws:ec2:{settings.peer_region}:{settings.peer_account}:vpc"
         asked = {"ArnEquals": {"ec2:AccepterVpc": f"{vpc}/{settings.peer_vpc}"}}
         because = "A connection has no id before it is asked for; the condition allows this one network alone"
@@ -174,11 +171,9 @@ class AccepterStack(LakeStack):
                 self,
                 "Replication",
                 group_id=settings.peer_security_group,
-                ip_protocol="tcp",
-                from_port=5432,
-                to_port=5432,
                 cidr_ip=settings.cidr,
                 description="DMS of the data lake",
+                **_tcp(5432),
             )
 
 
@@ -187,12 +182,11 @@ def accepter_role(settings: Settings) -> str:
     return f"{settings.prefix}-peering-accepter"
 
 
+def _tcp(port: int) -> dict[str, Any]:
+    return {"ip_protocol": "tcp", "from_port": port, "to_port": port}
+
+
 def _lead(stack: cdk.Stack, name: str, tables: Iterable[str], cidr: str, peering: str) -> None:
     for number, table in enumerate(tables):
-        ec2.CfnRoute(
-            stack,
-            f"{name}{number}",
-            route_table_id=table,
-            destination_cidr_block=cidr,
-            vpc_peering_connection_id=peering,
-        )
+        way = {"route_table_id": table, "destination_cidr_block": cidr, "vpc_peering_connection_id": peering}
+        ec2.CfnRoute(stack, f"{name}{number}", **way)
