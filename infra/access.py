@@ -16,7 +16,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IConstruct
 
 from datalake_assets.lake.store.store_check import PROBE
-from infra.settings import Settings
+from infra.settings import LOG_DAYS, Settings
 
 _WRITE = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 _BELOW = "S3 can name the objects below a prefix in no other way: the actions are exact, and the prefix is the least"
@@ -27,14 +27,9 @@ PUT_LOGS = ("logs:CreateLogStream", "logs:PutLogEvents")
 RUN_JOBS = ("glue:StartJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:BatchStopJobRun")
 _TELL_THE_ACCOUNT = frozenset({"emr-serverless", "scheduler", "states", "vpc-flow-logs"})
 """Services whose documentation has `aws:SourceAccount` in the trust policies of roles that they take."""
-_RETENTION = {
-    7: logs.RetentionDays.ONE_WEEK,
-    30: logs.RetentionDays.ONE_MONTH,
-    90: logs.RetentionDays.THREE_MONTHS,
-    180: logs.RetentionDays.SIX_MONTHS,
-    365: logs.RetentionDays.ONE_YEAR,
-    731: logs.RetentionDays.TWO_YEARS,
-}
+_KEPT = (logs.RetentionDays.ONE_WEEK, logs.RetentionDays.ONE_MONTH, logs.RetentionDays.THREE_MONTHS)
+_KEPT_LONGER = (logs.RetentionDays.SIX_MONTHS, logs.RetentionDays.ONE_YEAR, logs.RetentionDays.TWO_YEARS)
+_RETENTION = dict(zip(LOG_DAYS, _KEPT + _KEPT_LONGER, strict=True))
 
 
 class LakeStack(cdk.Stack):

@@ -15,7 +15,7 @@ from datalake_assets.lake.store.layout import Layout
 _DATASETS = Path(__file__).parent.parent / "datalake_assets" / "datasets"
 _ACCOUNT = re.compile(r"\d{12}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-_LOG_DAYS = (7, 30, 90, 180, 365, 731)
+LOG_DAYS = (7, 30, 90, 180, 365, 731)  # a week, one, three and six months, one and two years
 _WORDS = {"true": True, "false": False}
 _REDSHIFT_ZONES = 3
 
@@ -109,8 +109,8 @@ class Settings:
         self._check_running()
         if self.peer_account and not (self.peer_vpc and self.peer_cidr and self.peer_region):
             raise SettingsError("peer_account: a peering needs peer_vpc, peer_cidr and peer_region too")
-        if self.log_days not in _LOG_DAYS:
-            raise SettingsError(f"log_days: write one of {_LOG_DAYS}, not {self.log_days}")
+        if self.log_days not in LOG_DAYS:
+            raise SettingsError(f"log_days: write one of {LOG_DAYS}, not {self.log_days}")
         if bool(self.slack_workspace) != bool(self.slack_channel):
             raise SettingsError("slack_workspace: Slack needs slack_channel too, and both or none")
         if self.github and self.github.count("/") != 1:

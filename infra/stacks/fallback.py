@@ -79,5 +79,5 @@ def _states(settings: Settings, *, crawler: str, job: str) -> dict[str, object]:
     }
 
 
-def _task(action: str, arguments: dict[str, object]) -> dict[str, object]:
+def _task(action: str, arguments: object) -> dict[str, object]:
     return {"Type": "Task", "Resource": f"arn:aws:states:::{action}", "Arguments": arguments}

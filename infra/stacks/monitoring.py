@@ -1,6 +1,7 @@
 """What is watched, and who is told: alarms, failures of remote jobs, one dashboard, one topic."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_chatbot as chatbot
@@ -68,15 +69,9 @@ class MonitoringStack(LakeStack):
         if settings.alarm_email:
             topic.add_subscription(subscriptions.EmailSubscription(settings.alarm_email))
         if settings.slack_channel:
-            chatbot.SlackChannelConfiguration(
-                self,
-                "Slack",
-                slack_channel_configuration_name=prefix,
-                slack_workspace_id=settings.slack_workspace,
-                slack_channel_id=settings.slack_channel,
-                notification_topics=[topic],
-                logging_level=chatbot.LoggingLevel.ERROR,
-            )
+            slack: dict[str, Any] = {"slack_channel_configuration_name": prefix, "notification_topics": [topic]}
+            slack |= {"slack_workspace_id": settings.slack_workspace, "slack_channel_id": settings.slack_channel}
+            chatbot.SlackChannelConfiguration(self, "Slack", logging_level=chatbot.LoggingLevel.ERROR, **slack)
         return topic
 
     def _alarm(

@@ -87,29 +87,18 @@ class NetworkStack(LakeStack):
         group = self.group(scope, name, f"The database {name}", tls="")
         for number, client in enumerate(clients, start=1):
             group.add_ingress_rule(client, ec2.Port.tcp(port), f"From client {number} of {name}")
-            ec2.CfnSecurityGroupEgress(
-                scope,
-                f"{name}Client{number}",
-                group_id=client.security_group_id,
-                destination_security_group_id=group.security_group_id,
-                description=f"To the database {name}",
-                **_tcp(port),
-            )
+            ends = {"group_id": client.security_group_id, "destination_security_group_id": group.security_group_id}
+            way = _tcp(port, f"To the database {name}", **ends)
+            ec2.CfnSecurityGroupEgress(scope, f"{name}Client{number}", **way)
         return group
 
     def _log_flows(self) -> None:
         group = self.log_group("FlowLogs", f"/{self.settings.prefix}/network-flows")
         role = role_for(self, "FlowLogsRole", "vpc-flow-logs", "Writes flow logs")
         allow(role, [*PUT_LOGS, "logs:DescribeLogStreams"], group.log_group_arn)
-        ec2.CfnFlowLog(
-            self,
-            "FlowLog",
-            resource_id=self.vpc.vpc_id,
-            resource_type="VPC",
-            traffic_type="ALL",
-            log_group_name=group.log_group_name,
-            deliver_logs_permission_arn=role.role_arn,
-        )
+        logged: dict[str, Any] = {"resource_id": self.vpc.vpc_id, "resource_type": "VPC", "traffic_type": "ALL"}
+        logged |= {"log_group_name": group.log_group_name, "deliver_logs_permission_arn": role.role_arn}
+        ec2.CfnFlowLog(self, "FlowLog", **logged)
 
     def _add_endpoints(self) -> None:
         self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
@@ -130,15 +119,10 @@ class NetworkStack(LakeStack):
     def _peer(self) -> None:
         """Ask the source's network for a connection, and lead there; `AccepterStack` answers."""
         settings = self.settings
-        peering = ec2.CfnVPCPeeringConnection(
-            self,
-            "Peering",
-            vpc_id=self.vpc.vpc_id,
-            peer_vpc_id=settings.peer_vpc,
-            peer_owner_id=settings.peer_account,
-            peer_region=settings.peer_region,
-            peer_role_arn=f"arn:aws:iam::{settings.peer_account}:role/{accepter_role(settings)}",
-        )
+        owner, role = settings.peer_account, accepter_role(settings)
+        peer: dict[str, Any] = {"peer_vpc_id": settings.peer_vpc, "peer_region": settings.peer_region}
+        peer |= {"peer_owner_id": owner, "peer_role_arn": f"arn:aws:iam::{owner}:role/{role}"}
+        peering = ec2.CfnVPCPeeringConnection(self, "Peering", vpc_id=self.vpc.vpc_id, **peer)
         subnets = [*self.vpc.private_subnets, *self.vpc.isolated_subnets]
         _lead(self, "ToPeer", [s.route_table.route_table_id for s in subnets], settings.peer_cidr, peering.ref)
         self.workers.add_egress_rule(ec2.Peer.ipv4(settings.peer_cidr), _POSTGRES, "To the peered source")
@@ -167,14 +151,9 @@ class AccepterStack(LakeStack):
         if settings.peering:
             _lead(self, "Back", settings.listed("peer_route_tables"), settings.cidr, settings.peering)
         if settings.peering and settings.peer_security_group:
-            ec2.CfnSecurityGroupIngress(
-                self,
-                "Replication",
-                group_id=settings.peer_security_group,
-                cidr_ip=settings.cidr,
-                description="DMS of the data lake",
-                **_tcp(5432),
-            )
+            group = settings.peer_security_group
+            way = _tcp(5432, "DMS of the data lake", group_id=group, cidr_ip=settings.cidr)
+            ec2.CfnSecurityGroupIngress(self, "Replication", **way)
 
 
 def accepter_role(settings: Settings) -> str:
@@ -182,8 +161,8 @@ def accepter_role(settings: Settings) -> str:
     return f"{settings.prefix}-peering-accepter"
 
 
-def _tcp(port: int) -> dict[str, Any]:
-    return {"ip_protocol": "tcp", "from_port": port, "to_port": port}
+def _tcp(port: int, description: str, **ends: str) -> dict[str, Any]:
+    return {"ip_protocol": "tcp", "from_port": port, "to_port": port, "description": description, **ends}
 
 
 def _lead(stack: cdk.Stack, name: str, tables: Iterable[str], cidr: str, peering: str) -> None:

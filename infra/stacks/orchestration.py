@@ -3,7 +3,8 @@
 Belongs here: tasks, what they are told and what they may do. What Dagster makes of it is in `deploy/dagster.yaml`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -22,6 +23,7 @@ from infra.stacks.processing import ProcessingStack
 
 _CODE_PORT = 4000
 _OF_SECRET = {"HOST": "host", "PORT": "port", "DB": "dbname", "USER": "username", "PASSWORD": "password"}
+_ALONE = ("daemon", "agent")
 _WORKSPACE = ["-w", "/opt/dagster/workspace.yaml"]
 _WEBSERVER = ["dagster-webserver", "-h", "0.0.0.0", "-p", str(WEB_PORT), *_WORKSPACE]  # noqa: S104 (in the network)
 _DAEMON = ["dagster-daemon", "run", *_WORKSPACE]
@@ -75,7 +77,7 @@ class OrchestrationStack(LakeStack):
         told = {**tasks.lake_environment(self.settings, self.processing), **self._instance_environment()}
         allow(self.execution_role, ["secretsmanager:GetSecretValue"], secret.secret_arn)
         kept = {f"DAGSTER_POSTGRES_{n}": ecs.Secret.from_secrets_manager(secret, f) for n, f in _OF_SECRET.items()}
-        run = self._task("run", self.lake_role, told, kept, cpu=2048, memory=8192, disk=40)
+        run = self._task("run", self.lake_role, told, kept, cpu=2048, memory_limit_mib=8192, ephemeral_storage_gib=40)
         told["DAGSTER_RUN_TASK_DEFINITION"] = run.task_definition_arn  # so that a change of it restarts what launches
         code = self._task("code", self.lake_role, told, kept, port=_CODE_PORT)
         daemon = self._task("daemon", self.control_role, told, kept, command=_DAEMON)
@@ -106,20 +108,16 @@ class OrchestrationStack(LakeStack):
         told: Mapping[str, str],
         kept: Mapping[str, ecs.Secret],
         *,
-        command: list[str] | None = None,
-        image: str | None = None,
         port: int | None = None,
-        cpu: int = 512,
-        memory: int = 2048,
-        disk: int | None = None,
+        image: str = "",
+        command: Sequence[str] | None = None,
+        **size: Any,
     ) -> ecs.FargateTaskDefinition:
         task = ecs.FargateTaskDefinition(
             self,
             f"{name.title()}Task",
             family=self._family(name),
-            cpu=cpu,
-            memory_limit_mib=memory,
-            ephemeral_storage_gib=disk,
+            **{"cpu": 512, "memory_limit_mib": 2048, **size},
             task_role=role.without_policy_updates(),
             execution_role=self.execution_role.without_policy_updates(),
             runtime_platform=ecs.RuntimePlatform(cpu_architecture=ecs.CpuArchitecture.X86_64),
@@ -127,7 +125,7 @@ class OrchestrationStack(LakeStack):
         task.add_container(
             name,
             image=ecs.ContainerImage.from_registry(image or self.image),
-            command=command,
+            command=list(command) if command else None,
             environment=dict(told),
             secrets=dict(kept),
             port_mappings=[ecs.PortMapping(container_port=port)] if port else None,
@@ -148,8 +146,8 @@ class OrchestrationStack(LakeStack):
             cluster=self.cluster,
             task_definition=task,
             desired_count=1,
-            min_healthy_percent=0 if name in {"daemon", "agent"} else 100,
-            max_healthy_percent=100 if name in {"daemon", "agent"} else 200,
+            min_healthy_percent=0 if name in _ALONE else 100,
+            max_healthy_percent=100 if name in _ALONE else 200,
             circuit_breaker=ecs.DeploymentCircuitBreaker(rollback=True),
             enable_ecs_managed_tags=True,
             propagate_tags=ecs.PropagatedTagSource.SERVICE,
@@ -193,9 +191,9 @@ class OrchestrationStack(LakeStack):
             self.control_role,
             {"DAGSTER_HOME": agent.HOME, agent.CONFIGURATION: agent.agent_configuration(self.settings, launched)},
             {"DAGSTER_CLOUD_AGENT_TOKEN": ecs.Secret.from_secrets_manager(token)},
-            command=list(agent.COMMAND),
+            command=agent.COMMAND,
             image=self.settings.dagster_agent,
-            memory=1024,
+            memory_limit_mib=1024,
         )
         self._serve("agent", task)
         agent.let_agent_make_services(self.control_role, self.settings)

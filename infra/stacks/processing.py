@@ -1,5 +1,7 @@
 """What computes, and what is known of tables: the catalogue, Glue jobs, EMR Serverless."""
 
+from typing import Any
+
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_emrserverless as emr
 from aws_cdk import aws_glue as glue
@@ -16,13 +18,20 @@ from infra.stacks.storage import StorageStack
 
 DATABASES = ("bronze", "silver", "gold", "quarantine", "lake")
 _CODE, _PIPES = "remote", "steps"
-_GLUE, _EMR_RELEASE = "6.0", "emr-spark-8.1.0"
+_EMR_RELEASE = "emr-spark-8.1.0"
 _SPARK = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+_JOB_ARGUMENTS = {
+    "--datalake-formats": "delta",
+    "--conf": " --conf ".join(f"{option}={value}" for option, value in _SPARK.items()),
+    "--enable-auto-scaling": "true",
+    "--enable-observability-metrics": "true",
+    "--job-bookmark-option": "job-bookmark-disable",
+}
 _DELTA_JARS = "/usr/share/aws/delta/lib/delta-spark.jar,/usr/share/aws/delta/lib/delta-storage.jar"
-_HOURS = 6
+_JOB: dict[str, Any] = {"glue_version": "6.0", "worker_type": "G.1X", "timeout": 6 * 60, "max_retries": 0}  # minutes
 _CRAWLED = (
     "GetDatabase",
     "GetTable",
@@ -68,12 +77,9 @@ class ProcessingStack(LakeStack):
     # --- the catalogue
 
     def _make_database(self, zone: str) -> glue.CfnDatabase:
-        database = {
-            "name": self.settings.database(zone),
-            "description": f"The lake's {zone} zone ({self.settings.env})",
-            "locationUri": f"s3://{self.settings.bucket(zone)}/",
-        }
-        return glue.CfnDatabase(self, f"{zone.title()}Database", catalog_id=self.account, database_input=database)
+        database, description = self.settings.database(zone), f"The lake's {zone} zone ({self.settings.env})"
+        entry = {"name": database, "description": description, "locationUri": f"s3://{self.settings.bucket(zone)}/"}
+        return glue.CfnDatabase(self, f"{zone.title()}Database", catalog_id=self.account, database_input=entry)
 
     def _add_tables(self) -> None:
         """Each table that the lake writes, with the columns of its registry, as engines find Delta tables."""
@@ -82,16 +88,13 @@ class ProcessingStack(LakeStack):
                 {"name": name, "type": glue_type(column.type), "comment": column.description[:255]}
                 for name, column in spec.stored_columns.items()
             ]
+            stored = {"columns": columns, "location": place}
             table = {
                 "name": spec.name,
                 "description": spec.description,
                 "tableType": "EXTERNAL_TABLE",
                 "parameters": {"spark.sql.sources.provider": "delta", "EXTERNAL": "TRUE"},
-                "storageDescriptor": {
-                    "columns": columns,
-                    "location": place,
-                    "serdeInfo": {"parameters": {"path": place}},
-                },
+                "storageDescriptor": {**stored, "serdeInfo": {"parameters": {"path": place}}},
             }
             database, name = self.settings.database(zone), f"{zone}-{spec.name}"
             entry = glue.CfnTable(self, name, catalog_id=self.account, database_name=database, table_input=table)
@@ -162,23 +165,12 @@ class ProcessingStack(LakeStack):
             name=full,
             description=f"{script} of the lake's shipped code",
             role=self.job_role.role_arn,
-            glue_version=_GLUE,
-            worker_type="G.1X",
+            **_JOB,
             number_of_workers=workers,
-            timeout=_HOURS * 60,
-            max_retries=0,
             execution_property={"maxConcurrentRuns": runs},
             security_configuration=self.security,
             command={"name": "glueetl", "pythonVersion": "3", "scriptLocation": place},
-            default_arguments={
-                "--datalake-formats": "delta",
-                "--conf": " --conf ".join(f"{option}={value}" for option, value in _SPARK.items()),
-                "--enable-auto-scaling": "true",
-                "--enable-observability-metrics": "true",
-                "--job-bookmark-option": "job-bookmark-disable",
-                "--TempDir": f"{self.settings.pipes_place}/glue",
-                **arguments,
-            },
+            default_arguments={**_JOB_ARGUMENTS, "--TempDir": f"{self.settings.pipes_place}/glue", **arguments},
         )
         return full
 

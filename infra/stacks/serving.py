@@ -88,14 +88,8 @@ class ServingStack(LakeStack):
         )
         databases = {zone: settings.database(zone) for zone in ("silver", "gold", "lake")}
         for name, query in _QUERIES.items():
-            named = athena.CfnNamedQuery(
-                self,
-                name.title().replace("-", ""),
-                name=name,
-                database=databases["gold"],
-                query_string=query.format(**databases),
-                work_group=settings.prefix,
-            )
+            text, asked = query.format(**databases), {"database": databases["gold"], "work_group": settings.prefix}
+            named = athena.CfnNamedQuery(self, name.title().replace("-", ""), name=name, query_string=text, **asked)
             named.add_resource_dependency(workgroup)
         return workgroup
 

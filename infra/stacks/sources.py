@@ -10,16 +10,9 @@ from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secrets
 from constructs import Construct
 
+from infra import replication
 from infra.access import LakeStack, acknowledge, allow, role_for
 from infra.databases import AURORA_POSTGRES, aurora, secret_of
-from infra.replication import (
-    DMS_FOLDER,
-    TARGET_SETTINGS,
-    replicated_tables,
-    replication_settings,
-    table_mappings,
-    timestamp_column,
-)
 from infra.settings import Settings
 from infra.stacks.network import NetworkStack
 from infra.stacks.storage import StorageStack
@@ -50,7 +43,7 @@ class SourcesStack(LakeStack):
     ) -> None:
         super().__init__(scope, name, settings)
         self.storage, self.network, self.key = storage, network, storage.key
-        self.tables = replicated_tables(settings)
+        self.tables = replication.replicated_tables(settings)
         self.group = network.group(self, "Replication", "DMS")
         self.source, self.replica = None, None
         if settings.source == "aurora":
@@ -111,17 +104,10 @@ class SourcesStack(LakeStack):
         if self.replica is not None:
             self._add_replication("replica", source, self._make_replica_endpoint(self.replica), subnets)
 
-    def _endpoint(self, name: str, kind: str, engine: str, **more: Any) -> dms.CfnEndpoint:
+    def _endpoint(self, name: str, kind: str, **more: Any) -> dms.CfnEndpoint:
         """One end of a replication."""
-        identifier = f"{self.settings.prefix}-{name.lower()}"
-        return dms.CfnEndpoint(
-            self,
-            f"{name}Endpoint",
-            endpoint_identifier=identifier,
-            endpoint_type=kind,
-            engine_name=engine,
-            **more,
-        )
+        full = f"{self.settings.prefix}-{name.lower()}"
+        return dms.CfnEndpoint(self, f"{name}Endpoint", endpoint_identifier=full, endpoint_type=kind, **more)
 
     def _make_source_endpoint(self) -> dms.CfnEndpoint:
         settings = self.settings
@@ -133,7 +119,7 @@ class SourcesStack(LakeStack):
         return self._endpoint(
             "Source",
             "source",
-            "aurora-postgresql" if self.source else "postgres",
+            engine_name="aurora-postgresql" if self.source else "postgres",
             database_name=settings.source_name,
             ssl_mode="require",
             kms_key_id=self.key.key_arn,
@@ -148,26 +134,26 @@ class SourcesStack(LakeStack):
 
     def _make_lake_endpoint(self) -> dms.CfnEndpoint:
         role = role_for(self, "LakeRole", "dms", "DMS lands tables")
-        self.storage.access.write(role, "bronze", DMS_FOLDER)
-        self.storage.access.tag(role, "bronze", DMS_FOLDER)
+        self.storage.access.write(role, "bronze", replication.DMS_FOLDER)
+        self.storage.access.tag(role, "bronze", replication.DMS_FOLDER)
         settings = dms.CfnEndpoint.S3SettingsProperty(
             bucket_name=self.settings.bucket("bronze"),
-            bucket_folder=DMS_FOLDER,
+            bucket_folder=replication.DMS_FOLDER,
             expected_bucket_owner=self.settings.account,
             service_access_role_arn=role.role_arn,
             encryption_mode="sse-kms",
             server_side_encryption_kms_key_id=self.key.key_arn,
-            timestamp_column_name=timestamp_column(self.tables),
-            **TARGET_SETTINGS,
+            timestamp_column_name=replication.timestamp_column(self.tables),
+            **replication.TARGET_SETTINGS,
         )
-        return self._endpoint("Lake", "target", "s3", s3_settings=settings)
+        return self._endpoint("Lake", "target", engine_name="s3", s3_settings=settings)
 
     def _make_replica_endpoint(self, replica: rds.DatabaseCluster) -> dms.CfnEndpoint:
         signed_in = self._sign_in("ReplicaSecretRole", secret_of(replica).secret_arn, self.key.key_arn)
         return self._endpoint(
             "Replica",
             "target",
-            "aurora",
+            engine_name="aurora",
             ssl_mode="verify-ca",  # MySQL endpoints know no `require`
             certificate_arn=self.settings.mysql_certificate,
             kms_key_id=self.key.key_arn,
@@ -185,6 +171,9 @@ class SourcesStack(LakeStack):
     def _add_replication(
         self, name: str, source: dms.CfnEndpoint, target: dms.CfnEndpoint, subnets: dms.CfnReplicationSubnetGroup
     ) -> None:
+        capacity = {"minCapacityUnits": 1, "maxCapacityUnits": self.settings.replication_capacity}
+        place = {"replicationSubnetGroupId": subnets.ref, "vpcSecurityGroupIds": [self.group.security_group_id]}
+        safe = {"multiAz": self.settings.env == "prod", "kmsKeyId": self.key.key_arn}
         self.replications[name] = dms.CfnReplicationConfig(
             self,
             f"{name.title()}Replication",
@@ -192,14 +181,7 @@ class SourcesStack(LakeStack):
             replication_type="full-load-and-cdc",
             source_endpoint_arn=source.ref,
             target_endpoint_arn=target.ref,
-            compute_config={
-                "minCapacityUnits": 1,
-                "maxCapacityUnits": self.settings.replication_capacity,
-                "multiAz": self.settings.env == "prod",
-                "kmsKeyId": self.key.key_arn,
-                "replicationSubnetGroupId": subnets.ref,
-                "vpcSecurityGroupIds": [self.group.security_group_id],
-            },
-            replication_settings=replication_settings(),
-            table_mappings=table_mappings(self.tables, with_added=name == "lake"),
+            compute_config={**capacity, **place, **safe},
+            replication_settings=replication.replication_settings(),
+            table_mappings=replication.table_mappings(self.tables, with_added=name == "lake"),
         )

@@ -122,18 +122,13 @@ class StorageStack(LakeStack):
         because = "The archive's key is made in another region and has no name before; the alias allows it alone"
         named, keys = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias}}, f"arn:aws:kms:{place}:{account}"
         allow(role, ["kms:Encrypt", "kms:GenerateDataKey"], f"{keys}:key/*", conditions=named, because=because)
+        copied = {"id": "archive", "priority": 1, "filter": {"prefix": ""}, **on}
+        there = {"bucket": copy, "storageClass": "STANDARD_IA"}
         rule = {
-            "id": "archive",
-            **on,
-            "priority": 1,
-            "filter": {"prefix": ""},
+            **copied,
             "deleteMarkerReplication": off,
             "sourceSelectionCriteria": {"sseKmsEncryptedObjects": on},
-            "destination": {
-                "bucket": copy,
-                "storageClass": "STANDARD_IA",
-                "encryptionConfiguration": {"replicaKmsKeyId": f"{keys}:{alias}"},
-            },
+            "destination": {**there, "encryptionConfiguration": {"replicaKmsKeyId": f"{keys}:{alias}"}},
         }
         bronze = resource_of(self.buckets["bronze"])
         bronze.replication_configuration = {"role": role.role_arn, "rules": [rule]}

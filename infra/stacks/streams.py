@@ -98,7 +98,9 @@ class StreamsStack(LakeStack):
             allow(role, read, source.stream_arn)
             followed = {"kinesisStreamArn": source.stream_arn, "roleArn": role.role_arn}
             taken = {"delivery_stream_type": "KinesisStreamAsSource", "kinesis_stream_source_configuration": followed}
-        lines = [{"parameterName": "Delimiter", "parameterValue": _NEWLINE}]
+        logged = {"logGroupName": log.log_group_name, "logStreamName": stream.log_stream_name}
+        delimiter = {"parameterName": "Delimiter", "parameterValue": _NEWLINE}
+        newline = {"type": "AppendDelimiterToRecord", "parameters": [delimiter]}
         self.deliveries[name] = delivery = firehose.CfnDeliveryStream(
             self,
             f"Delivery{name}",
@@ -112,15 +114,8 @@ class StreamsStack(LakeStack):
                 "compressionFormat": "GZIP",
                 "bufferingHints": {"intervalInSeconds": _BUFFER_SECONDS, "sizeInMBs": _BUFFER_MEGABYTES},
                 "encryptionConfiguration": {"kmsEncryptionConfig": {"awskmsKeyArn": key}},
-                "processingConfiguration": {
-                    "enabled": True,
-                    "processors": [{"type": "AppendDelimiterToRecord", "parameters": lines}],
-                },
-                "cloudWatchLoggingOptions": {
-                    "enabled": True,
-                    "logGroupName": log.log_group_name,
-                    "logStreamName": stream.log_stream_name,
-                },
+                "processingConfiguration": {"enabled": True, "processors": [newline]},
+                "cloudWatchLoggingOptions": {"enabled": True, **logged},
             },
         )
         delivery.node.add_dependency(role.node.find_child("DefaultPolicy"))  # Firehose tries its rights when it is made
@@ -142,11 +137,11 @@ class StreamsStack(LakeStack):
             function_name=function,
             runtime=lambdas.Runtime.PYTHON_3_14,
             architecture=lambdas.Architecture.ARM_64,
+            memory_size=512,
             code=self.code,
             handler=f"infra.lambdas.{name}.handler.handler",
             environment=environment,
             environment_encryption=self.key,
-            memory_size=512,
             timeout=cdk.Duration.seconds(seconds),
             role=role,
             log_group=log,
