@@ -137,10 +137,8 @@ class MonitoringStack(LakeStack):
                 yield self._alarm(alarm, metric, _LATENCY_SECONDS, told, "DMS lags", periods=3)
 
     def _watch_dead_letters(self, streams: StreamsStack) -> Iterator[cloudwatch.Alarm]:
-        for kind, queue in (
-            ("landing", streams.storage.landing_dead_letters),
-            ("validate", streams.invalid_dead_letters),
-        ):
+        queues = {"landing": streams.storage.landing_dead_letters, "validate": streams.invalid_dead_letters}
+        for kind, queue in queues.items():
             metric = queue.metric_approximate_number_of_messages_visible(period=_FIVE_MINUTES, statistic="Maximum")
             name = f"{kind}-dead-letters"
             yield self._alarm(name, metric, 0, f"{name} has messages", "Messages in a dead-letter queue")

@@ -1,7 +1,6 @@
 """Where data lies: the key, a bucket for each zone, the queue that tells of what lands, and the archive."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
@@ -49,18 +48,7 @@ class StorageStack(LakeStack):
             abort_incomplete_multipart_upload_after=_UPLOADS,
         )
         self.logs = _make_bucket(self, "logs", settings, None, [rule])
-        self.buckets = {
-            zone: _make_bucket(
-                self,
-                zone,
-                settings,
-                self.key,
-                self._lifecycle(zone),
-                server_access_logs_bucket=self.logs,
-                server_access_logs_prefix=f"s3/{zone}/",
-            )
-            for zone in ZONES
-        }
+        self.buckets = {z: _make_bucket(self, z, settings, self.key, self._lifecycle(z), logs=self.logs) for z in ZONES}
         told = {"eventBridgeConfiguration": {"eventBridgeEnabled": True}}
         resource_of(self.buckets["bronze"]).notification_configuration = told
         self.landing_dead_letters = self.queue("landing-dead-letters", 14)
@@ -171,7 +159,13 @@ def _make_key(stack: cdk.Stack, settings: Settings, description: str, alias: str
 
 
 def _make_bucket(
-    stack: cdk.Stack, zone: str, settings: Settings, key: kms.IKey | None, rules: list[s3.LifecycleRule], **more: Any
+    stack: cdk.Stack,
+    zone: str,
+    settings: Settings,
+    key: kms.IKey | None,
+    rules: Sequence[s3.LifecycleRule],
+    *,
+    logs: s3.IBucket | None = None,
 ) -> s3.Bucket:
     """A zone's bucket: reached by TLS alone and by nobody else, with versions. Access logs can't be under a key."""
     return s3.Bucket(
@@ -187,8 +181,9 @@ def _make_bucket(
         minimum_tls_version=1.2,
         versioned=True,
         removal_policy=removal(settings),
+        server_access_logs_bucket=logs,
+        server_access_logs_prefix=f"s3/{zone}/" if logs else None,
         lifecycle_rules=rules,
-        **more,
     )
 
 
