@@ -144,13 +144,13 @@ class MonitoringStack(LakeStack):
             yield self._alarm(name, metric, 0, f"{name} has messages", "Messages in a dead-letter queue")
 
     def _watch_services(self, orchestration: OrchestrationStack | None) -> Iterator[cloudwatch.Alarm]:
-        prefix, none = self.settings.prefix, "1 - FILL(running, 0)"
+        prefix, missing_tasks = self.settings.prefix, "1 - FILL(running, 0)"
         minute, guide = cdk.Duration.minutes(1), "Dagster does not run"
         for name in orchestration.services if orchestration else ():
             own = {"ClusterName": prefix, "ServiceName": f"{prefix}-{name}"}
             using = {"running": _metric("ECS/ContainerInsights", "RunningTaskCount", seconds=60, **own)}
             missing = cloudwatch.MathExpression(
-                expression=none, using_metrics=using, period=minute, label="tasks missing"
+                expression=missing_tasks, using_metrics=using, period=minute, label="tasks missing"
             )
             told = f"Dagster's {name} does not run"
             yield self._alarm(f"dagster-{name}", missing, 0, told, guide, periods=10, missing_is_bad=True)

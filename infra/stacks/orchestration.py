@@ -46,14 +46,14 @@ class OrchestrationStack(LakeStack):
         self.add_stack_dependency(processing)
         self.logs = self.log_group("Logs", f"/{settings.prefix}/dagster")
         private, internal = discovery.NamespaceType.DNS_PRIVATE, f"{settings.prefix}.internal"
-        names = ecs.CloudMapNamespaceOptions(name=internal, type=private, vpc=network.vpc)
+        namespace = ecs.CloudMapNamespaceOptions(name=internal, type=private, vpc=network.vpc)
         self.cluster = ecs.Cluster(
             self,
             "Cluster",
             cluster_name=settings.prefix,
             vpc=network.vpc,
             container_insights_v2=ecs.ContainerInsights.ENABLED,
-            default_cloud_map_namespace=names,
+            default_cloud_map_namespace=namespace,
         )
         acknowledge(self, "AwsSolutions-ECS2", "The variables are places and names; secrets come by Secrets Manager")
         self.image = f"{delivery.repository.repository_uri}:{settings.image_tag}"
