@@ -151,7 +151,7 @@ def allow_catalogue(role: iam.Role, actions: Iterable[str], settings: Settings, 
 
 
 def allow_services(
-    resource: kms.Key | Any,
+    resource: kms.Key | sns.Topic,
     actions: Iterable[str],
     target: str,
     services: Iterable[str],
