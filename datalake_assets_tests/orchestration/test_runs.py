@@ -245,7 +245,7 @@ def test_a_dataset_that_cannot_be_looked_at_is_left_undone_and_told(
             raise ValueError("an object's name is no text")
         return landing_work(lake, dataset, **how)
 
-    monkeypatch.setattr("datalake_assets.sensors.landing.landing_work", fail_for_clicks)
+    monkeypatch.setattr("datalake_assets.sensors.looking.landing_work", fail_for_clicks)
     outcome = run_to_the_end(settings, instance, tell=lambda *_: None)
     assert outcome.undone == ["clicks can't be looked at: ValueError: an object's name is no text"]
     assert pl.read_delta(f"{settings.layout.silver}/visits").height == 1

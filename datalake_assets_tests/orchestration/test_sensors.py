@@ -99,7 +99,7 @@ def test_a_dataset_that_cannot_be_looked_at_stops_no_other_and_is_told(
             raise ValueError("an object's name is no text")
         return landing_work(lake, dataset, **how)
 
-    monkeypatch.setattr("datalake_assets.sensors.landing.landing_work", fail_for_clicks)
+    monkeypatch.setattr("datalake_assets.sensors.looking.landing_work", fail_for_clicks)
     _, _, message = _tick(settings, instance, "landing")
     assert message is not None
     assert "clicks can't be looked at: ValueError: an object's name is no text" in message

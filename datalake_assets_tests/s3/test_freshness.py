@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> Settings:
 def _land(settings: Settings, folder: str, name: str, *, hours_old: float) -> None:
     records = [{"id": name, "at": 1_767_225_600}]
     landed = land(Path(settings.layout.bronze), "firehose/clicks", folder, name, records)
-    moment = (NOW - timedelta(hours=hours_old)).timestamp()
+    moment = (datetime.now(UTC) - timedelta(hours=hours_old)).timestamp()
     os.utime(landed, (moment, moment))
 
 
@@ -53,7 +53,7 @@ def _told(aws: Aws, namespace: str | None) -> dict[tuple[str, str], float]:
             Namespace=namespace,
             MetricName=METRIC,
             Dimensions=metric["Dimensions"],
-            StartTime=NOW - timedelta(hours=1),
+            StartTime=datetime.now(UTC) - timedelta(hours=1),
             EndTime=datetime.now(UTC) + timedelta(hours=1),
             Period=86_400,
             Statistics=["Maximum"],
