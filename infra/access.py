@@ -179,5 +179,5 @@ def resource_of(construct: IConstruct) -> Any:
 
 
 def removal(settings: Settings) -> cdk.RemovalPolicy:
-    """What becomes of data when its stack goes."""
-    return cdk.RemovalPolicy.RETAIN if settings.protects else cdk.RemovalPolicy.DESTROY
+    """What becomes of data when its stack goes; what a failed creation leaves is empty, and in the way of the next."""
+    return cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if settings.protects else cdk.RemovalPolicy.DESTROY

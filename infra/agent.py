@@ -40,6 +40,8 @@ def let_agent_make_services(role: iam.Role, settings: Settings) -> None:
     services = ("CreateService", "DeleteService", "DescribeServices", "ListTagsForResource", "UpdateService")
     own, runs = settings.arn("ecs", f"service/{settings.prefix}/*"), settings.arn("ecs", "task-definition/*")
     allow(role, [f"ecs:{a}" for a in services], own, because=because)
+    tagged = {"StringEquals": {"ecs:CreateAction": "CreateService"}}
+    allow(role, ["ecs:TagResource"], own, conditions=tagged, because=because)
     allow(role, ["ecs:RunTask"], runs, conditions=in_cluster(settings), because=because)
     listed = ("ListAccountSettings", "ListServices", "ListTasks", "RegisterTaskDefinition")
     allow(role, [f"ecs:{a}" for a in listed], "*", because=because)

@@ -7,7 +7,8 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secrets
 
-from infra.access import LakeStack, removal
+from infra.access import LakeStack, acknowledge, removal
+from infra.settings import Settings
 from infra.stacks.network import NetworkStack
 
 AURORA_POSTGRES = rds.DatabaseClusterEngine.aurora_postgres(version=rds.AuroraPostgresEngineVersion.VER_17_9)
@@ -24,7 +25,7 @@ def guarded(stack: LakeStack, network: NetworkStack, user: str, secret: str) -> 
         "storage_encryption_key": stack.key,
         "iam_authentication": True,
         "copy_tags_to_snapshot": True,
-        "deletion_protection": True,
+        "deletion_protection": settings.protects,
         "removal_policy": cdk.RemovalPolicy.SNAPSHOT if settings.protects else removal(settings),
     }
 
@@ -38,7 +39,7 @@ def aurora(
     stack: LakeStack, network: NetworkStack, name: str, *, user: str, port: int, client: ec2.ISecurityGroup, **more: Any
 ) -> rds.DatabaseCluster:
     """An Aurora Serverless v2 with one writer, which one kind of client may reach."""
-    return rds.DatabaseCluster(
+    cluster = rds.DatabaseCluster(
         stack,
         name,
         port=port,
@@ -48,6 +49,14 @@ def aurora(
         **guarded(stack, network, user, name.lower()),
         **more,
     )
+    let_go(cluster, stack.settings)
+    return cluster
+
+
+def let_go(database: rds.DatabaseCluster | rds.DatabaseInstance, settings: Settings) -> None:
+    """Tell why a database is not kept from deletion, where it is not."""
+    if not settings.protects:
+        acknowledge(database, "AwsSolutions-RDS10", "dev can be taken away at once, its databases with it")
 
 
 def secret_of(database: rds.DatabaseCluster | rds.DatabaseInstance) -> secrets.ISecret:

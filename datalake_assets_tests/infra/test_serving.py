@@ -11,7 +11,7 @@ from datalake_assets_tests.infra.conftest import Synthesize
 from datalake_assets_tests.infra.templates import Synthesized, listed
 from infra.dashboard import SHEETS
 from infra.declared import declared
-from infra.stacks.serving import SERVED
+from infra.stacks.processing import SERVED
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -154,3 +154,21 @@ def test_mails_go_out_at_four_fifths_of_the_budget_and_when_the_forecast_exceeds
     told = [entry["Notification"] for entry in budget["NotificationsWithSubscribers"]]
     assert [(n["NotificationType"], n["Threshold"]) for n in told] == [("ACTUAL", 80), ("FORECASTED", 100)]
     assert budget["Budget"]["CostFilters"] == {"TagKeyValue": [f"user:environment${anywhere.settings.env}"]}
+
+
+def test_new_tables_are_not_everybodys_where_lake_formation_guards(staging: Synthesized) -> None:
+    for zone in SERVED:
+        (told,) = (
+            d["DatabaseInput"]
+            for d in staging.resources("AWS::Glue::Database").values()
+            if d["DatabaseInput"]["Name"] == staging.settings.database(zone)
+        )
+        assert told["CreateTableDefaultPermissions"] == []
+
+
+def test_lake_formation_reads_what_is_under_the_key_by_a_role_that_may(staging: Synthesized) -> None:
+    places = staging.resources("AWS::LakeFormation::Resource").values()
+    assert len(places) == len(SERVED)
+    assert all("LakeFormationRole" in json.dumps(place["RoleArn"]) for place in places)
+    may = [s["Action"] for where, s in staging.statements if where.startswith("governance/LakeFormationRole")]
+    assert {"s3:GetObject", "kms:Decrypt"} <= {action for actions in may for action in listed(actions)}

@@ -14,7 +14,8 @@ from infra.access import NO_RESOURCES, SERVED_TABLES, LakeStack, allow, allow_ca
 from infra.declared import declared
 from infra.settings import Settings
 from infra.stacks.monitoring import MonitoringStack
-from infra.stacks.serving import SERVED, ServingStack
+from infra.stacks.processing import SERVED
+from infra.stacks.serving import ServingStack
 from infra.stacks.storage import StorageStack
 
 _WATCHED = ("bronze", "silver", "gold", "quarantine", "lake")
@@ -67,12 +68,20 @@ class GovernanceStack(LakeStack):
         tag.add_resource_dependency(lake)
         for name, role in {"Analysts": self._analyst(storage), **{r.node.id: r for r in serving.readers}}.items():
             self._let_read(f"{name}Read", role).add_resource_dependency(tag)
+        # Lake Formation's own linked role can't have the key.
+        reader = role_for(self, "LakeFormationRole", "lakeformation", "Reads silver and gold for whom it lets")
         for zone in SERVED:
+            storage.access.read(reader, zone)
             arn = storage.access.bucket_arn(zone)
             place = lakeformation.CfnResource(
-                self, f"{zone.title()}Place", resource_arn=arn, use_service_linked_role=True
+                self,
+                f"{zone.title()}Place",
+                resource_arn=arn,
+                use_service_linked_role=False,
+                role_arn=reader.role_arn,
             )
             place.add_resource_dependency(lake)
+            place.node.add_dependency(reader.node.find_child("DefaultPolicy"))
             database = {"catalogId": account, "name": settings.database(zone)}
             self._tag(f"{zone.title()}Public", tag, _PUBLIC, {"database": database})
         for spec, columns in self.personal():

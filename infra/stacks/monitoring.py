@@ -32,7 +32,10 @@ _FAILED = ["FAILED", "ERROR", "TIMEOUT"]
 
 
 class MonitoringStack(LakeStack):
-    """Watching; `topic` tells people, `alarms` are all alarms, in the order in which the dashboard shows them."""
+    """Watching; `topic` tells people, `alarms` are all alarms, in the order in which the dashboard shows them.
+
+    `untold` has the failures of remote jobs of which the topic took no message.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class MonitoringStack(LakeStack):
         super().__init__(scope, name, settings)
         self.know_key(processing.storage.key)
         self.topic = self._make_topic()
+        self.untold = self.queue("untold-dead-letters", 14)
         self.alarms = [
             *self._watch_ingest(streams),
             *self._watch_freshness(streams),
@@ -65,7 +69,7 @@ class MonitoringStack(LakeStack):
         settings, prefix = self.settings, self.settings.prefix
         topic = sns.Topic(self, "Topic", topic_name=f"{prefix}-alarms", master_key=self.key, enforce_ssl=True)
         account = {"StringEquals": {"aws:SourceAccount": settings.account}}
-        allow_services(topic, ["sns:Publish"], topic.topic_arn, ("cloudwatch", "events", "budgets"), account)
+        allow_services(topic, ["sns:Publish"], topic.topic_arn, ("cloudwatch", "budgets"), account)
         if settings.alarm_email:
             topic.add_subscription(subscriptions.EmailSubscription(settings.alarm_email))
         if settings.slack_channel:
@@ -104,6 +108,9 @@ class MonitoringStack(LakeStack):
         errors = streams.ingest.metric_errors(period=_FIVE_MINUTES, statistic="Sum")
         told = "The ingest Lambda failed more than 5 times in 5 minutes"
         yield self._alarm("ingest-errors", errors, 5, told, guide)
+        errors = streams.validate.metric_errors(period=_FIVE_MINUTES, statistic="Sum")
+        told = "The validation Lambda failed more than 5 times in 5 minutes"
+        yield self._alarm("validate-errors", errors, 5, told, "Messages in a dead-letter queue")
         errors = streams.api.metric_server_error(period=_FIVE_MINUTES, statistic="Sum")
         told = "The ingest API answered 5xx more than 10 times in 5 minutes"
         yield self._alarm("ingest-5xx", errors, 10, told, guide)
@@ -138,6 +145,7 @@ class MonitoringStack(LakeStack):
 
     def _watch_dead_letters(self, streams: StreamsStack) -> Iterator[cloudwatch.Alarm]:
         queues = {"landing": streams.storage.landing_dead_letters, "validate": streams.invalid_dead_letters}
+        queues["untold"] = self.untold
         for kind, queue in queues.items():
             metric = queue.metric_approximate_number_of_messages_visible(period=_FIVE_MINUTES, statistic="Maximum")
             name = f"{kind}-dead-letters"
@@ -167,7 +175,7 @@ class MonitoringStack(LakeStack):
         for name, (source, kind, detail) in failed.items():
             pattern = events.EventPattern(source=[source], detail_type=[kind], detail=detail)
             rule = events.Rule(self, name, description="A remote job failed", event_pattern=pattern)
-            rule.add_target(targets.SnsTopic(self.topic))
+            rule.add_target(targets.SnsTopic(self.topic, dead_letter_queue=self.untold))
 
     def _show(self) -> None:
         dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=f"{self.settings.prefix}-monitoring")

@@ -16,6 +16,8 @@ from infra.stacks.fallback import make_fallback
 from infra.stacks.network import NetworkStack
 from infra.stacks.storage import StorageStack
 
+SERVED = ("silver", "gold")
+"""The zones that are served."""
 DATABASES = ("bronze", "silver", "gold", "quarantine", "lake")
 _CODE, _PIPES = "remote", "steps"
 _EMR_RELEASE = "emr-spark-8.1.0"
@@ -78,7 +80,10 @@ class ProcessingStack(LakeStack):
 
     def _make_database(self, zone: str) -> glue.CfnDatabase:
         database, description = self.settings.database(zone), f"The lake's {zone} zone ({self.settings.env})"
-        entry = {"name": database, "description": description, "locationUri": f"s3://{self.settings.bucket(zone)}/"}
+        place = f"s3://{self.settings.bucket(zone)}/"
+        entry: dict[str, Any] = {"name": database, "description": description, "locationUri": place}
+        if self.settings.lake_formation and zone in SERVED:
+            entry["createTableDefaultPermissions"] = []  # else new tables are everybody's
         return glue.CfnDatabase(self, f"{zone.title()}Database", catalog_id=self.account, database_input=entry)
 
     def _add_tables(self) -> None:

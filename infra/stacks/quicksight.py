@@ -32,7 +32,7 @@ def make_dashboard(stack: LakeStack, storage: StorageStack, role: iam.Role, *, w
         data_source_parameters={"athenaParameters": {"workGroup": prefix, "roleArn": role.role_arn}},
         **shared("DescribeDataSource", "DescribeDataSourcePermissions", "PassDataSource"),
     )
-    source.node.add_dependency(workgroup)
+    source.node.add_dependency(workgroup, role.node.find_child("DefaultPolicy"))  # it is tried when it is made
     data_sets: dict[str, str] = {}
     for zone, spec, _ in catalogued(settings):
         if spec.name not in dashboard.tables() or zone not in {"gold", "lake"}:

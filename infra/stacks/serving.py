@@ -18,12 +18,10 @@ from infra.access import NO_RESOURCES, PUT_LOGS, SERVED_TABLES, LakeStack, ackno
 from infra.databases import AURORA_POSTGRES, aurora, secret_of
 from infra.settings import Settings
 from infra.stacks.network import NetworkStack
-from infra.stacks.processing import ProcessingStack
+from infra.stacks.processing import SERVED, ProcessingStack
 from infra.stacks.quicksight import make_dashboard
 from infra.tasks import lake_environment
 
-SERVED = ("silver", "gold")
-"""The zones that are served."""
 _GIGABYTE = 10**9
 _MART_PORT, _REDSHIFT_PORT = 5433, 5439
 _REDSHIFT_ADMIN = "lake_admin"

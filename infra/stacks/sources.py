@@ -104,10 +104,12 @@ class SourcesStack(LakeStack):
         if self.replica is not None:
             self._add_replication("replica", source, self._make_replica_endpoint(self.replica), subnets)
 
-    def _endpoint(self, name: str, kind: str, **more: Any) -> dms.CfnEndpoint:
-        """One end of a replication."""
+    def _endpoint(self, name: str, kind: str, role: iam.Role, **more: Any) -> dms.CfnEndpoint:
+        """One end of a replication; DMS tries the role's rights when it is made."""
         full = f"{self.settings.prefix}-{name.lower()}"
-        return dms.CfnEndpoint(self, f"{name}Endpoint", endpoint_identifier=full, endpoint_type=kind, **more)
+        made = dms.CfnEndpoint(self, f"{name}Endpoint", endpoint_identifier=full, endpoint_type=kind, **more)
+        made.node.add_dependency(role.node.find_child("DefaultPolicy"))
+        return made
 
     def _make_source_endpoint(self) -> dms.CfnEndpoint:
         settings = self.settings
@@ -116,15 +118,17 @@ class SourcesStack(LakeStack):
             secret, key = secret_of(self.source).secret_arn, self.key.key_arn
         else:
             self.group.add_egress_rule(ec2.Peer.ipv4(settings.source_cidr), ec2.Port.tcp(5432), "To the source")
+        role, signed_in = self._sign_in("SourceSecretRole", secret, key)
         return self._endpoint(
             "Source",
             "source",
+            role,
             engine_name="aurora-postgresql" if self.source else "postgres",
             database_name=settings.source_name,
             ssl_mode="require",
             kms_key_id=self.key.key_arn,
             postgre_sql_settings=dms.CfnEndpoint.PostgreSqlSettingsProperty(
-                **self._sign_in("SourceSecretRole", secret, key),
+                **signed_in,
                 map_boolean_as_boolean=True,
                 heartbeat_enable=True,  # else an idle source keeps its log for the slot
                 heartbeat_frequency=5,
@@ -146,13 +150,14 @@ class SourcesStack(LakeStack):
             timestamp_column_name=replication.timestamp_column(self.tables),
             **replication.TARGET_SETTINGS,
         )
-        return self._endpoint("Lake", "target", engine_name="s3", s3_settings=settings)
+        return self._endpoint("Lake", "target", role, engine_name="s3", s3_settings=settings)
 
     def _make_replica_endpoint(self, replica: rds.DatabaseCluster) -> dms.CfnEndpoint:
-        signed_in = self._sign_in("ReplicaSecretRole", secret_of(replica).secret_arn, self.key.key_arn)
+        role, signed_in = self._sign_in("ReplicaSecretRole", secret_of(replica).secret_arn, self.key.key_arn)
         return self._endpoint(
             "Replica",
             "target",
+            role,
             engine_name="aurora",
             ssl_mode="verify-ca",  # MySQL endpoints know no `require`
             certificate_arn=self.settings.mysql_certificate,
@@ -160,13 +165,13 @@ class SourcesStack(LakeStack):
             my_sql_settings=dms.CfnEndpoint.MySqlSettingsProperty(**signed_in),
         )
 
-    def _sign_in(self, name: str, secret: str, key: str) -> dict[str, Any]:
-        """A database's secret, and the role by which DMS reads it."""
+    def _sign_in(self, name: str, secret: str, key: str) -> tuple[iam.Role, dict[str, Any]]:
+        """The role by which DMS reads a database's secret, and both as an endpoint is told."""
         role = role_for(self, name, f"dms.{self.region}", "DMS reads a database's secret")
         allow(role, ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"], secret)
         if key:
             allow(role, ["kms:Decrypt", "kms:DescribeKey"], key)
-        return {"secrets_manager_secret_id": secret, "secrets_manager_access_role_arn": role.role_arn}
+        return role, {"secrets_manager_secret_id": secret, "secrets_manager_access_role_arn": role.role_arn}
 
     def _add_replication(
         self, name: str, source: dms.CfnEndpoint, target: dms.CfnEndpoint, subnets: dms.CfnReplicationSubnetGroup

@@ -65,6 +65,9 @@ class StorageStack(LakeStack):
         account = {"StringEquals": {"aws:SourceAccount": settings.account}}
         actions = ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
         allow_services(key, actions, "*", _TOLD_OF_KEY, account)
+        # With a topic under the key, EventBridge tells no account.
+        topic = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": settings.arn("sns", f"{prefix}-alarms")}}
+        allow_services(key, ["kms:Decrypt", "kms:GenerateDataKey"], "*", ["events"], topic)
         groups = {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": settings.arn("logs", "log-group:*")}}
         actions = ["kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey"]
         allow_services(key, actions, "*", [f"logs.{settings.region}"], groups)

@@ -16,7 +16,7 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpIamAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
-from infra.access import PUT_LOGS, LakeStack, acknowledge, allow, resource_of, role_for
+from infra.access import PUT_LOGS, LakeStack, acknowledge, allow, removal, resource_of, role_for
 from infra.declared import delivery_streams, event_streams, stream_prefix
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack, landing_rule
@@ -78,6 +78,7 @@ class StreamsStack(LakeStack):
             encryption=kinesis.StreamEncryption.KMS,
             encryption_key=self.key,
             retention_period=cdk.Duration.days(2),
+            removal_policy=removal(self.settings),
         )
         acknowledge(stream, "AwsSolutions-KDS3", "The lake's own key is rotated, and its policy says who may use it")
         return stream
@@ -89,7 +90,9 @@ class StreamsStack(LakeStack):
         self.storage.access.put(role, "bronze", prefix)
         allow(role, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], bronze)
         allow(role, ["logs:PutLogEvents"], log.log_group_arn)
-        stream = logs.LogStream(self, f"Errors{name}", log_group=log, log_stream_name=name)
+        stream = logs.LogStream(
+            self, f"Errors{name}", log_group=log, log_stream_name=name, removal_policy=removal(self.settings)
+        )
         taken: dict[str, Any] = {"delivery_stream_type": "DirectPut"}
         encrypted = {"keyType": "CUSTOMER_MANAGED_CMK", "keyArn": key}
         taken["delivery_stream_encryption_configuration_input"] = encrypted
@@ -206,6 +209,12 @@ class StreamsStack(LakeStack):
         allow(role, ["sns:Publish"], topic)
         queue = f"{self.settings.prefix}-validate-dead-letters"
         self.invalid_dead_letters = dead = self.queue("invalid-dead-letters", 14, queue_name=queue)
+        # The rule's queue has what never reached the function; what made it fail comes by Lambda, after two more tries.
+        allow(role, ["sqs:SendMessage"], dead.queue_arn)
+        failed = {"onFailure": {"destination": dead.queue_arn}}
+        at = {"function_name": function.function_name, "qualifier": "$LATEST"}
+        fails = lambdas.CfnEventInvokeConfig(self, "ValidateFails", **at, destination_config=failed)
+        fails.node.add_dependency(role.node.find_child("DefaultPolicy"))
         rule = landing_rule(self, "Landed", self.settings, prefixes)
         rule.add_target(targets.LambdaFunction(function, dead_letter_queue=dead, retry_attempts=8))
         return function
