@@ -26,7 +26,9 @@ NO_RESOURCES = "AWS knows no resources for these actions: logins, descriptions, 
 SERVED_TABLES = "All tables of these zones are served, those of new dataset files too"
 PUT_LOGS = ("logs:CreateLogStream", "logs:PutLogEvents")
 RUN_JOBS = ("glue:StartJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:BatchStopJobRun")
-_TELL_THE_ACCOUNT = frozenset({"emr-serverless", "scheduler", "states", "vpc-flow-logs"})
+_TELL_THE_ACCOUNT = frozenset(
+    {"dms", "ecs-tasks", "emr-serverless", "firehose", "glue", "scheduler", "states", "vpc-flow-logs"}
+)
 """Services whose documentation has `aws:SourceAccount` in the trust policies of roles that they take."""
 _KEPT = (logs.RetentionDays.ONE_WEEK, logs.RetentionDays.ONE_MONTH, logs.RetentionDays.THREE_MONTHS)
 _KEPT_LONGER = (logs.RetentionDays.SIX_MONTHS, logs.RetentionDays.ONE_YEAR, logs.RetentionDays.TWO_YEARS)
@@ -101,10 +103,14 @@ class BucketAccess:
         self._objects(role, zone, prefixes, _WRITE)
         allow(role, ["kms:GenerateDataKey"], self.key.key_arn)
 
-    def query(self, role: iam.Role) -> None:
-        """Let a role ask Athena, in the lake's workgroup."""
-        workgroup = self.settings.arn("athena", f"workgroup/{self.settings.prefix}")
-        allow(role, [f"athena:{action}" for action in _QUERY], workgroup)
+    def query(self, role: iam.Role, workgroup: str, results: str) -> None:
+        """Let a role ask Athena in a workgroup, whose results lie in a folder of their own."""
+        allow(role, [f"athena:{action}" for action in _QUERY], self.settings.arn("athena", f"workgroup/{workgroup}"))
+        self.write(role, "athena", results)
+
+    def find(self, role: iam.Role, zone: str) -> None:
+        """Let a role list all of a zone's bucket: without, S3 says that a key is forbidden where it is missing."""
+        allow(role, ["s3:ListBucket"], self.bucket_arn(zone))
 
     def _objects(self, role: iam.Role, zone: str, prefixes: Iterable[str], actions: Iterable[str]) -> None:
         folders = [f"{prefix}/" for prefix in prefixes] or [""]
@@ -121,7 +127,7 @@ def role_for(
     """A role for a service of AWS (where it tells for whom it acts, for this account alone), or another principal."""
     if isinstance(service, str):
         account = {"StringEquals": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
-        told = account if service in _TELL_THE_ACCOUNT else None
+        told = account if service.partition(".")[0] in _TELL_THE_ACCOUNT else None
         service = iam.ServicePrincipal(f"{service}.amazonaws.com", conditions=told)
     return iam.Role(scope, name, assumed_by=service, description=description, **more)
 

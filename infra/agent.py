@@ -34,9 +34,9 @@ def agent_configuration(settings: Settings, launched: dict[str, Any]) -> str:
     return yaml.safe_dump(told, sort_keys=False, width=10_000)
 
 
-def let_agent_make_services(role: iam.Role, settings: Settings) -> None:
+def let_agent_make_services(role: iam.Role, settings: Settings, namespace: str) -> None:
     """What the agent does besides launching: a service and a name for each code location, in this cluster alone."""
-    because = "The agent names services and revisions itself; the cluster, or the namespace, is this one"
+    because = "The agent names services and revisions itself; the cluster, or the namespace of a new name, is this one"
     services = ("CreateService", "DeleteService", "DescribeServices", "ListTagsForResource", "UpdateService")
     own, runs = settings.arn("ecs", f"service/{settings.prefix}/*"), settings.arn("ecs", "task-definition/*")
     allow(role, [f"ecs:{a}" for a in services], own, because=because)
@@ -45,7 +45,9 @@ def let_agent_make_services(role: iam.Role, settings: Settings) -> None:
     allow(role, ["ecs:RunTask"], runs, conditions=in_cluster(settings), because=because)
     listed = ("ListAccountSettings", "ListServices", "ListTasks", "RegisterTaskDefinition")
     allow(role, [f"ecs:{a}" for a in listed], "*", because=because)
-    names = ("CreateService", "DeleteService", "GetNamespace", "GetOperation", "ListServices", "TagResource")
+    here = {"StringEquals": {"servicediscovery:NamespaceArn": namespace}}
+    allow(role, ["servicediscovery:CreateService"], "*", conditions=here, because=because)
+    names = ("DeleteService", "GetNamespace", "GetOperation", "ListServices", "TagResource")
     instances = ("DeregisterInstance", "ListInstances", "ListTagsForResource", "RegisterInstance")
     allow(role, [f"servicediscovery:{a}" for a in (*names, *instances)], "*", because=because)
     allow(role, ["tag:GetResources"], "*", because=because)

@@ -247,3 +247,19 @@ def test_the_agent_may_tag_the_services_that_it_makes(synthesized: Synthesize) -
     own = made.settings.arn("ecs", f"service/{made.settings.prefix}/*")
     (tagging,) = (s for _, s in made.statements if s["Resource"] == own and "ecs:TagResource" in listed(s["Action"]))
     assert tagging["Condition"] == {"StringEquals": {"ecs:CreateAction": "CreateService"}}
+
+
+def test_services_take_roles_for_this_account_alone(anywhere: Synthesized) -> None:
+    for where, role in anywhere.resources("AWS::IAM::Role").items():
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        service = json.dumps(trust["Principal"].get("Service", ""))
+        is_fixed = role.get("RoleName", "").startswith("dms-")
+        if re.search("dms|ecs-tasks|firehose|glue", service) and not is_fixed:
+            assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": anywhere.settings.account}}, where
+
+
+@pytest.mark.parametrize("role", ["streams/validateRole", "streams/Role", "sources/LakeRole"])
+def test_who_asks_for_keys_that_may_be_missing_may_list_the_bucket(staging: Synthesized, role: str) -> None:
+    bronze = f"arn:aws:s3:::{staging.settings.bucket('bronze')}"
+    mine = [s for where, s in staging.statements if where.startswith(role) and s["Resource"] == bronze]
+    assert any("s3:ListBucket" in listed(s["Action"]) and "Condition" not in s for s in mine)

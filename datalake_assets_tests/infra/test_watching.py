@@ -9,7 +9,7 @@ import pytest
 
 from datalake_assets.resources.metrics import DATASET, EVERY_SECONDS, KIND, METRIC
 from datalake_assets_tests.infra.conftest import Synthesize
-from datalake_assets_tests.infra.templates import Synthesized
+from datalake_assets_tests.infra.templates import Synthesized, listed
 
 _RUNBOOKS = (Path(__file__).parents[2] / "docs" / "runbooks.md").read_text()
 
@@ -71,13 +71,15 @@ def test_the_alarms_look_where_the_lakes_tasks_put_their_metric(staging: Synthes
         for _, statement in staging.statements
         if "cloudwatch:PutMetricData" in statement["Action"]
     }
-    assert told == allowed == {alarm["Namespace"]}
+    assert told == allowed - {"Glue"} == {alarm["Namespace"]}
 
 
 def test_replication_dead_letters_and_tasks_are_watched(staging: Synthesized) -> None:
     alarms = _alarms(staging)
     for side in ("source", "target"):
         assert _bound(alarms[f"replication-lake-{side}"])[0] == f"CDCLatency{side.title()}"
+        assert alarms[f"replication-lake-{side}"]["TreatMissingData"] == "breaching"
+    assert _bound(alarms["replication-slot"])[0] == "OldestReplicationSlotLag"
     for queue in ("landing-dead-letters", "validate-dead-letters", "untold-dead-letters"):
         assert _bound(alarms[queue])[:2] == ("ApproximateNumberOfMessagesVisible", 0)
     for service in ("code", "daemon", "webserver"):
@@ -128,3 +130,9 @@ def test_people_are_told_by_mail_and_in_slack_where_the_settings_say_so(synthesi
     (slack,) = made.resources("AWS::Chatbot::SlackChannelConfiguration").values()
     assert slack["SlackChannelId"] == "C0123456789"
     assert len(slack["SnsTopicArns"]) == 1
+
+
+def test_jobs_may_write_the_metrics_and_logs_that_they_are_told_to(staging: Synthesized) -> None:
+    may = {(where.partition("Default")[0], a) for where, s in staging.statements for a in listed(s["Action"])}
+    assert ("processing/JobRole", "cloudwatch:PutMetricData") in may
+    assert ("processing/EmrRole", "logs:DescribeLogGroups") in may

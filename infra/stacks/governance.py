@@ -15,7 +15,7 @@ from infra.declared import declared
 from infra.settings import Settings
 from infra.stacks.monitoring import MonitoringStack
 from infra.stacks.processing import SERVED
-from infra.stacks.serving import ServingStack
+from infra.stacks.serving import ANALYSTS, ServingStack
 from infra.stacks.storage import StorageStack
 
 _WATCHED = ("bronze", "silver", "gold", "quarantine", "lake")
@@ -54,7 +54,8 @@ class GovernanceStack(LakeStack):
             send_to_cloud_watch_logs=True,
             cloud_watch_log_group=self.log_group("TrailLogs", f"/{self.settings.prefix}/trail"),
         )
-        buckets = [s3.Bucket.from_bucket_name(self, z.title(), self.settings.bucket(z)) for z in _WATCHED]
+        watched = (*_WATCHED, "archive") if self.settings.archive else _WATCHED
+        buckets = [s3.Bucket.from_bucket_name(self, z.title(), self.settings.bucket(z)) for z in watched]
         selectors = [cloudtrail.S3EventSelector(bucket=bucket) for bucket in buckets]
         trail.add_s3_event_selector(selectors, include_management_events=True)
 
@@ -120,11 +121,10 @@ class GovernanceStack(LakeStack):
         people, name = iam.AccountPrincipal(self.settings.account), f"{self.settings.prefix}-analyst"
         told = "Queries silver and gold by Athena, without columns that tell of persons"
         role = role_for(self, "Analyst", people, told, role_name=name)
-        storage.access.query(role)
+        storage.access.query(role, f"{self.settings.prefix}-analysts", ANALYSTS)
         found = ("GetDatabase", "GetTable", "GetTables", "GetPartitions")
         allow_catalogue(role, found, self.settings, SERVED, SERVED_TABLES)
         allow(role, ["lakeformation:GetDataAccess"], "*", because=NO_RESOURCES)
-        storage.access.write(role, "athena", "results")
         return role
 
     def _watch_costs(self, monitoring: MonitoringStack) -> None:

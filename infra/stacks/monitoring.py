@@ -27,6 +27,7 @@ from infra.tasks import metrics_namespace
 _FIVE_MINUTES = cdk.Duration.minutes(5)
 _HOUR_SECONDS = 3_600
 _LATENCY_SECONDS = 900
+_SLOT_BYTES = 10 * 10**9
 _COLUMNS = 3
 _FAILED = ["FAILED", "ERROR", "TIMEOUT"]
 
@@ -141,7 +142,13 @@ class MonitoringStack(LakeStack):
                 metric = _metric("AWS/DMS", f"CDCLatency{side}", ReplicationConfigId=identifier)
                 told = f"DMS is {_LATENCY_SECONDS // 60} minutes behind ({side.lower()})"
                 alarm = f"replication-{name}-{side.lower()}"
-                yield self._alarm(alarm, metric, _LATENCY_SECONDS, told, "DMS lags", periods=3)
+                # One that stands still says nothing at all.
+                yield self._alarm(alarm, metric, _LATENCY_SECONDS, told, "DMS lags", periods=3, missing_is_bad=True)
+        if sources and sources.source:
+            cluster = sources.source.cluster_identifier
+            metric = _metric("AWS/RDS", "OldestReplicationSlotLag", DBClusterIdentifier=cluster)
+            told = "The source keeps more than 10 GB of its log for DMS"
+            yield self._alarm("replication-slot", metric, _SLOT_BYTES, told, "DMS lags")
 
     def _watch_dead_letters(self, streams: StreamsStack) -> Iterator[cloudwatch.Alarm]:
         queues = {"landing": streams.storage.landing_dead_letters, "validate": streams.invalid_dead_letters}

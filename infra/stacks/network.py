@@ -107,7 +107,10 @@ class NetworkStack(LakeStack):
         group = self.group(self, "Endpoints", "Endpoints of AWS services", tls="")
         group.add_ingress_rule(ec2.Peer.ipv4(self.settings.cidr), _HTTPS, "From within the network")
         own = {"StringEquals": {"aws:PrincipalAccount": self.settings.account}}
-        for name, service in _ENDPOINTS.items():
+        endpoints = dict(_ENDPOINTS)
+        if self.settings.redshift and self.settings.lake_formation:
+            endpoints["LakeFormation"] = ec2.InterfaceVpcEndpointAwsService.LAKE_FORMATION
+        for name, service in endpoints.items():
             endpoint = self.vpc.add_interface_endpoint(
                 name, service=service, subnets=self.isolated, security_groups=[group], open=False
             )

@@ -196,7 +196,7 @@ class OrchestrationStack(LakeStack):
             memory_limit_mib=1024,
         )
         self._serve("agent", task)
-        agent.let_agent_make_services(self.control_role, self.settings)
+        agent.let_agent_make_services(self.control_role, self.settings, namespace.namespace_arn)
 
 
 def _health(name: str) -> ecs.HealthCheck | None:

@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from datalake_assets.unattended import ZONES as PLACES
-from infra.access import LakeStack, allow, allow_catalogue, role_for
+from infra.access import NO_RESOURCES, LakeStack, allow, allow_catalogue, role_for
 from infra.declared import catalogued, event_streams, glue_type, landing_prefixes
 from infra.settings import Settings
 from infra.stacks.fallback import make_fallback
@@ -154,6 +154,11 @@ class ProcessingStack(LakeStack):
             access.write(role, zone)
         access.write(role, "pipes", _PIPES)
         self._allow_logs(role)
+        if service == "glue":
+            own = {"StringEquals": {"cloudwatch:namespace": "Glue"}}
+            allow(role, ["cloudwatch:PutMetricData"], "*", conditions=own, because=NO_RESOURCES)
+        else:
+            allow(role, ["logs:DescribeLogGroups"], "*", because=NO_RESOURCES)
         return role
 
     def _allow_logs(self, role: iam.Role) -> None:

@@ -21,8 +21,7 @@ def make_dashboard(stack: LakeStack, storage: StorageStack, role: iam.Role, *, w
         owned = {"principal": owner, "actions": [f"quicksight:{action}" for action in actions]}
         return {"aws_account_id": settings.account, "permissions": [owned]}
 
-    storage.access.query(role)
-    storage.access.write(role, "athena", "results")
+    storage.access.query(role, prefix, "results")
     source = quicksight.CfnDataSource(
         stack,
         "DataSource",

@@ -6,6 +6,7 @@ from functools import cache
 
 import aws_cdk as cdk
 from aws_cdk import aws_athena as athena
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_rds as rds
@@ -22,7 +23,11 @@ from infra.stacks.processing import SERVED, ProcessingStack
 from infra.stacks.quicksight import make_dashboard
 from infra.tasks import lake_environment
 
+ANALYSTS = "analysts"
+"""The folder of analysts' results, which others than they may not read; nor they those of others."""
 _GIGABYTE = 10**9
+_REDSHIFT_PEAK = 4
+"""How many times its least capacity Redshift may grow to."""
 _MART_PORT, _REDSHIFT_PORT = 5433, 5439
 _REDSHIFT_ADMIN = "lake_admin"
 _SIGNED_IN_BY_IAM = "People and jobs sign in by IAM; the password is used at deployment alone, through the Data API"
@@ -51,7 +56,10 @@ class ServingStack(LakeStack):
         self.know_key(self.storage.key)
         self.add_stack_dependency(processing)  # what is queried must be in the catalogue
         self.readers: list[iam.Role] = []
-        self.workgroup = self._make_workgroup()
+        self.workgroup = self._make_workgroup("Workgroup", settings.prefix, "results")
+        self._add_queries(self.workgroup)
+        if settings.lake_formation:
+            self._make_workgroup("AnalystsWorkgroup", f"{settings.prefix}-analysts", ANALYSTS)
         self.mart = self._make_mart() if settings.mart else None
         if settings.redshift:
             self._make_redshift()
@@ -63,13 +71,13 @@ class ServingStack(LakeStack):
             self._allow_tables(role, "lake")
             make_dashboard(self, self.storage, role, workgroup=self.workgroup)
 
-    def _make_workgroup(self) -> athena.CfnWorkGroup:
-        """The workgroup: encrypted results in their own bucket, a bound on what a query reads, whoever asks."""
+    def _make_workgroup(self, name: str, full: str, results: str) -> athena.CfnWorkGroup:
+        """A workgroup: encrypted results in their own folder, a bound on what a query reads, whoever asks."""
         settings = self.settings
-        workgroup = athena.CfnWorkGroup(
+        return athena.CfnWorkGroup(
             self,
-            "Workgroup",
-            name=settings.prefix,
+            name,
+            name=full,
             description="Silver and gold of the lake",
             recursive_delete_option=not settings.protects,
             work_group_configuration={
@@ -78,18 +86,20 @@ class ServingStack(LakeStack):
                 "bytesScannedCutoffPerQuery": settings.athena_gigabytes * _GIGABYTE,
                 "engineVersion": {"selectedEngineVersion": "Athena engine version 3"},
                 "resultConfiguration": {
-                    "outputLocation": f"s3://{settings.bucket('athena')}/results/",
+                    "outputLocation": f"s3://{settings.bucket('athena')}/{results}/",
                     "expectedBucketOwner": settings.account,
                     "encryptionConfiguration": {"encryptionOption": "SSE_KMS", "kmsKey": self.key.key_arn},
                 },
             },
         )
+
+    def _add_queries(self, workgroup: athena.CfnWorkGroup) -> None:
+        settings = self.settings
         databases = {zone: settings.database(zone) for zone in ("silver", "gold", "lake")}
         for name, query in _QUERIES.items():
             text, asked = query.format(**databases), {"database": databases["gold"], "work_group": settings.prefix}
             named = athena.CfnNamedQuery(self, name.title().replace("-", ""), name=name, query_string=text, **asked)
             named.add_resource_dependency(workgroup)
-        return workgroup
 
     def _make_mart(self) -> rds.DatabaseCluster:
         """An Aurora PostgreSQL that sleeps while nobody asks, with its schemas."""
@@ -122,8 +132,10 @@ class ServingStack(LakeStack):
     def _make_redshift(self) -> None:
         """Redshift Serverless, in the isolated subnets, with an external schema over each zone that is served."""
         settings, key = self.settings, self.key
-        role = role_for(self, "SpectrumRole", "redshift", "Redshift reads the lake's tables")
+        services = (iam.ServicePrincipal(f"{name}.amazonaws.com") for name in ("redshift", "redshift-serverless"))
+        role = role_for(self, "SpectrumRole", iam.CompositePrincipal(*services), "Redshift reads the lake's tables")
         self._allow_tables(role)
+        self.storage.access.read(role, "athena", f"{ANALYSTS}/unloaded")
         admin = secrets.Secret(
             self,
             "RedshiftAdmin",
@@ -147,9 +159,12 @@ class ServingStack(LakeStack):
             kms_key_id=key.key_arn,
             iam_roles=[role.role_arn],
             default_iam_role_arn=role.role_arn,
+            final_snapshot_name=f"{settings.prefix}-last" if settings.protects else None,
+            final_snapshot_retention_period=30 if settings.protects else None,
             log_exports=["userlog", "connectionlog", "useractivitylog"],
         )
         group = self.network.database_group(self, "RedshiftAccess", _REDSHIFT_PORT, self.network.workers)
+        group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "S3 and the catalogue, by endpoints")
         parameters = {"require_ssl": "true", "max_query_execution_time": "3600"}
         workgroup = redshift.CfnWorkgroup(
             self,
@@ -157,6 +172,7 @@ class ServingStack(LakeStack):
             workgroup_name=settings.prefix,
             namespace_name=settings.prefix,
             base_capacity=settings.redshift_capacity,
+            max_capacity=settings.redshift_capacity * _REDSHIFT_PEAK,
             port=_REDSHIFT_PORT,
             enhanced_vpc_routing=True,
             publicly_accessible=False,

@@ -95,7 +95,8 @@ class SourcesStack(LakeStack):
         )
         for name, policy in _ACCOUNT_ROLES.items() if self.settings.dms_roles else ():
             managed = iam.ManagedPolicy.from_aws_managed_policy_name(policy)
-            role = role_for(self, name.title().replace("-", ""), "dms", role_name=name, managed_policies=[managed])
+            service = iam.ServicePrincipal("dms.amazonaws.com")  # for these, DMS documents no account to be told
+            role = role_for(self, name.title().replace("-", ""), service, role_name=name, managed_policies=[managed])
             rule = f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{policy}]"
             acknowledge(role, rule, "DMS insists on a role of this name, and AWS documents this policy for it")
             subnets.node.add_dependency(role)
@@ -139,6 +140,7 @@ class SourcesStack(LakeStack):
     def _make_lake_endpoint(self) -> dms.CfnEndpoint:
         role = role_for(self, "LakeRole", "dms", "DMS lands tables")
         self.storage.access.write(role, "bronze", replication.DMS_FOLDER)
+        self.storage.access.find(role, "bronze")
         self.storage.access.tag(role, "bronze", replication.DMS_FOLDER)
         settings = dms.CfnEndpoint.S3SettingsProperty(
             bucket_name=self.settings.bucket("bronze"),

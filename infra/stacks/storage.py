@@ -69,7 +69,8 @@ class StorageStack(LakeStack):
         topic = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": settings.arn("sns", f"{prefix}-alarms")}}
         allow_services(key, ["kms:Decrypt", "kms:GenerateDataKey"], "*", ["events"], topic)
         groups = {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": settings.arn("logs", "log-group:*")}}
-        actions = ["kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey"]
+        actions = ["Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "DescribeKey"]
+        actions = [f"kms:{action}" for action in actions]
         allow_services(key, actions, "*", [f"logs.{settings.region}"], groups)
         return key
 
@@ -114,7 +115,7 @@ class StorageStack(LakeStack):
         named, keys = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias}}, f"arn:aws:kms:{place}:{account}"
         allow(role, ["kms:Encrypt", "kms:GenerateDataKey"], f"{keys}:key/*", conditions=named, because=because)
         copied = {"id": "archive", "priority": 1, "filter": {"prefix": ""}, **on}
-        there = {"bucket": copy, "storageClass": "STANDARD_IA"}
+        there = {"bucket": copy, "storageClass": "GLACIER"}
         rule = {
             **copied,
             "deleteMarkerReplication": off,
@@ -134,11 +135,15 @@ class ArchiveStack(LakeStack):
         key.add_alias(_archive_alias(settings))
         rule = s3.LifecycleRule(
             id="history",
-            transitions=_moves({1: s3.StorageClass.GLACIER, 180: s3.StorageClass.DEEP_ARCHIVE}),
+            transitions=_moves({180: s3.StorageClass.DEEP_ARCHIVE}),  # but what has less than 128 KB
             abort_incomplete_multipart_upload_after=_UPLOADS,
         )
         archive = _make_bucket(self, "archive", settings, key, [rule])
-        acknowledge(archive, "AwsSolutions-S1", "Only S3's replication writes here; CloudTrail's data events log it")
+        acknowledge(
+            archive,
+            "AwsSolutions-S1",
+            "Only S3's replication writes here; where there is a trail, its data events log it",
+        )
 
 
 def landing_rule(scope: Construct, name: str, settings: Settings, prefixes: Sequence[str]) -> events.Rule:

@@ -88,7 +88,9 @@ class StreamsStack(LakeStack):
         bronze, key = self.storage.access.bucket_arn("bronze"), self.key.key_arn
         role = role_for(self, f"Role{name}", "firehose", f"Lands {prefix}")
         self.storage.access.put(role, "bronze", prefix)
-        allow(role, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], bronze)
+        self.storage.access.read(role, "bronze", prefix)
+        self.storage.access.find(role, "bronze")
+        allow(role, ["s3:ListBucketMultipartUploads"], bronze)
         allow(role, ["logs:PutLogEvents"], log.log_group_arn)
         stream = logs.LogStream(
             self, f"Errors{name}", log_group=log, log_stream_name=name, removal_policy=removal(self.settings)
@@ -205,6 +207,7 @@ class StreamsStack(LakeStack):
         topic, prefixes = self.invalid.topic_arn, [d.landing.prefix for d in event_streams(self.settings)]
         function, role = self._make_function("validate", 120, BRONZE=self.settings.layout.bronze, TOPIC_ARN=topic)
         self.storage.access.read(role, "bronze", *prefixes, "_invalid")
+        self.storage.access.find(role, "bronze")
         self.storage.access.put(role, "bronze", "_invalid")
         allow(role, ["sns:Publish"], topic)
         queue = f"{self.settings.prefix}-validate-dead-letters"
