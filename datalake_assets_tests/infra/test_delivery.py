@@ -92,7 +92,15 @@ def test_pull_requests_are_linted_tested_synthesized_and_shown_what_would_change
 
 def test_a_pull_request_is_shown_what_the_deployment_would_be_told() -> None:
     (shown,) = (s["env"]["APP"] for s in _workflow("ci")["jobs"]["diff"]["steps"] if "APP" in s.get("env", {}))
-    assert shown.replace("steps.where", "needs.where") == _workflow("deploy")["jobs"]["deploy"]["env"]["APP"]
+    assert shown.replace("steps.where", "needs.where") == _workflow("deploy")["jobs"]["build"]["env"]["APP"]
+
+
+def test_no_package_is_built_where_a_deployment_enters_aws() -> None:
+    jobs = _workflow("deploy")["jobs"]
+    assert "permissions" not in jobs["build"]
+    assert "build" in jobs["deploy"]["needs"]
+    commands = [step.get("run", "") for step in jobs["deploy"]["steps"]]
+    assert not any(re.search(r"\b(make|pip)\b|npm ci(?! --ignore-scripts)", command) for command in commands)
 
 
 def test_a_deployment_waits_for_the_checks_and_for_whoever_guards_its_environment() -> None:
