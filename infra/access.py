@@ -12,6 +12,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct, IConstruct
@@ -157,7 +158,7 @@ def allow_catalogue(role: iam.Role, actions: Iterable[str], settings: Settings, 
 
 
 def allow_services(
-    resource: kms.Key | sns.Topic,
+    resource: kms.Key | sns.Topic | s3.Bucket,
     actions: Iterable[str],
     target: str,
     services: Iterable[str],

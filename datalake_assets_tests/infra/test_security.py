@@ -263,3 +263,13 @@ def test_who_asks_for_keys_that_may_be_missing_may_list_the_bucket(staging: Synt
     bronze = f"arn:aws:s3:::{staging.settings.bucket('bronze')}"
     mine = [s for where, s in staging.statements if where.startswith(role) and s["Resource"] == bronze]
     assert any("s3:ListBucket" in listed(s["Action"]) and "Condition" not in s for s in mine)
+
+
+def test_no_other_trail_writes_among_the_logs(staging: Synthesized) -> None:
+    (trail,) = staging.resources("AWS::CloudTrail::Trail").values()
+    own = {"StringEquals": {"aws:SourceArn": staging.settings.arn("cloudtrail", f"trail/{trail['TrailName']}")}}
+    policies = staging.resources("AWS::S3::BucketPolicy", stack="storage").values()
+    statements = [s for policy in policies for s in policy["PolicyDocument"]["Statement"]]
+    taken = [s for s in statements if s["Principal"] == {"Service": "cloudtrail.amazonaws.com"}]
+    assert sorted(s["Action"] for s in taken) == ["s3:GetBucketAcl", "s3:PutObject"]
+    assert all(s["Condition"] == own for s in taken)

@@ -16,7 +16,7 @@ from infra.settings import Settings
 from infra.stacks.monitoring import MonitoringStack
 from infra.stacks.processing import SERVED
 from infra.stacks.serving import ANALYSTS, ServingStack
-from infra.stacks.storage import StorageStack
+from infra.stacks.storage import TRAIL, StorageStack
 
 _WATCHED = ("bronze", "silver", "gold", "quarantine", "lake")
 _TAG, _PUBLIC, _PERSONAL = "sensitivity", "public", "personal"
@@ -33,20 +33,20 @@ class GovernanceStack(LakeStack):
         self.know_key(storage.key)
         self.add_stack_dependency(serving.processing)  # what is tagged must be in the catalogue
         if settings.trail:
-            self._keep_trail(storage)
+            self._keep_trail()
         if settings.lake_formation:
             self._guard_catalogue(storage, serving)
         if settings.budget:
             self._watch_costs(monitoring)
 
-    def _keep_trail(self, storage: StorageStack) -> None:
+    def _keep_trail(self) -> None:
         """Who read and wrote which object of the lake, in files that show when they were changed."""
         trail = cloudtrail.Trail(
             self,
             "Trail",
             trail_name=self.settings.prefix,
-            bucket=storage.logs,
-            s3_key_prefix="cloudtrail",
+            bucket=s3.Bucket.from_bucket_name(self, "Logs", self.settings.bucket("logs")),  # whose policy knows it
+            s3_key_prefix=TRAIL,
             is_multi_region_trail=True,
             include_global_service_events=True,
             enable_file_validation=True,

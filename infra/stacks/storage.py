@@ -17,6 +17,8 @@ from infra.settings import Settings
 ZONES = ("bronze", "silver", "gold", "quarantine", "lake", "athena", "pipes", "artifacts")
 """The buckets: the lake's zones, its own memory (`lake`), query results, Pipes messages, and what remote jobs run."""
 
+TRAIL = "cloudtrail"
+"""The folder of the trail among the logs."""
 _PASSING = {"athena": 7, "pipes": 7}
 """Days after which what is of use for a while only expires."""
 _RARELY_READ = ("bronze", "silver", "gold", "quarantine")
@@ -58,6 +60,8 @@ class StorageStack(LakeStack):
         landed.add_target(targets.SqsQueue(self.landing_queue, dead_letter_queue=self.landing_dead_letters))
         if settings.archive:
             self._archive()
+        if settings.trail:
+            self._take_trail()
 
     def _make_key(self) -> kms.Key:
         settings, prefix = self.settings, self.settings.prefix
@@ -73,6 +77,14 @@ class StorageStack(LakeStack):
         actions = [f"kms:{action}" for action in actions]
         allow_services(key, actions, "*", [f"logs.{settings.region}"], groups)
         return key
+
+    def _take_trail(self) -> None:
+        """Let the environment's own trail write to `logs`, and no other."""
+        logs, here = self.logs.bucket_arn, self.settings.arn("cloudtrail", f"trail/{self.settings.prefix}")
+        own = {"StringEquals": {"aws:SourceArn": here}}
+        allow_services(self.logs, ["s3:GetBucketAcl"], logs, ["cloudtrail"], own)
+        below = f"{logs}/{TRAIL}/AWSLogs/{self.settings.account}/*"
+        allow_services(self.logs, ["s3:PutObject"], below, ["cloudtrail"], own)
 
     def _lifecycle(self, zone: str) -> list[s3.LifecycleRule]:
         """What becomes of objects by their age: what is overwritten, what is rarely read, what is of no more use."""

@@ -215,7 +215,7 @@ class StreamsStack(LakeStack):
         # The rule's queue has what never reached the function; what made it fail comes by Lambda, after two more tries.
         allow(role, ["sqs:SendMessage"], dead.queue_arn)
         failed = {"onFailure": {"destination": dead.queue_arn}}
-        at = {"function_name": function.function_name, "qualifier": "$LATEST"}
+        at: dict[str, Any] = {"function_name": function.function_name, "qualifier": "$LATEST"}
         fails = lambdas.CfnEventInvokeConfig(self, "ValidateFails", **at, destination_config=failed)
         fails.node.add_dependency(role.node.find_child("DefaultPolicy"))
         rule = landing_rule(self, "Landed", self.settings, prefixes)
