@@ -14,7 +14,6 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from infra.settings import Settings, settings_of
-from infra.stacks.archive import ArchiveStack
 from infra.stacks.delivery import DeliveryStack
 from infra.stacks.governance import GovernanceStack
 from infra.stacks.monitoring import MonitoringStack
@@ -23,7 +22,7 @@ from infra.stacks.orchestration import OrchestrationStack
 from infra.stacks.processing import ProcessingStack
 from infra.stacks.serving import ServingStack
 from infra.stacks.sources import SourcesStack
-from infra.stacks.storage import StorageStack
+from infra.stacks.storage import ArchiveStack, StorageStack
 from infra.stacks.streams import StreamsStack
 
 _CONTEXT = Path(__file__).parent / "cdk.json"
@@ -55,67 +54,35 @@ def build(app: cdk.App, settings: Settings) -> dict[str, cdk.Stack]:
     # Asked for by name, so that no synthesis asks an account for its availability zones.
     zones = f"availability-zones:account={settings.account}:region={settings.region}"
     app.node.set_context(zones, settings.availability_zones)
-    name = settings.prefix
-    stacks: dict[str, cdk.Stack] = {}
-    if settings.archive:
-        stacks["archive"] = ArchiveStack(app, f"{name}-archive", settings)
-    if settings.peer_account:
-        stacks["accepter"] = AccepterStack(app, f"{name}-accepter", settings)
-    stacks["storage"] = storage = StorageStack(app, f"{name}-storage", settings)
-    stacks["network"] = network = NetworkStack(app, f"{name}-network", settings, storage)
-    if settings.source != "none":
-        stacks["sources"] = SourcesStack(app, f"{name}-sources", settings, storage, network)
-    stacks["streams"] = StreamsStack(app, f"{name}-streams", settings, storage)
-    stacks["processing"] = ProcessingStack(app, f"{name}-processing", settings, storage, network)
-    _add_users_of(app, settings, stacks)
-    for later, before in (("storage", "archive"), ("network", "accepter")):
-        if before in stacks:
-            stacks[later].add_stack_dependency(stacks[before])
-    for stack in stacks.values():
+    archive = ArchiveStack(app, "archive", settings) if settings.archive else None
+    accepter = AccepterStack(app, "accepter", settings) if settings.peer_account else None
+    storage = StorageStack(app, "storage", settings)
+    network = NetworkStack(app, "network", settings, storage)
+    sources = SourcesStack(app, "sources", settings, storage, network) if settings.source != "none" else None
+    streams = StreamsStack(app, "streams", settings, storage)
+    processing = ProcessingStack(app, "processing", settings, storage, network)
+    delivery = DeliveryStack(app, "delivery", settings, storage)
+    serving = ServingStack(app, "serving", settings, network, processing)
+    dagster = None
+    if settings.dagster != "none":
+        dagster = OrchestrationStack(app, "orchestration", settings, processing, delivery)
+    monitoring = MonitoringStack(
+        app, "monitoring", settings, streams=streams, processing=processing, sources=sources, orchestration=dagster
+    )
+    governance = GovernanceStack(app, "governance", settings, serving, monitoring)
+    stacks: tuple[cdk.Stack | None, ...] = (archive, accepter, storage, network, sources, streams, processing)
+    stacks += (delivery, serving, dagster, monitoring, governance)
+    if archive:
+        storage.add_stack_dependency(archive)
+    if accepter:
+        network.add_stack_dependency(accepter)
+    made = {stack.stack_name.removeprefix(f"{settings.prefix}-"): stack for stack in stacks if stack}
+    for stack in made.values():
         stack.termination_protection = settings.protects
     for tag, value in {"project": "datalake", "environment": settings.env, "managed-by": "cdk"}.items():
         cdk.Tags.of(app).add(tag, value)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
-    return stacks
-
-
-def _add_users_of(app: cdk.App, settings: Settings, stacks: dict[str, Any]) -> None:
-    """What runs, serves, watches and delivers what the other stacks hold."""
-    name = settings.prefix
-    storage, network, processing = (stacks[stack] for stack in ("storage", "network", "processing"))
-    stacks["delivery"] = DeliveryStack(app, f"{name}-delivery", settings, storage)
-    stacks["serving"] = ServingStack(
-        app, f"{name}-serving", settings, storage=storage, network=network, processing=processing
-    )
-    if settings.dagster != "none":
-        stacks["orchestration"] = OrchestrationStack(
-            app,
-            f"{name}-orchestration",
-            settings,
-            storage=storage,
-            network=network,
-            processing=processing,
-            delivery=stacks["delivery"],
-        )
-    stacks["monitoring"] = monitoring = MonitoringStack(
-        app,
-        f"{name}-monitoring",
-        settings,
-        storage=storage,
-        streams=stacks["streams"],
-        processing=processing,
-        sources=stacks.get("sources"),
-        orchestration=stacks.get("orchestration"),
-    )
-    stacks["governance"] = GovernanceStack(
-        app,
-        f"{name}-governance",
-        settings,
-        storage=storage,
-        processing=processing,
-        serving=stacks["serving"],
-        monitoring=monitoring,
-    )
+    return made
 
 
 if __name__ == "__main__":

@@ -106,27 +106,14 @@ def _added_columns(dataset: CdcTable) -> Iterator[str]:
 
 def replication_settings() -> dict[str, Any]:
     """How DMS works: nothing that has landed is deleted or overwritten, and a table that fails stops no other."""
+    lobs = {"SupportLobs": True, "FullLobMode": False, "LimitedSizeLobMode": True, "LobMaxSize": _LOB_KILOBYTES}
+    kept = {"HandleSourceTableDropped": False, "HandleSourceTableTruncated": False, "HandleSourceTableAltered": True}
+    errors = {"DataErrorPolicy": "LOG_ERROR", "DataTruncationErrorPolicy": "LOG_ERROR"}
+    tries = {"TableErrorPolicy": "SUSPEND_TABLE", "RecoverableErrorCount": -1, "RecoverableErrorInterval": 5}
     return {
-        "TargetMetadata": {
-            "SupportLobs": True,
-            "FullLobMode": False,
-            "LimitedSizeLobMode": True,
-            "LobMaxSize": _LOB_KILOBYTES,
-            "BatchApplyEnabled": False,
-        },
+        "TargetMetadata": {**lobs, "BatchApplyEnabled": False},
         "FullLoadSettings": {"TargetTablePrepMode": "DO_NOTHING"},
-        "ChangeProcessingDdlHandlingPolicy": {
-            "HandleSourceTableDropped": False,
-            "HandleSourceTableTruncated": False,
-            "HandleSourceTableAltered": True,
-        },
-        "ErrorBehavior": {
-            "DataErrorPolicy": "LOG_ERROR",
-            "DataTruncationErrorPolicy": "LOG_ERROR",
-            "TableErrorPolicy": "SUSPEND_TABLE",
-            "RecoverableErrorCount": -1,
-            "RecoverableErrorInterval": 5,
-            "FailOnNoTablesCaptured": True,
-        },
+        "ChangeProcessingDdlHandlingPolicy": kept,
+        "ErrorBehavior": {**errors, **tries, "FailOnNoTablesCaptured": True},
         "Logging": {"EnableLogging": True},
     }

@@ -15,25 +15,13 @@ from datalake_assets.lake.store.layout import Layout
 _DATASETS = Path(__file__).parent.parent / "datalake_assets" / "datasets"
 _ACCOUNT = re.compile(r"\d{12}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-_LOG_DAYS = (7, 30, 90, 180, 365, 731)
+LOG_DAYS = (7, 30, 90, 180, 365, 731)  # a week, one, three and six months, one and two years
 _WORDS = {"true": True, "false": False}
-
 _REDSHIFT_ZONES = 3
-
-Environment = Literal["dev", "staging", "prod"]
 
 
 class SettingsError(ValueError):
     """A setting can't be used; the message names it and says what to write."""
-
-
-def _check_network(name: str, given: str, *, needed: bool) -> None:
-    if not given and not needed:
-        return
-    try:
-        ipaddress.ip_network(given)
-    except ValueError as error:
-        raise SettingsError(f"{name}: {error}; write one such as 10.10.0.0/16") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,153 +31,109 @@ class Settings:
     Raises `SettingsError` when made of what can't be deployed.
     """
 
-    env: Environment
+    env: Literal["dev", "staging", "prod"]
     account: str
     region: str = "us-east-1"
-    datasets: Path = _DATASETS
-    """The folder of the dataset files: mappings, streams and catalogue tables are made of them."""
-
+    datasets: Path = _DATASETS  # the folder of the dataset files: mappings, streams and catalogue are made of them
     # --- network
     cidr: str
-    zones: str = "a,b"
-    """The letters of the availability zones."""
+    zones: str = "a,b"  # the letters of the availability zones
     nat_gateways: int = 0
-    interface_endpoints: bool = False
-    """AWS' own services reached without leaving the network, as EMR and tasks in private subnets need without NAT."""
-    peer_account: str = ""
-    """The account of a source's network to peer with; empty: no peering. The next four say which network it is."""
+    interface_endpoints: bool = False  # reach AWS' services from within, as EMR and tasks have to without NAT
+    peer_account: str = ""  # the account of a source's network to peer with (empty: none); the next three say which
     peer_region: str = ""
     peer_vpc: str = ""
     peer_cidr: str = ""
-    peer_route_tables: str = ""
-    """Route tables over there, with commas, that lead back here once `peering` is known."""
-    peer_security_group: str = ""
-    """The group of the source's database, which lets the lake in once `peering` is known."""
-    peering: str = ""
-    """The peering connection's id: an output of the network stack that the accepter stack is deployed with."""
-
+    peer_route_tables: str = ""  # route tables over there, with commas, that lead back here once `peering` is known
+    peer_security_group: str = ""  # of the source's database, which lets the lake in once `peering` is known
+    peering: str = ""  # the connection's id, as the network stack puts out: the accepter stack is deployed with it
     # --- storage
-    log_days: int = 30
-    """How long logs are kept."""
-    version_days: int = 30
-    """How long overwritten and deleted objects can be brought back."""
-    bronze_days: int = 0
-    """After how many days what has landed expires; 0: never. Silver keeps what it said."""
-    archive: bool = False
-    """Whether all that lands is copied to the archive, for the long run (Glacier, then Deep Archive)."""
-    archive_region: str = ""
-    """Where the archive is; empty: in the lake's own region."""
-
+    log_days: int = 30  # how long logs are kept
+    version_days: int = 30  # how long overwritten and deleted objects can be brought back
+    bronze_days: int = 0  # after how many days what has landed expires; 0: never. Silver keeps what it said
+    archive: bool = False  # whether all that lands is copied to the archive (Glacier, then Deep Archive)
+    archive_region: str = ""  # where the archive is; empty: in the lake's own region
     # --- sources
-    source: Literal["none", "aurora", "external"] = "none"
-    """The database that DMS replicates: none, one that is made here, or the one that `source_secret` leads to."""
-    source_name: str = "shop"
-    """The database's name on its server."""
-    source_secret: str = ""
-    """The ARN of a secret with host, port, username and password of an external source."""
-    source_secret_key: str = ""
-    """The ARN of the KMS key of that secret, where it is not AWS' own."""
-    source_cidr: str = ""
-    """Where the external source is."""
-    source_capacity: int = 4
-    """The most Aurora capacity units of each database that is made here."""
-    replication_capacity: int = 2
-    """The most DMS capacity units."""
-    dms_roles: bool = True
-    """Whether to make the two roles that DMS wants under fixed names, once in an account."""
-    mysql_replica: bool = False
-    """Whether the source's tables are replicated to an Aurora MySQL too."""
-    mysql_certificate: str = ""
-    """The ARN of RDS' certificates as DMS imported them, by which it knows that MySQL."""
-
+    source: Literal["none", "aurora", "external"] = "none"  # what DMS replicates: made here, or where the secret leads
+    source_name: str = "shop"  # the database's name on its server
+    source_secret: str = ""  # the ARN of a secret with host, port, username and password of an external source
+    source_secret_key: str = ""  # the ARN of the KMS key of that secret, where it is not AWS' own
+    source_cidr: str = ""  # where the external source is
+    source_capacity: int = 4  # the most Aurora capacity units of each database that is made here
+    replication_capacity: int = 2  # the most DMS capacity units
+    dms_roles: bool = True  # whether to make the two roles that DMS wants under fixed names, once in an account
+    mysql_replica: bool = False  # whether the source's tables are replicated to an Aurora MySQL too
+    mysql_certificate: str = ""  # the ARN of RDS' certificates as DMS imported them, by which it knows that MySQL
     # --- streams
-    kinesis: bool = False
-    """Whether each event stream can be written to by way of a Kinesis stream too."""
-    ingest_rate: int = 50
-    """Requests a second that the ingest API takes, and below at once, before it says 429."""
+    kinesis: bool = False  # whether each event stream can be written to by way of a Kinesis stream too
+    ingest_rate: int = 50  # requests a second that the ingest API takes, and below at once, before it says 429
     ingest_burst: int = 100
-    ingest_origins: str = ""
-    """Origins, with commas, whose pages may call the ingest API; empty: none."""
-
+    ingest_origins: str = ""  # origins, with commas, whose pages may call the ingest API; empty: none
     # --- processing
-    glue_workers: int = 10
-    """The most workers of a Glue run that nobody sized."""
+    glue_workers: int = 10  # the most workers of a Glue run that nobody sized
     emr: bool = False
-    emr_vcpus: int = 64
-    """The most vCPUs that EMR Serverless takes at once."""
-    fallback: bool = False
-    """Whether the schedule that runs the lake without Dagster is on: only while Dagster is not."""
-
+    emr_vcpus: int = 64  # the most vCPUs that EMR Serverless takes at once
+    fallback: bool = False  # whether the schedule that runs the lake without Dagster is on: only while Dagster is not
     # --- serving
-    athena_gigabytes: int = 10
-    """The most that one query in Athena may read."""
+    athena_gigabytes: int = 10  # the most that one query in Athena may read
     redshift: bool = False
-    redshift_capacity: int = 8
-    """The least capacity (RPU) of Redshift Serverless; it costs while queries run."""
-    mart: bool = False
-    """Whether to make the data mart: an Aurora PostgreSQL with the schemas `mart` and `audit`."""
+    redshift_capacity: int = 8  # the least capacity (RPU) of Redshift Serverless; it costs while queries run
+    mart: bool = False  # whether to make the data mart: an Aurora PostgreSQL with the schemas `mart` and `audit`
     mart_capacity: int = 2
-    quicksight_user: str = ""
-    """The QuickSight user, such as `admin/jane`, who gets data sets and dashboard; empty: none are made."""
-
+    quicksight_user: str = ""  # such as `admin/jane`, who gets data sets and dashboard; empty: none are made
     # --- orchestration
-    dagster: Literal["none", "ecs", "hybrid"] = "none"
-    """Who runs the lake: nobody here (a laptop may), Dagster on ECS, or Dagster+ by way of its agent on ECS."""
-    image_tag: str = "latest"
-    """The image of Dagster in the environment's repository; delivery gives the commit."""
-    webserver_clients: str = ""
-    """Networks, with commas, beside the lake's own, that may open Dagster's pages, such as that of a VPN."""
-    webserver_certificate: str = ""
-    """The ARN of the certificate of Dagster's pages; empty: they are served without TLS, inside the network."""
-    dagster_organization: str = ""
-    """The organization in Dagster+."""
-    dagster_agent: str = "docker.io/dagster/dagster-cloud-agent:1.13.27"
-    """The image of Dagster+'s agent, of the same version as the lake's Dagster."""
-
+    dagster: Literal["none", "ecs", "hybrid"] = "none"  # who runs the lake: nobody here, ECS, or Dagster+ by its agent
+    image_tag: str = "latest"  # the image of Dagster in the environment's repository; delivery gives the commit
+    webserver_clients: str = ""  # networks, with commas, beside the lake's own, that may open Dagster's pages: a VPN's
+    webserver_certificate: str = ""  # the ARN of these pages' certificate; empty: no TLS, inside the network
+    dagster_organization: str = ""  # the organization in Dagster+
+    dagster_agent: str = "docker.io/dagster/dagster-cloud-agent:1.13.27"  # of the same version as the lake's Dagster
     # --- watching
     alarm_email: str = ""
-    slack_workspace: str = ""
-    """The id of a Slack workspace that AWS Chatbot was let into, and of its channel for alarms."""
+    slack_workspace: str = ""  # the id of a Slack workspace that AWS Chatbot was let into, and of its channel
     slack_channel: str = ""
-    stale_hours: int = 2
-    """After how many hours without new data in silver an alarm is raised."""
-    budget: int = 100
-    """Dollars a month; mails go out at 80 % of them, and when the forecast exceeds them."""
-
+    stale_hours: int = 2  # after how many hours without new data in silver an alarm is raised
+    budget: int = 100  # dollars a month; mails go out at 80 % of them, and when the forecast exceeds them
     # --- governance
-    lake_formation: bool = False
-    """Whether Lake Formation guards the catalogue: analysts see all columns of silver and gold but personal ones."""
-    personal_columns: str = "name,email,user_id,customer_name,payload,_unknown,raw"
-    """Columns, with commas, that tell of persons, in whatever table they are."""
-    trail: bool = False
-    """Whether CloudTrail keeps who read and wrote which object."""
-
+    lake_formation: bool = False  # whether analysts see only those columns of silver and gold that are not personal
+    personal_columns: str = "name,email,user_id,customer_name,payload,_unknown,raw"  # those, in whatever table they are
+    trail: bool = False  # whether CloudTrail keeps who read and wrote which object
     # --- delivery
-    github: str = ""
-    """The repository, such as `octo/lake`, whose workflows may deploy here; empty: none."""
-    github_provider: bool = True
-    """Whether to make GitHub's identity provider, once in an account."""
-    branches: str = ""
-    """The branches, with commas and as patterns, that are deployed here."""
+    github: str = ""  # the repository, such as `octo/lake`, whose workflows may deploy here; empty: none
+    github_provider: bool = True  # whether to make GitHub's identity provider, once in an account
+    branches: str = ""  # the branches, with commas and as patterns, that are deployed here
 
     def __post_init__(self) -> None:
         """Refuse what AWS would, and what contradicts itself."""
         self._check_places()
+        self._check_running()
         if self.peer_account and not (self.peer_vpc and self.peer_cidr and self.peer_region):
             raise SettingsError("peer_account: a peering needs peer_vpc, peer_cidr and peer_region too")
-        if self.log_days not in _LOG_DAYS:
-            raise SettingsError(f"log_days: write one of {_LOG_DAYS}, not {self.log_days}")
+        if self.log_days not in LOG_DAYS:
+            raise SettingsError(f"log_days: write one of {LOG_DAYS}, not {self.log_days}")
+        if bool(self.slack_workspace) != bool(self.slack_channel):
+            raise SettingsError("slack_workspace: Slack needs slack_channel too, and both or none")
+        if self.github and self.github.count("/") != 1:
+            raise SettingsError(f"github: {self.github!r} is no repository; write one such as octo/lake")
+        if not self.datasets.is_dir():
+            raise SettingsError(f"datasets: {self.datasets} is no folder")
+
+    def _check_running(self) -> None:
+        reached = self.nat_gateways or self.interface_endpoints
         if self.source == "external" and not (self.source_secret and self.source_cidr):
             raise SettingsError("source: an external one needs source_secret and source_cidr")
         if self.mysql_replica and self.source == "none":
             raise SettingsError("mysql_replica: there is no source to replicate; set source")
-        self._check_running()
+        if self.dagster == "ecs" and not reached:
+            raise SettingsError("dagster: tasks reach no registry; set interface_endpoints or nat_gateways")
+        if self.dagster == "hybrid" and not (self.nat_gateways and self.dagster_organization):
+            raise SettingsError("dagster: an agent of Dagster+ needs nat_gateways and dagster_organization")
+        if self.redshift and len(self.listed("zones")) < _REDSHIFT_ZONES:
+            raise SettingsError(f"redshift: it wants {_REDSHIFT_ZONES} zones; set zones to a,b,c")
         if self.mysql_replica and not self.mysql_certificate:
             raise SettingsError("mysql_replica: DMS wants RDS' certificates; set mysql_certificate (infra/README.md)")
-        if (self.source != "none" or self.emr) and not (self.nat_gateways or self.interface_endpoints):
+        if (self.source != "none" or self.emr) and not reached:
             raise SettingsError("source, emr: they stand in private subnets; set nat_gateways or interface_endpoints")
-        if not self.datasets.is_dir():
-            raise SettingsError(f"datasets: {self.datasets} is no folder")
 
     def _check_places(self) -> None:
         for name in ("account", "peer_account"):
@@ -200,24 +144,15 @@ class Settings:
             given = getattr(self, name)
             if not _REGION.fullmatch(given) and (given or name == "region"):
                 raise SettingsError(f"{name}: {given!r} is no region; write one such as eu-west-1")
-        for name in ("cidr", "peer_cidr", "source_cidr"):
-            _check_network(name, getattr(self, name), needed=name == "cidr")
+        clients = {f"webserver_clients, {n + 1}.": text for n, text in enumerate(self.listed("webserver_clients"))}
+        others = {name: getattr(self, name) for name in ("peer_cidr", "source_cidr") if getattr(self, name)}
+        for name, given in {"cidr": self.cidr, **others, **clients}.items():
+            try:
+                ipaddress.ip_network(given)
+            except ValueError as error:
+                raise SettingsError(f"{name}: {error}; write one such as 10.10.0.0/16") from None
         if self.peer_cidr and ipaddress.ip_network(self.cidr).overlaps(ipaddress.ip_network(self.peer_cidr)):
             raise SettingsError(f"peer_cidr: {self.peer_cidr} overlaps {self.cidr}, and such networks can't be peered")
-
-    def _check_running(self) -> None:
-        for number, client in enumerate(self.listed("webserver_clients")):
-            _check_network(f"webserver_clients, {number + 1}.", client, needed=True)
-        if self.dagster == "ecs" and not (self.nat_gateways or self.interface_endpoints):
-            raise SettingsError("dagster: tasks reach no registry; set interface_endpoints or nat_gateways")
-        if self.dagster == "hybrid" and not (self.nat_gateways and self.dagster_organization):
-            raise SettingsError("dagster: an agent of Dagster+ needs nat_gateways and dagster_organization")
-        if self.redshift and len(self.listed("zones")) < _REDSHIFT_ZONES:
-            raise SettingsError(f"redshift: it wants {_REDSHIFT_ZONES} zones; set zones to a,b,c")
-        if bool(self.slack_workspace) != bool(self.slack_channel):
-            raise SettingsError("slack_workspace: Slack needs slack_channel too, and both or none")
-        if self.github and self.github.count("/") != 1:
-            raise SettingsError(f"github: {self.github!r} is no repository; write one such as octo/lake")
 
     @property
     def prefix(self) -> str:
@@ -239,6 +174,10 @@ class Settings:
         """The region of the archive."""
         return self.archive_region or self.region
 
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of something in the environment's account and region."""
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
     def bucket(self, zone: str) -> str:
         """The name of a zone's bucket: all can be told without looking, so that no stack waits for another's."""
         region = self.archive_place if zone == "archive" else self.region
@@ -251,13 +190,8 @@ class Settings:
     @property
     def layout(self) -> Layout:
         """The places of the zones, as the lake is told of them."""
-        return Layout(
-            root=f"s3://{self.bucket('lake')}",
-            bronze=f"s3://{self.bucket('bronze')}",
-            silver=f"s3://{self.bucket('silver')}",
-            gold=f"s3://{self.bucket('gold')}",
-            quarantine=f"s3://{self.bucket('quarantine')}",
-        )
+        zones = {zone: f"s3://{self.bucket(zone)}" for zone in ("bronze", "silver", "gold", "quarantine")}
+        return Layout(root=f"s3://{self.bucket('lake')}", **zones)
 
     @property
     def code_place(self) -> str:
@@ -274,64 +208,41 @@ class Settings:
         return [part.strip() for part in getattr(self, name).split(",") if part.strip()]
 
 
+_DIFFERENCES: Mapping[str, tuple[Any, Any, Any]] = {  # dev, staging, prod
+    "account": ("111111111111", "222222222222", "333333333333"),
+    "cidr": ("10.10.0.0/16", "10.20.0.0/16", "10.30.0.0/16"),
+    "zones": ("a,b", "a,b", "a,b,c"),
+    "nat_gateways": (0, 1, 2),
+    "interface_endpoints": (False, True, True),
+    "log_days": (7, 30, 365),
+    "version_days": (7, 30, 90),
+    "bronze_days": (90, 0, 0),
+    "archive": (False, False, True),
+    "archive_region": ("", "", "us-west-2"),
+    "source": ("none", "aurora", "aurora"),
+    "source_capacity": (4, 4, 16),
+    "replication_capacity": (2, 2, 8),
+    "kinesis": (False, True, True),
+    "ingest_rate": (50, 50, 500),
+    "ingest_burst": (100, 100, 1_000),
+    "glue_workers": (10, 10, 20),
+    "emr": (False, True, True),
+    "emr_vcpus": (64, 64, 400),
+    "athena_gigabytes": (10, 10, 1_000),
+    "redshift": (False, False, True),
+    "redshift_capacity": (8, 8, 16),
+    "mart": (False, True, True),
+    "mart_capacity": (2, 2, 8),
+    "dagster": ("none", "ecs", "ecs"),
+    "budget": (50, 1_500, 5_000),
+    "lake_formation": (False, True, True),
+    "trail": (False, True, True),
+    "branches": ("dev,develop-*", "staging,test", "main"),
+}
 ENVIRONMENTS: Mapping[str, Settings] = {
-    "dev": Settings(
-        env="dev",
-        account="111111111111",
-        cidr="10.10.0.0/16",
-        log_days=7,
-        version_days=7,
-        bronze_days=90,
-        budget=50,
-        branches="dev,develop-*",
-    ),
-    "staging": Settings(
-        env="staging",
-        account="222222222222",
-        cidr="10.20.0.0/16",
-        nat_gateways=1,
-        interface_endpoints=True,
-        source="aurora",
-        kinesis=True,
-        emr=True,
-        mart=True,
-        dagster="ecs",
-        budget=1_500,
-        lake_formation=True,
-        trail=True,
-        branches="staging,test",
-    ),
-    "prod": Settings(
-        env="prod",
-        account="333333333333",
-        cidr="10.30.0.0/16",
-        zones="a,b,c",
-        nat_gateways=2,
-        interface_endpoints=True,
-        log_days=365,
-        version_days=90,
-        archive=True,
-        archive_region="us-west-2",
-        source="aurora",
-        source_capacity=16,
-        replication_capacity=8,
-        kinesis=True,
-        ingest_rate=500,
-        ingest_burst=1_000,
-        glue_workers=20,
-        emr=True,
-        emr_vcpus=400,
-        athena_gigabytes=1_000,
-        redshift=True,
-        redshift_capacity=16,
-        mart=True,
-        mart_capacity=8,
-        dagster="ecs",
-        budget=5_000,
-        lake_formation=True,
-        trail=True,
-        branches="main",
-    ),
+    "dev": Settings(env="dev", **{name: dev for name, (dev, _, _) in _DIFFERENCES.items()}),
+    "staging": Settings(env="staging", **{name: staging for name, (_, staging, _) in _DIFFERENCES.items()}),
+    "prod": Settings(env="prod", **{name: prod for name, (_, _, prod) in _DIFFERENCES.items()}),
 }
 
 

@@ -90,6 +90,19 @@ def test_pull_requests_are_linted_tested_synthesized_and_shown_what_would_change
     assert any("gh pr comment" in command for command in commands)
 
 
+def test_a_pull_request_is_shown_what_the_deployment_would_be_told() -> None:
+    (shown,) = (s["env"]["APP"] for s in _workflow("ci")["jobs"]["diff"]["steps"] if "APP" in s.get("env", {}))
+    assert shown.replace("steps.where", "needs.where") == _workflow("deploy")["jobs"]["build"]["env"]["APP"]
+
+
+def test_no_package_is_built_where_a_deployment_enters_aws() -> None:
+    jobs = _workflow("deploy")["jobs"]
+    assert "permissions" not in jobs["build"]
+    assert "build" in jobs["deploy"]["needs"]
+    commands = [step.get("run", "") for step in jobs["deploy"]["steps"]]
+    assert not any(re.search(r"\b(make|pip)\b|npm ci(?! --ignore-scripts)", command) for command in commands)
+
+
 def test_a_deployment_waits_for_the_checks_and_for_whoever_guards_its_environment() -> None:
     jobs = _workflow("deploy")["jobs"]
     assert "checks" in jobs["deploy"]["needs"]
@@ -127,6 +140,8 @@ def test_a_deployment_may_become_the_roles_of_the_bootstrap_and_nothing_else(syn
     assert {arn.rpartition("cdk-hnb659fds-")[2].partition("-role-")[0] for arn in statement["Resource"]} == {
         *BOOTSTRAP_ROLES
     }
+    regions = (made.settings.region, made.settings.archive_place)
+    assert all(any(arn.endswith(region) for arn in statement["Resource"]) for region in regions)
     told = trust["Condition"]["StringEquals"]
     assert told["token.actions.githubusercontent.com:sub"] == "repo:octo/lake:environment:staging"
     assert told["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com"
@@ -134,7 +149,9 @@ def test_a_deployment_may_become_the_roles_of_the_bootstrap_and_nothing_else(syn
 
 def test_pull_requests_may_look_at_stacks_and_nothing_else(synthesized: Synthesize) -> None:
     trust, (statement,) = _role(synthesized("extended"), "diff")
-    assert [arn.count("-lookup-role-") for arn in listed(statement["Resource"])] == [1]
+    # Not the bootstrap's role for this: that one may read all that the account holds.
+    assert {action.partition(":")[0] for action in statement["Action"]} == {"cloudformation"}
+    assert all(":stack/datalake-staging-*/" in arn for arn in listed(statement["Resource"]))
     assert (
         trust["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"] == "repo:octo/lake:pull_request"
     )

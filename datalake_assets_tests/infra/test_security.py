@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from datalake_assets_tests.infra.conftest import Synthesize
 from datalake_assets_tests.infra.templates import Synthesized, listed
 
 pytestmark = pytest.mark.xdist_group("infra")
@@ -128,7 +129,7 @@ def test_each_key_serves_this_account_alone(anywhere: Synthesized) -> None:
 def test_databases_are_isolated_encrypted_and_forced_to_tls(anywhere: Synthesized) -> None:
     for where, cluster in anywhere.resources("AWS::RDS::DBCluster").items():
         assert cluster["StorageEncrypted"] is True, where
-        assert cluster["DeletionProtection"] is True, where
+        assert cluster["DeletionProtection"] is (anywhere.settings.env != "dev"), where
         assert cluster["EnableIAMDatabaseAuthentication"] is True, where
         assert "resolve:secretsmanager" in json.dumps(cluster["MasterUserPassword"]), where
     for where, instance in anywhere.resources("AWS::RDS::DBInstance").items():
@@ -185,14 +186,34 @@ def test_the_ingest_api_asks_for_signatures_is_throttled_and_logged(anywhere: Sy
 
 
 def test_what_a_mistake_must_not_take_is_kept_outside_dev(anywhere: Synthesized) -> None:
-    kept = "Retain" if anywhere.settings.env != "dev" else "Delete"
+    kept = "RetainExceptOnCreate" if anywhere.settings.env != "dev" else "Delete"
     for stack, template in anywhere.templates.items():
         for name, resource in template["Resources"].items():
+            # What a failed creation left under its fixed name would fail the next.
+            assert resource.get("DeletionPolicy") != "Retain", f"{stack}/{name}"
             if resource["Type"] in {"AWS::S3::Bucket", "AWS::KMS::Key"}:
                 assert resource["DeletionPolicy"] == kept, f"{stack}/{name}"
     manifest = json.loads((anywhere.out / "manifest.json").read_text())
     stacks = [a["properties"] for a in manifest["artifacts"].values() if a["type"] == "aws:cloudformation:stack"]
     assert {stack.get("terminationProtection", False) for stack in stacks} == {anywhere.settings.env != "dev"}
+
+
+def test_dev_with_dagster_and_databases_can_be_made_and_taken_away(synthesized: Synthesize) -> None:
+    made = synthesized("dev with dagster")
+    for stack, template in made.templates.items():
+        for name, resource in template["Resources"].items():
+            assert resource.get("DeletionPolicy", "Delete") == "Delete", f"{stack}/{name}"
+            assert resource.get("Properties", {}).get("DeletionProtection", False) is False, f"{stack}/{name}"
+    (repository,) = made.resources("AWS::ECR::Repository").values()
+    assert repository["EmptyOnDelete"] is True
+
+
+@pytest.mark.parametrize("kind", ["DMS::Endpoint", "QuickSight::DataSource", "LakeFormation::Resource"])
+def test_what_tries_its_role_when_it_is_made_waits_for_the_rights(synthesized: Synthesize, kind: str) -> None:
+    templates = synthesized("extended").templates.values()
+    made = [r for template in templates for r in template["Resources"].values() if r["Type"] == f"AWS::{kind}"]
+    assert made
+    assert all(any("DefaultPolicy" in name for name in resource["DependsOn"]) for resource in made)
 
 
 def test_no_template_holds_a_secret(anywhere: Synthesized) -> None:
@@ -219,3 +240,36 @@ def test_synthesis_asks_no_account_for_anything(anywhere: Synthesized) -> None:
 def _refuses_plain(statement: dict[str, Any]) -> bool:
     condition = json.dumps(statement.get("Condition", {}))
     return statement["Effect"] == "Deny" and '"aws:SecureTransport": "false"' in condition
+
+
+def test_the_agent_may_tag_the_services_that_it_makes(synthesized: Synthesize) -> None:
+    made = synthesized("extended")
+    own = made.settings.arn("ecs", f"service/{made.settings.prefix}/*")
+    (tagging,) = (s for _, s in made.statements if s["Resource"] == own and "ecs:TagResource" in listed(s["Action"]))
+    assert tagging["Condition"] == {"StringEquals": {"ecs:CreateAction": "CreateService"}}
+
+
+def test_services_take_roles_for_this_account_alone(anywhere: Synthesized) -> None:
+    for where, role in anywhere.resources("AWS::IAM::Role").items():
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        service = json.dumps(trust["Principal"].get("Service", ""))
+        is_fixed = role.get("RoleName", "").startswith("dms-")
+        if re.search("dms|ecs-tasks|firehose|glue", service) and not is_fixed:
+            assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": anywhere.settings.account}}, where
+
+
+@pytest.mark.parametrize("role", ["streams/validateRole", "streams/Role", "sources/LakeRole"])
+def test_who_asks_for_keys_that_may_be_missing_may_list_the_bucket(staging: Synthesized, role: str) -> None:
+    bronze = f"arn:aws:s3:::{staging.settings.bucket('bronze')}"
+    mine = [s for where, s in staging.statements if where.startswith(role) and s["Resource"] == bronze]
+    assert any("s3:ListBucket" in listed(s["Action"]) and "Condition" not in s for s in mine)
+
+
+def test_no_other_trail_writes_among_the_logs(staging: Synthesized) -> None:
+    (trail,) = staging.resources("AWS::CloudTrail::Trail").values()
+    own = {"StringEquals": {"aws:SourceArn": staging.settings.arn("cloudtrail", f"trail/{trail['TrailName']}")}}
+    policies = staging.resources("AWS::S3::BucketPolicy", stack="storage").values()
+    statements = [s for policy in policies for s in policy["PolicyDocument"]["Statement"]]
+    taken = [s for s in statements if s["Principal"] == {"Service": "cloudtrail.amazonaws.com"}]
+    assert sorted(s["Action"] for s in taken) == ["s3:GetBucketAcl", "s3:PutObject"]
+    assert all(s["Condition"] == own for s in taken)

@@ -11,7 +11,8 @@ from datalake_assets_tests.infra.conftest import Synthesize
 from datalake_assets_tests.infra.templates import Synthesized, listed
 from infra.dashboard import SHEETS
 from infra.declared import declared
-from infra.stacks.serving import SERVED
+from infra.stacks.processing import SERVED
+from infra.stacks.serving import ANALYSTS
 
 pytestmark = pytest.mark.xdist_group("infra")
 
@@ -27,7 +28,7 @@ def _columns(made: Synthesized) -> dict[tuple[str, str], list[str]]:
 
 
 def test_athena_writes_encrypted_results_to_its_bucket_and_bounds_what_a_query_reads(anywhere: Synthesized) -> None:
-    (workgroup,) = anywhere.resources("AWS::Athena::WorkGroup").values()
+    workgroup = anywhere.named("AWS::Athena::WorkGroup", "Name", anywhere.settings.prefix)
     told = workgroup["WorkGroupConfiguration"]
     assert told["EnforceWorkGroupConfiguration"]
     assert told["EngineVersion"] == {"SelectedEngineVersion": "Athena engine version 3"}
@@ -154,3 +155,49 @@ def test_mails_go_out_at_four_fifths_of_the_budget_and_when_the_forecast_exceeds
     told = [entry["Notification"] for entry in budget["NotificationsWithSubscribers"]]
     assert [(n["NotificationType"], n["Threshold"]) for n in told] == [("ACTUAL", 80), ("FORECASTED", 100)]
     assert budget["Budget"]["CostFilters"] == {"TagKeyValue": [f"user:environment${anywhere.settings.env}"]}
+
+
+def test_new_tables_are_not_everybodys_where_lake_formation_guards(staging: Synthesized) -> None:
+    for zone in SERVED:
+        (told,) = (
+            d["DatabaseInput"]
+            for d in staging.resources("AWS::Glue::Database").values()
+            if d["DatabaseInput"]["Name"] == staging.settings.database(zone)
+        )
+        assert told["CreateTableDefaultPermissions"] == []
+
+
+def test_lake_formation_reads_what_is_under_the_key_by_a_role_that_may(staging: Synthesized) -> None:
+    places = staging.resources("AWS::LakeFormation::Resource").values()
+    assert len(places) == len(SERVED)
+    assert all("LakeFormationRole" in json.dumps(place["RoleArn"]) for place in places)
+    may = [s["Action"] for where, s in staging.statements if where.startswith("governance/LakeFormationRole")]
+    assert {"s3:GetObject", "kms:Decrypt"} <= {action for actions in may for action in listed(actions)}
+
+
+def test_who_reads_the_archive_is_logged(synthesized: Synthesize) -> None:
+    made = synthesized("extended")
+    (trail,) = made.resources("AWS::CloudTrail::Trail").values()
+    assert made.settings.bucket("archive") in json.dumps(trail["EventSelectors"])
+
+
+def test_analysts_reach_no_results_but_their_own(staging: Synthesized) -> None:
+    may = [s for where, s in staging.statements if where.startswith("governance/Analyst")]
+    objects = {r for s in may for r in listed(s["Resource"]) if str(r).startswith("arn:aws:s3:::") and "/" in r}
+    assert objects == {f"arn:aws:s3:::{staging.settings.bucket('athena')}/{ANALYSTS}/*"}
+    (asked,) = (s["Resource"] for s in may if "athena:StartQueryExecution" in s["Action"])
+    workgroup = staging.named("AWS::Athena::WorkGroup", "Name", asked.rpartition("/")[2])
+    place = workgroup["WorkGroupConfiguration"]["ResultConfiguration"]["OutputLocation"]
+    assert place == f"s3://{staging.settings.bucket('athena')}/{ANALYSTS}/"
+
+
+def test_redshift_reaches_what_it_reads_and_has_a_bound(synthesized: Synthesize) -> None:
+    made = synthesized("prod")
+    (workgroup,) = made.resources("AWS::RedshiftServerless::Workgroup").values()
+    assert workgroup["MaxCapacity"] > workgroup["BaseCapacity"]
+    (group,) = (g for w, g in made.resources("AWS::EC2::SecurityGroup").items() if "RedshiftAccess" in w)
+    assert [rule["FromPort"] for rule in group["SecurityGroupEgress"]] == [443]
+    assert any("LakeFormation" in where for where in made.resources("AWS::EC2::VPCEndpoint"))
+    may = [s for where, s in made.statements if where.startswith("serving/SpectrumRole")]
+    unloaded = f"arn:aws:s3:::{made.settings.bucket('athena')}/{ANALYSTS}/unloaded/*"
+    assert any(unloaded in listed(s["Resource"]) for s in may)

@@ -9,7 +9,7 @@ import pytest
 
 from datalake_assets.resources.metrics import DATASET, EVERY_SECONDS, KIND, METRIC
 from datalake_assets_tests.infra.conftest import Synthesize
-from datalake_assets_tests.infra.templates import Synthesized
+from datalake_assets_tests.infra.templates import Synthesized, listed
 
 _RUNBOOKS = (Path(__file__).parents[2] / "docs" / "runbooks.md").read_text()
 
@@ -31,6 +31,14 @@ def test_the_ingest_api_is_watched_with_the_bounds_that_are_wanted(anywhere: Syn
     alarms = _alarms(anywhere)
     assert _bound(alarms["ingest-errors"]) == ("Errors", 5, 300)
     assert _bound(alarms["ingest-5xx"])[1:] == (10, 300)
+    assert _bound(alarms["validate-errors"]) == ("Errors", 5, 300)
+
+
+def test_an_event_on_which_the_validation_fails_is_in_the_queue_that_is_watched(anywhere: Synthesized) -> None:
+    (fails,) = anywhere.resources("AWS::Lambda::EventInvokeConfig").values()
+    queue = fails["DestinationConfig"]["OnFailure"]["Destination"]
+    may = [s for where, s in anywhere.statements if where.startswith("streams/validateRole")]
+    assert [s["Action"] for s in may if s["Resource"] == queue] == ["sqs:SendMessage"]
 
 
 def test_two_hours_without_data_are_told_by_the_lakes_metric_and_by_firehoses(staging: Synthesized) -> None:
@@ -63,14 +71,16 @@ def test_the_alarms_look_where_the_lakes_tasks_put_their_metric(staging: Synthes
         for _, statement in staging.statements
         if "cloudwatch:PutMetricData" in statement["Action"]
     }
-    assert told == allowed == {alarm["Namespace"]}
+    assert told == allowed - {"Glue"} == {alarm["Namespace"]}
 
 
 def test_replication_dead_letters_and_tasks_are_watched(staging: Synthesized) -> None:
     alarms = _alarms(staging)
     for side in ("source", "target"):
         assert _bound(alarms[f"replication-lake-{side}"])[0] == f"CDCLatency{side.title()}"
-    for queue in ("landing-dead-letters", "validate-dead-letters"):
+        assert alarms[f"replication-lake-{side}"]["TreatMissingData"] == "breaching"
+    assert _bound(alarms["replication-slot"])[0] == "OldestReplicationSlotLag"
+    for queue in ("landing-dead-letters", "validate-dead-letters", "untold-dead-letters"):
         assert _bound(alarms[queue])[:2] == ("ApproximateNumberOfMessagesVisible", 0)
     for service in ("code", "daemon", "webserver"):
         assert alarms[f"dagster-{service}"]["Threshold"] == 0
@@ -84,6 +94,18 @@ def test_each_remote_job_that_fails_is_told(synthesized: Synthesize) -> None:
     jobs = {job["Name"] for job in made.resources("AWS::Glue::Job").values()}
     assert set(glue["detail"]["jobName"]) == jobs
     assert {"FAILED", "TIMEOUT", "ERROR"} == set(glue["detail"]["state"])
+    rules = made.resources("AWS::Events::Rule", stack="monitoring").values()
+    assert all("DeadLetterConfig" in target for rule in rules for target in rule["Targets"])
+
+
+def test_eventbridge_may_use_the_key_for_the_topic_without_telling_an_account(anywhere: Synthesized) -> None:
+    settings = anywhere.settings
+    (policy,) = (key["KeyPolicy"] for key in anywhere.resources("AWS::KMS::Key", stack="storage").values())
+    arn = settings.arn("sns", f"{settings.prefix}-alarms")
+    wanted = {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": arn}}
+    assert {"Service": "events.amazonaws.com"} in [
+        s["Principal"] for s in policy["Statement"] if s.get("Condition") == wanted
+    ]
 
 
 def test_every_alarm_tells_the_topic_and_names_a_runbook_that_there_is(anywhere: Synthesized) -> None:
@@ -108,3 +130,9 @@ def test_people_are_told_by_mail_and_in_slack_where_the_settings_say_so(synthesi
     (slack,) = made.resources("AWS::Chatbot::SlackChannelConfiguration").values()
     assert slack["SlackChannelId"] == "C0123456789"
     assert len(slack["SnsTopicArns"]) == 1
+
+
+def test_jobs_may_write_the_metrics_and_logs_that_they_are_told_to(staging: Synthesized) -> None:
+    may = {(where.partition("Default")[0], a) for where, s in staging.statements for a in listed(s["Action"])}
+    assert ("processing/JobRole", "cloudwatch:PutMetricData") in may
+    assert ("processing/EmrRole", "logs:DescribeLogGroups") in may

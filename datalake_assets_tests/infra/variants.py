@@ -39,7 +39,9 @@ schema:
 
 
 def settings_of_variant(name: str, folder: Path) -> Settings:
-    """An environment; or `extended`: staging with all that can be switched on, and more datasets."""
+    """An environment; dev with Dagster and databases; or `extended`: staging with all there is, and more datasets."""
+    if name == "dev with dagster":
+        return replace(ENVIRONMENTS["dev"], dagster="ecs", interface_endpoints=True, source="aurora", kinesis=True)
     if name != "extended":
         return ENVIRONMENTS[name]
     staging = ENVIRONMENTS["staging"]
@@ -51,6 +53,7 @@ def settings_of_variant(name: str, folder: Path) -> Settings:
         staging,
         datasets=datasets,
         archive=True,
+        archive_region="us-west-2",
         mysql_replica=True,
         mysql_certificate="arn:aws:dms:us-east-1:222222222222:cert:RDS",
         ingest_origins="https://shop.example.com",

@@ -5,26 +5,27 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.access import NO_RESOURCES, allow, known_key, removal
+from infra.access import NO_RESOURCES, LakeStack, allow, removal, role_for
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack
 
 _GITHUB = "token.actions.githubusercontent.com"
 _PUSH = (
-    "ecr:BatchCheckLayerAvailability",
-    "ecr:BatchGetImage",
-    "ecr:CompleteLayerUpload",
-    "ecr:DescribeImages",
-    "ecr:GetDownloadUrlForLayer",
-    "ecr:InitiateLayerUpload",
-    "ecr:PutImage",
-    "ecr:UploadLayerPart",
+    "BatchCheckLayerAvailability",
+    "BatchGetImage",
+    "CompleteLayerUpload",
+    "DescribeImages",
+    "GetDownloadUrlForLayer",
+    "InitiateLayerUpload",
+    "PutImage",
+    "UploadLayerPart",
 )
+_STACKS = "Stacks have ids behind their names, and these are the environment's own"
 BOOTSTRAP_ROLES = ("deploy", "file-publishing", "image-publishing", "lookup")
 """The roles that `cdk bootstrap` makes, and all that a deployment may become."""
 
 
-class DeliveryStack(cdk.Stack):
+class DeliveryStack(LakeStack):
     """Delivery; `repository` has the image of Dagster.
 
     Three roles, each for what one step of a workflow does: `deploy` may become the roles of CDK's bootstrap and nothing
@@ -32,8 +33,8 @@ class DeliveryStack(cdk.Stack):
     """
 
     def __init__(self, scope: Construct, name: str, settings: Settings, storage: StorageStack) -> None:
-        super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
-        self.settings, self.key = settings, known_key(self, storage.key)
+        super().__init__(scope, name, settings)
+        self.know_key(storage.key)
         self.repository = ecr.Repository(
             self,
             "Repository",
@@ -43,6 +44,7 @@ class DeliveryStack(cdk.Stack):
             encryption=ecr.RepositoryEncryption.KMS,
             encryption_key=self.key,
             removal_policy=removal(settings),
+            empty_on_delete=not settings.protects,
             lifecycle_rules=[ecr.LifecycleRule(description="Enough to go back to", max_image_count=30)],
         )
         if settings.github:
@@ -55,25 +57,30 @@ class DeliveryStack(cdk.Stack):
             provider = made.oidc_provider_arn
         here = f"environment:{self.settings.env}"
         deploy = self._role("deploy", provider, here, "Deploys by the roles of CDK's bootstrap")
-        allow(deploy, ["sts:AssumeRole"], *(self._bootstrap(role) for role in BOOTSTRAP_ROLES))
+        allow(deploy, ["sts:AssumeRole"], *(arn for role in BOOTSTRAP_ROLES for arn in self._bootstrap(role)))
         publish = self._role("publish", provider, here, "Publishes the image and what remote jobs run")
-        allow(publish, _PUSH, self.repository.repository_arn)
+        allow(publish, [f"ecr:{action}" for action in _PUSH], self.repository.repository_arn)
         allow(publish, ["ecr:GetAuthorizationToken"], "*", because=NO_RESOURCES)
         storage.access.put(publish, "artifacts", "remote")
         diff = self._role("diff", provider, "pull_request", "Shows what a pull request would change")
-        allow(diff, ["sts:AssumeRole"], self._bootstrap("lookup"))
+        stacks = [
+            f"arn:aws:cloudformation:{r}:{self.settings.account}:stack/{self.settings.prefix}-*/*"
+            for r in self._regions
+        ]
+        looked = ("DescribeStacks", "GetTemplate", "ListStackResources")
+        allow(diff, [f"cloudformation:{action}" for action in looked], *stacks, because=_STACKS)
 
     def _role(self, name: str, provider: str, subject: str, description: str) -> iam.Role:
         told = {f"{_GITHUB}:aud": "sts.amazonaws.com", f"{_GITHUB}:sub": f"repo:{self.settings.github}:{subject}"}
-        return iam.Role(
-            self,
-            name.title(),
-            role_name=f"{self.settings.prefix}-{name}",
-            description=description,
-            max_session_duration=cdk.Duration.hours(2),
-            assumed_by=iam.WebIdentityPrincipal(provider, {"StringEquals": told}),
-        )
+        workflow, full = iam.WebIdentityPrincipal(provider, {"StringEquals": told}), f"{self.settings.prefix}-{name}"
+        lasts = cdk.Duration.hours(2)
+        return role_for(self, name.title(), workflow, description, role_name=full, max_session_duration=lasts)
 
-    def _bootstrap(self, role: str) -> str:
-        account, region = self.settings.account, self.settings.region
-        return f"arn:aws:iam::{account}:role/cdk-hnb659fds-{role}-role-{account}-{region}"
+    def _bootstrap(self, role: str) -> list[str]:
+        """A role of the bootstrap, in each region that has stacks."""
+        account = self.settings.account
+        return [f"arn:aws:iam::{account}:role/cdk-hnb659fds-{role}-role-{account}-{region}" for region in self._regions]
+
+    @property
+    def _regions(self) -> list[str]:
+        return sorted({self.settings.region, self.settings.archive_place})

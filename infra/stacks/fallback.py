@@ -7,24 +7,20 @@ import aws_cdk as cdk
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_stepfunctions as sfn
 
-from infra.access import acknowledge, allow, log_group, role_for
+from infra.access import RUN_JOBS, LakeStack, acknowledge, allow, role_for
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack
 
 _CODE, _HOURS = "remote", 7
 
 
-def make_fallback(
-    stack: cdk.Stack, settings: Settings, storage: StorageStack, *, crawler: str, job: str
-) -> sfn.StateMachine:
+def make_fallback(stack: LakeStack, storage: StorageStack, *, crawler: str, job: str) -> sfn.StateMachine:
     """The state machine that does what Dagster would: crawl, then run the lake to its end; and its schedule."""
-    name = f"{settings.prefix}-fallback"
-    log = log_group(stack, "FallbackLogs", settings, storage.key, group=f"/aws/vendedlogs/states/{name}")
-    role = role_for(stack, "FallbackRole", "states.amazonaws.com", description="Runs the lake without Dagster")
-    here = f"{stack.region}:{stack.account}"
-    allow(role, ["glue:StartCrawler", "glue:GetCrawler"], f"arn:aws:glue:{here}:crawler/{crawler}")
-    runs = ["glue:StartJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:BatchStopJobRun"]
-    allow(role, runs, f"arn:aws:glue:{here}:job/{job}")
+    settings, name = stack.settings, f"{stack.settings.prefix}-fallback"
+    log = stack.log_group("FallbackLogs", f"/aws/vendedlogs/states/{name}")
+    role = role_for(stack, "FallbackRole", "states", "Runs the lake without Dagster")
+    allow(role, ["glue:StartCrawler", "glue:GetCrawler"], settings.arn("glue", f"crawler/{crawler}"))
+    allow(role, RUN_JOBS, settings.arn("glue", f"job/{job}"))
     storage.access.read(role, "artifacts", _CODE)
     known = "Log deliveries and X-Ray know no resources: AWS documents * for them"
     acknowledge(role, "AwsSolutions-IAM5[Resource::*]", known)
@@ -39,7 +35,7 @@ def make_fallback(
         tracing_enabled=True,
         logs=sfn.LogOptions(destination=log, level=sfn.LogLevel.ALL, include_execution_data=False),
     )
-    starter = role_for(stack, "FallbackStarter", "scheduler.amazonaws.com", description="Starts the fallback")
+    starter = role_for(stack, "FallbackStarter", "scheduler", "Starts the fallback")
     allow(starter, ["states:StartExecution"], machine.state_machine_arn)
     allow(starter, ["kms:Decrypt"], storage.key.key_arn)  # the schedule itself is encrypted
     scheduler.CfnSchedule(
@@ -49,9 +45,9 @@ def make_fallback(
         description="Runs the lake without Dagster; on only while Dagster is away",
         schedule_expression="cron(20 * * * ? *)",
         state="ENABLED" if settings.fallback else "DISABLED",
-        flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+        flexible_time_window={"mode": "OFF"},
         kms_key_arn=storage.key.key_arn,
-        target=scheduler.CfnSchedule.TargetProperty(arn=machine.state_machine_arn, role_arn=starter.role_arn),
+        target={"arn": machine.state_machine_arn, "roleArn": starter.role_arn},
     )
     return machine
 
@@ -61,36 +57,27 @@ def _states(settings: Settings, *, crawler: str, job: str) -> dict[str, object]:
     listed = "$split($trim($states.result.Body), ' ')"  # trimmed, line ends are spaces
     place = f"'{settings.code_place}/' & $line"
     modules = f"$join($map({listed}, function($line) {{ $contains($line, '.whl') ? {place} : $line }}), ',')"
-    retried = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 60, "MaxAttempts": 2, "BackoffRate": 2}]
+    anything = {"ErrorEquals": ["States.ALL"]}
+    retried = {"Retry": [{**anything, "IntervalSeconds": 60, "MaxAttempts": 2, "BackoffRate": 2}]}
+    packages = {"Bucket": settings.bucket("artifacts"), "Key": f"{_CODE}/requirements.txt"}
+    run = {"JobName": job, "Arguments": {"--additional-python-modules": "{% $modules %}"}}
+    first = {"Catch": [{**anything, "Next": "Packages"}], "Next": "Packages"}
     return {
         "Comment": "Runs the lake without Dagster: what crawls, what computes, nothing else may write meanwhile",
         "QueryLanguage": "JSONata",
         "StartAt": "Crawl",
         "States": {
-            "Crawl": {
-                "Type": "Task",
-                "Resource": "arn:aws:states:::aws-sdk:glue:startCrawler",
-                "Arguments": {"Name": crawler},
-                "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Packages"}],
-                "Next": "Packages",
-            },
+            "Crawl": {**_task("aws-sdk:glue:startCrawler", {"Name": crawler}), **first},
             "Packages": {
-                "Type": "Task",
-                "Resource": "arn:aws:states:::aws-sdk:s3:getObject",
-                "Arguments": {"Bucket": settings.bucket("artifacts"), "Key": f"{_CODE}/requirements.txt"},
+                **_task("aws-sdk:s3:getObject", packages),
                 "Assign": {"modules": f"{{% {modules} %}}"},
-                "Retry": retried,
+                **retried,
                 "Next": "CatchUp",
             },
-            "CatchUp": {
-                "Type": "Task",
-                "Resource": "arn:aws:states:::glue:startJobRun.sync",
-                "Arguments": {
-                    "JobName": job,
-                    "Arguments": {"--additional-python-modules": "{% $modules %}"},
-                },
-                "Retry": retried,
-                "End": True,
-            },
+            "CatchUp": {**_task("glue:startJobRun.sync", run), **retried, "End": True},
         },
     }
+
+
+def _task(action: str, arguments: object) -> dict[str, object]:
+    return {"Type": "Task", "Resource": f"arn:aws:states:::{action}", "Arguments": arguments}

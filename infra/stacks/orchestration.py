@@ -3,7 +3,8 @@
 Belongs here: tasks, what they are told and what they may do. What Dagster makes of it is in `deploy/dagster.yaml`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -14,22 +15,21 @@ from aws_cdk import aws_servicediscovery as discovery
 from constructs import Construct
 
 from infra import agent, tasks
-from infra.access import acknowledge, allow, known_key, log_group
+from infra.access import LakeStack, acknowledge, allow
 from infra.settings import Settings
 from infra.stacks.dagster_parts import WEB_PORT, make_database, open_pages
 from infra.stacks.delivery import DeliveryStack
-from infra.stacks.network import NetworkStack
 from infra.stacks.processing import ProcessingStack
-from infra.stacks.storage import StorageStack
 
 _CODE_PORT = 4000
 _OF_SECRET = {"HOST": "host", "PORT": "port", "DB": "dbname", "USER": "username", "PASSWORD": "password"}
+_ALONE = ("daemon", "agent")
 _WORKSPACE = ["-w", "/opt/dagster/workspace.yaml"]
 _WEBSERVER = ["dagster-webserver", "-h", "0.0.0.0", "-p", str(WEB_PORT), *_WORKSPACE]  # noqa: S104 (in the network)
 _DAEMON = ["dagster-daemon", "run", *_WORKSPACE]
 
 
-class OrchestrationStack(cdk.Stack):
+class OrchestrationStack(LakeStack):
     """Whoever runs the lake.
 
     `cluster` has the tasks, `services` the services by name, `logs` what they write. `lake_role` is what the code
@@ -37,46 +37,35 @@ class OrchestrationStack(cdk.Stack):
     """
 
     def __init__(
-        self,
-        scope: Construct,
-        name: str,
-        settings: Settings,
-        *,
-        storage: StorageStack,
-        network: NetworkStack,
-        processing: ProcessingStack,
-        delivery: DeliveryStack,
+        self, scope: Construct, name: str, settings: Settings, processing: ProcessingStack, delivery: DeliveryStack
     ) -> None:
-        super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
-        self.settings, self.storage, self.network, self.processing = settings, storage, network, processing
-        self.key = known_key(self, storage.key)
+        super().__init__(scope, name, settings)
+        self.processing, self.storage, self.network = processing, processing.storage, processing.network
+        network = self.network
+        self.know_key(self.storage.key)
         self.add_stack_dependency(processing)
-        self.logs = log_group(self, "Logs", settings, self.key, group=f"/{settings.prefix}/dagster")
+        self.logs = self.log_group("Logs", f"/{settings.prefix}/dagster")
+        private, internal = discovery.NamespaceType.DNS_PRIVATE, f"{settings.prefix}.internal"
+        namespace = ecs.CloudMapNamespaceOptions(name=internal, type=private, vpc=network.vpc)
         self.cluster = ecs.Cluster(
             self,
             "Cluster",
             cluster_name=settings.prefix,
             vpc=network.vpc,
             container_insights_v2=ecs.ContainerInsights.ENABLED,
-            default_cloud_map_namespace=ecs.CloudMapNamespaceOptions(
-                name=f"{settings.prefix}.internal", type=discovery.NamespaceType.DNS_PRIVATE, vpc=network.vpc
-            ),
+            default_cloud_map_namespace=namespace,
         )
         acknowledge(self, "AwsSolutions-ECS2", "The variables are places and names; secrets come by Secrets Manager")
         self.image = f"{delivery.repository.repository_uri}:{settings.image_tag}"
-        self.group = ec2.SecurityGroup(
-            self, "Dagster", vpc=network.vpc, description="Tasks of Dagster", allow_all_outbound=False
-        )
-        self.group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, by TLS")
+        self.group = network.group(self, "Dagster", "Tasks of Dagster")
         # By its id, so that nothing here changes the network's own stack.
         workers = network.workers.security_group_id
         self.workers = ec2.SecurityGroup.from_security_group_id(self, "Workers", workers, mutable=False)
         self.group.connections.allow_internally(ec2.Port.tcp(_CODE_PORT), "Tasks of Dagster to the code location")
-        self.execution_role = tasks.execution_role(self, key=self.key, image=delivery.repository, log=self.logs)
-        self.lake_role = tasks.lake_role(self, settings, storage, processing)
-        self.control_role = tasks.control_role(
-            self, settings, storage, log=self.logs, passes=[self.execution_role, self.lake_role]
-        )
+        self.execution_role = tasks.execution_role(self, image=delivery.repository, log=self.logs)
+        self.lake_role = tasks.lake_role(self, processing)
+        passes = [self.execution_role, self.lake_role]
+        self.control_role = tasks.control_role(self, self.storage, log=self.logs, passes=passes)
         self.services: dict[str, ecs.FargateService] = {}
         if settings.dagster == "ecs":
             self._run_dagster()
@@ -84,25 +73,20 @@ class OrchestrationStack(cdk.Stack):
             self._run_agent()
 
     def _run_dagster(self) -> None:
-        _, secret = make_database(self, self.settings, self.network, self.key, client=self.group)
-        told = {**tasks.lake_environment(self.settings, self.storage, self.processing), **self._instance_environment()}
+        secret = make_database(self, self.network, client=self.group)
+        told = {**tasks.lake_environment(self.settings, self.processing), **self._instance_environment()}
         allow(self.execution_role, ["secretsmanager:GetSecretValue"], secret.secret_arn)
-        kept = {
-            f"DAGSTER_POSTGRES_{name}": ecs.Secret.from_secrets_manager(secret, field)
-            for name, field in _OF_SECRET.items()
-        }
-        run = self._task("run", self.lake_role, told, kept, cpu=2048, memory=8192, disk=40)
+        kept = {f"DAGSTER_POSTGRES_{n}": ecs.Secret.from_secrets_manager(secret, f) for n, f in _OF_SECRET.items()}
+        run = self._task("run", self.lake_role, told, kept, cpu=2048, memory_limit_mib=8192, ephemeral_storage_gib=40)
         told["DAGSTER_RUN_TASK_DEFINITION"] = run.task_definition_arn  # so that a change of it restarts what launches
-        code = self._task("code", self.lake_role, told, kept, port=_CODE_PORT, memory=2048)
-        daemon = self._task("daemon", self.control_role, told, kept, command=_DAEMON, memory=2048)
-        webserver = self._task(
-            "webserver", self.control_role, told, kept, command=_WEBSERVER, port=WEB_PORT, memory=2048
-        )
+        code = self._task("code", self.lake_role, told, kept, port=_CODE_PORT)
+        daemon = self._task("daemon", self.control_role, told, kept, command=_DAEMON)
+        webserver = self._task("webserver", self.control_role, told, kept, command=_WEBSERVER, port=WEB_PORT)
         self._serve("code", code, map_options=ecs.CloudMapOptions(name="code", dns_ttl=cdk.Duration.seconds(10)))
         for name, task in (("daemon", daemon), ("webserver", webserver)):
             self._serve(name, task).node.add_dependency(self.services["code"])
         self.services["daemon"].node.add_dependency(run)
-        open_pages(self, self.settings, self.network, self.services["webserver"], logs=self.storage.logs)
+        open_pages(self, self.network, self.services["webserver"], logs=self.storage.logs)
 
     def _instance_environment(self) -> dict[str, str]:
         """What `deploy/dagster.yaml` and `deploy/workspace.yaml` ask the environment for, but secrets."""
@@ -124,20 +108,16 @@ class OrchestrationStack(cdk.Stack):
         told: Mapping[str, str],
         kept: Mapping[str, ecs.Secret],
         *,
-        command: list[str] | None = None,
-        image: str | None = None,
         port: int | None = None,
-        cpu: int = 512,
-        memory: int = 1024,
-        disk: int | None = None,
+        image: str = "",
+        command: Sequence[str] | None = None,
+        **size: Any,
     ) -> ecs.FargateTaskDefinition:
         task = ecs.FargateTaskDefinition(
             self,
             f"{name.title()}Task",
             family=self._family(name),
-            cpu=cpu,
-            memory_limit_mib=memory,
-            ephemeral_storage_gib=disk,
+            **{"cpu": 512, "memory_limit_mib": 2048, **size},
             task_role=role.without_policy_updates(),
             execution_role=self.execution_role.without_policy_updates(),
             runtime_platform=ecs.RuntimePlatform(cpu_architecture=ecs.CpuArchitecture.X86_64),
@@ -145,7 +125,7 @@ class OrchestrationStack(cdk.Stack):
         task.add_container(
             name,
             image=ecs.ContainerImage.from_registry(image or self.image),
-            command=command,
+            command=list(command) if command else None,
             environment=dict(told),
             secrets=dict(kept),
             port_mappings=[ecs.PortMapping(container_port=port)] if port else None,
@@ -166,8 +146,8 @@ class OrchestrationStack(cdk.Stack):
             cluster=self.cluster,
             task_definition=task,
             desired_count=1,
-            min_healthy_percent=0 if name in {"daemon", "agent"} else 100,
-            max_healthy_percent=100 if name in {"daemon", "agent"} else 200,
+            min_healthy_percent=0 if name in _ALONE else 100,
+            max_healthy_percent=100 if name in _ALONE else 200,
             circuit_breaker=ecs.DeploymentCircuitBreaker(rollback=True),
             enable_ecs_managed_tags=True,
             propagate_tags=ecs.PropagatedTagSource.SERVICE,
@@ -190,45 +170,42 @@ class OrchestrationStack(cdk.Stack):
         )
         allow(self.execution_role, ["secretsmanager:GetSecretValue"], token.secret_arn)
         acknowledge(token, "AwsSolutions-SMG4", "Dagster+ makes the token; a person changes it there and here")
-        configuration = agent.agent_configuration(
-            self.settings,
-            cluster=self.cluster.cluster_name,
-            subnets=list(self.network.vpc.select_subnets(subnet_group_name="private").subnet_ids),
-            groups=[self.group.security_group_id, self.workers.security_group_id],
-            namespace=self._namespace().namespace_id,
-            execution_role=self.execution_role.role_arn,
-            task_role=self.lake_role.role_arn,
-            log_group=self.logs.log_group_name,
-            environment=tasks.lake_environment(self.settings, self.storage, self.processing),
-        )
-        task = self._task(
-            "agent",
-            self.control_role,
-            {"DAGSTER_HOME": agent.HOME, agent.CONFIGURATION: configuration},
-            {"DAGSTER_CLOUD_AGENT_TOKEN": ecs.Secret.from_secrets_manager(token)},
-            command=list(agent.COMMAND),
-            image=self.settings.dagster_agent,
-        )
-        self._serve("agent", task)
-        agent.let_agent_make_services(self.control_role, self, self.settings)
-
-    def _namespace(self) -> discovery.INamespace:
         namespace = self.cluster.default_cloud_map_namespace
         if namespace is None:
             raise RuntimeError("the cluster was made with a namespace")
-        return namespace
+        variables = tasks.lake_environment(self.settings, self.processing)
+        launched = {
+            "cluster": self.cluster.cluster_name,
+            "subnets": self.network.subnets("private"),
+            "security_group_ids": [self.group.security_group_id, self.workers.security_group_id],
+            "service_discovery_namespace_id": namespace.namespace_id,
+            "execution_role_arn": self.execution_role.role_arn,
+            "task_role_arn": self.lake_role.role_arn,
+            "log_group": self.logs.log_group_name,
+            "launch_type": "FARGATE",
+            "secrets_tag": None,
+            "env_vars": [f"{name}={value}" for name, value in variables.items()],
+        }
+        task = self._task(
+            "agent",
+            self.control_role,
+            {"DAGSTER_HOME": agent.HOME, agent.CONFIGURATION: agent.agent_configuration(self.settings, launched)},
+            {"DAGSTER_CLOUD_AGENT_TOKEN": ecs.Secret.from_secrets_manager(token)},
+            command=agent.COMMAND,
+            image=self.settings.dagster_agent,
+            memory_limit_mib=1024,
+        )
+        self._serve("agent", task)
+        agent.let_agent_make_services(self.control_role, self.settings, namespace.namespace_arn)
 
 
 def _health(name: str) -> ecs.HealthCheck | None:
     """How ECS finds out that a task is alive; the load balancer asks the webserver itself."""
-    command = {
-        "code": f"dagster api grpc-health-check -p {_CODE_PORT}",
-        "daemon": "dagster-daemon liveness-check",
-    }.get(name)
-    if command is None:
+    asked = {"code": f"dagster api grpc-health-check -p {_CODE_PORT}", "daemon": "dagster-daemon liveness-check"}
+    if name not in asked:
         return None
     return ecs.HealthCheck(
-        command=["CMD-SHELL", command],
+        command=["CMD-SHELL", asked[name]],
         interval=cdk.Duration.seconds(60),
         timeout=cdk.Duration.seconds(30),
         retries=3,

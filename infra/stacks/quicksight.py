@@ -1,94 +1,58 @@
 """QuickSight: what `infra/dashboard.py` shows, over Athena, for one user who shares it further."""
 
-from collections.abc import Iterator
+from typing import Any
 
-import aws_cdk as cdk
 from aws_cdk import aws_athena as athena
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_quicksight as quicksight
 
 from infra import dashboard
-from infra.access import allow
+from infra.access import LakeStack
 from infra.declared import catalogued
-from infra.settings import Settings
 from infra.stacks.storage import StorageStack
 
 
-def make_dashboard(
-    stack: cdk.Stack, settings: Settings, storage: StorageStack, role: iam.Role, *, workgroup: athena.CfnWorkGroup
-) -> None:
+def make_dashboard(stack: LakeStack, storage: StorageStack, role: iam.Role, *, workgroup: athena.CfnWorkGroup) -> None:
     """The data source, the data sets and the dashboard of the user whom the settings name; `role` reads the tables."""
-    owner = f"arn:aws:quicksight:{settings.region}:{settings.account}:user/default/{settings.quicksight_user}"
-    asked = f"arn:aws:athena:{settings.region}:{settings.account}:workgroup/{settings.prefix}"
-    queries = ("StartQueryExecution", "StopQueryExecution", "GetQueryExecution", "GetQueryResults", "GetWorkGroup")
-    allow(role, [f"athena:{action}" for action in queries], asked)
-    storage.access.write(role, "athena", "results")
+    settings, prefix = stack.settings, stack.settings.prefix
+    owner = settings.arn("quicksight", f"user/default/{settings.quicksight_user}")
+
+    def shared(*actions: str) -> dict[str, Any]:
+        owned = {"principal": owner, "actions": [f"quicksight:{action}" for action in actions]}
+        return {"aws_account_id": settings.account, "permissions": [owned]}
+
+    storage.access.query(role, prefix, "results")
     source = quicksight.CfnDataSource(
         stack,
         "DataSource",
-        aws_account_id=settings.account,
-        data_source_id=settings.prefix,
-        name=settings.prefix,
+        data_source_id=prefix,
+        name=prefix,
         type="ATHENA",
-        data_source_parameters=quicksight.CfnDataSource.DataSourceParametersProperty(
-            athena_parameters=quicksight.CfnDataSource.AthenaParametersProperty(
-                work_group=settings.prefix, role_arn=role.role_arn
-            )
-        ),
-        permissions=[
-            quicksight.CfnDataSource.ResourcePermissionProperty(
-                principal=owner,
-                actions=_quicksight("DescribeDataSource", "DescribeDataSourcePermissions", "PassDataSource"),
-            )
-        ],
+        data_source_parameters={"athenaParameters": {"workGroup": prefix, "roleArn": role.role_arn}},
+        **shared("DescribeDataSource", "DescribeDataSourcePermissions", "PassDataSource"),
     )
-    source.node.add_dependency(workgroup)
-    data_sets = dict(_make_data_sets(stack, settings, source, owner))
-    shown = quicksight.CfnDashboard(
-        stack,
-        "Dashboard",
-        aws_account_id=settings.account,
-        dashboard_id=settings.prefix,
-        name=f"The lake ({settings.env})",
-        permissions=[
-            quicksight.CfnDashboard.ResourcePermissionProperty(
-                principal=owner,
-                actions=_quicksight(
-                    "DescribeDashboard", "ListDashboardVersions", "QueryDashboard", "UpdateDashboardPermissions"
-                ),
-            )
-        ],
-    )
-    shown.add_property_override("Definition", dashboard.definition(data_sets))
-
-
-def _make_data_sets(
-    stack: cdk.Stack, settings: Settings, source: quicksight.CfnDataSource, owner: str
-) -> Iterator[tuple[str, str]]:
+    source.node.add_dependency(workgroup, role.node.find_child("DefaultPolicy"))  # it is tried when it is made
+    data_sets: dict[str, str] = {}
     for zone, spec, _ in catalogued(settings):
         if spec.name not in dashboard.tables() or zone not in {"gold", "lake"}:
             continue
         data_set = quicksight.CfnDataSet(
             stack,
             f"DataSet{spec.name.title().replace('_', '')}",
-            aws_account_id=settings.account,
-            data_set_id=f"{settings.prefix}-{spec.name}",
-            name=f"{settings.prefix} {spec.name}",
+            data_set_id=f"{prefix}-{spec.name}",
+            name=f"{prefix} {spec.name}",
             import_mode="DIRECT_QUERY",
-            permissions=[
-                quicksight.CfnDataSet.ResourcePermissionProperty(
-                    principal=owner,
-                    actions=_quicksight(
-                        "DescribeDataSet", "DescribeDataSetPermissions", "PassDataSet", "DescribeIngestion"
-                    ),
-                )
-            ],
+            **shared("DescribeDataSet", "DescribeDataSetPermissions", "PassDataSet", "DescribeIngestion"),
         )
         table = {"DataSourceArn": source.attr_arn, "Catalog": "AwsDataCatalog", "Name": spec.name}
         database = {"Schema": settings.database(zone), "InputColumns": dashboard.input_columns(spec)}
         data_set.add_property_override("PhysicalTableMap", {"table": {"RelationalTable": {**table, **database}}})
-        yield spec.name, data_set.attr_arn
-
-
-def _quicksight(*actions: str) -> list[str]:
-    return [f"quicksight:{action}" for action in actions]
+        data_sets[spec.name] = data_set.attr_arn
+    shown = quicksight.CfnDashboard(
+        stack,
+        "Dashboard",
+        dashboard_id=prefix,
+        name=f"The lake ({settings.env})",
+        **shared("DescribeDashboard", "ListDashboardVersions", "QueryDashboard", "UpdateDashboardPermissions"),
+    )
+    shown.add_property_override("Definition", dashboard.definition(data_sets))

@@ -1,6 +1,7 @@
 """Events on their way in: a delivery stream for each event stream, the ingest API, and a look at what lands."""
 
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_apigatewayv2 as api
@@ -11,12 +12,11 @@ from aws_cdk import aws_kinesisfirehose as firehose
 from aws_cdk import aws_lambda as lambdas
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sqs as sqs
 from aws_cdk.aws_apigatewayv2_authorizers import HttpIamAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
-from infra.access import acknowledge, allow, log_group, role_for
+from infra.access import PUT_LOGS, LakeStack, acknowledge, allow, removal, resource_of, role_for
 from infra.declared import delivery_streams, event_streams, stream_prefix
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack, landing_rule
@@ -37,28 +37,26 @@ _FORMAT = {
 }
 
 
-class StreamsStack(cdk.Stack):
+class StreamsStack(LakeStack):
     """Events.
 
-    `deliveries` has the delivery streams by name, `kinesis` the Kinesis streams before them (where the settings have
-    any). `ingest` and `validate` are the Lambdas, `api` is the ingest API, and `invalid` the topic that tells of
-    objects with records that the lake will reject; `invalid_dead_letters` has the events that nobody could look at.
+    `deliveries` has the delivery streams by name, `ingest` and `validate` are the Lambdas, `api` is the ingest API, and
+    `invalid` the topic that tells of objects with records that the lake will reject; `invalid_dead_letters` has the
+    events that nobody could look at.
     """
 
     def __init__(self, scope: Construct, name: str, settings: Settings, storage: StorageStack) -> None:
-        super().__init__(scope, name, env=cdk.Environment(account=settings.account, region=settings.region))
-        self.settings, self.storage = settings, storage
+        super().__init__(scope, name, settings)
+        self.storage, self.key = storage, storage.key
         self.deliveries: dict[str, firehose.CfnDeliveryStream] = {}
-        self.kinesis: dict[str, kinesis.Stream] = {}
-        log = log_group(self, "FirehoseLogs", settings, storage.key, group=f"/{settings.prefix}/firehose")
+        log = self.log_group("FirehoseLogs", f"/{settings.prefix}/firehose")
         for stream, dataset in delivery_streams(settings).items():
             self._deliver(stream, dataset.landing.prefix, log)
             if settings.kinesis:
                 source = self._make_kinesis(stream)
                 self._deliver(f"{stream}-from-kinesis", dataset.landing.prefix, log, source=source)
-        self.invalid = sns.Topic(
-            self, "Invalid", topic_name=f"{settings.prefix}-invalid-records", master_key=storage.key, enforce_ssl=True
-        )
+        topic = f"{settings.prefix}-invalid-records"
+        self.invalid = sns.Topic(self, "Invalid", topic_name=topic, master_key=self.key, enforce_ssl=True)
         self.code = lambdas.Code.from_asset(self._build())
         self.ingest = self._make_ingest()
         self.api = self._make_api()
@@ -78,99 +76,77 @@ class StreamsStack(cdk.Stack):
             stream_name=name,
             stream_mode=kinesis.StreamMode.ON_DEMAND,
             encryption=kinesis.StreamEncryption.KMS,
-            encryption_key=self.storage.key,
+            encryption_key=self.key,
             retention_period=cdk.Duration.days(2),
+            removal_policy=removal(self.settings),
         )
         acknowledge(stream, "AwsSolutions-KDS3", "The lake's own key is rotated, and its policy says who may use it")
-        self.kinesis[name] = stream
         return stream
 
     def _deliver(self, name: str, prefix: str, log: logs.LogGroup, *, source: kinesis.Stream | None = None) -> None:
         """A delivery stream that lands what it takes, an object for each few minutes, in the hour it came."""
-        role = role_for(self, f"Role{name}", "firehose.amazonaws.com", description=f"Lands {prefix}")
+        bronze, key = self.storage.access.bucket_arn("bronze"), self.key.key_arn
+        role = role_for(self, f"Role{name}", "firehose", f"Lands {prefix}")
         self.storage.access.put(role, "bronze", prefix)
-        allow(role, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], self.storage.bucket_arn("bronze"))
+        self.storage.access.read(role, "bronze", prefix)
+        self.storage.access.find(role, "bronze")
+        allow(role, ["s3:ListBucketMultipartUploads"], bronze)
         allow(role, ["logs:PutLogEvents"], log.log_group_arn)
-        stream = logs.LogStream(self, f"Errors{name}", log_group=log, log_stream_name=name)
+        stream = logs.LogStream(
+            self, f"Errors{name}", log_group=log, log_stream_name=name, removal_policy=removal(self.settings)
+        )
+        taken: dict[str, Any] = {"delivery_stream_type": "DirectPut"}
+        encrypted = {"keyType": "CUSTOMER_MANAGED_CMK", "keyArn": key}
+        taken["delivery_stream_encryption_configuration_input"] = encrypted
         if source:
             read = ["kinesis:DescribeStream", "kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:ListShards"]
             allow(role, read, source.stream_arn)
-        newline = firehose.CfnDeliveryStream.ProcessorProperty(
-            type="AppendDelimiterToRecord",
-            parameters=[
-                firehose.CfnDeliveryStream.ProcessorParameterProperty(
-                    parameter_name="Delimiter", parameter_value=_NEWLINE
-                )
-            ],
-        )
+            followed = {"kinesisStreamArn": source.stream_arn, "roleArn": role.role_arn}
+            taken = {"delivery_stream_type": "KinesisStreamAsSource", "kinesis_stream_source_configuration": followed}
+        logged = {"logGroupName": log.log_group_name, "logStreamName": stream.log_stream_name}
+        delimiter = {"parameterName": "Delimiter", "parameterValue": _NEWLINE}
+        newline = {"type": "AppendDelimiterToRecord", "parameters": [delimiter]}
         self.deliveries[name] = delivery = firehose.CfnDeliveryStream(
             self,
             f"Delivery{name}",
             delivery_stream_name=name,
-            delivery_stream_type="KinesisStreamAsSource" if source else "DirectPut",
-            kinesis_stream_source_configuration=firehose.CfnDeliveryStream.KinesisStreamSourceConfigurationProperty(
-                kinesis_stream_arn=source.stream_arn, role_arn=role.role_arn
-            )
-            if source
-            else None,
-            delivery_stream_encryption_configuration_input=None
-            if source
-            else firehose.CfnDeliveryStream.DeliveryStreamEncryptionConfigurationInputProperty(
-                key_type="CUSTOMER_MANAGED_CMK", key_arn=self.storage.key.key_arn
-            ),
-            extended_s3_destination_configuration=firehose.CfnDeliveryStream.ExtendedS3DestinationConfigurationProperty(
-                bucket_arn=self.storage.bucket_arn("bronze"),
-                role_arn=role.role_arn,
-                prefix=f"{prefix}/{_HOUR}",
-                error_output_prefix=f"{prefix}/!{{firehose:error-output-type}}/{_HOUR}",
-                compression_format="GZIP",
-                buffering_hints=firehose.CfnDeliveryStream.BufferingHintsProperty(
-                    interval_in_seconds=_BUFFER_SECONDS, size_in_m_bs=_BUFFER_MEGABYTES
-                ),
-                encryption_configuration=firehose.CfnDeliveryStream.EncryptionConfigurationProperty(
-                    kms_encryption_config=firehose.CfnDeliveryStream.KMSEncryptionConfigProperty(
-                        awskms_key_arn=self.storage.key.key_arn
-                    )
-                ),
-                processing_configuration=firehose.CfnDeliveryStream.ProcessingConfigurationProperty(
-                    enabled=True, processors=[newline]
-                ),
-                cloud_watch_logging_options=firehose.CfnDeliveryStream.CloudWatchLoggingOptionsProperty(
-                    enabled=True, log_group_name=log.log_group_name, log_stream_name=stream.log_stream_name
-                ),
-            ),
+            **taken,
+            extended_s3_destination_configuration={
+                "bucketArn": bronze,
+                "roleArn": role.role_arn,
+                "prefix": f"{prefix}/{_HOUR}",
+                "errorOutputPrefix": f"{prefix}/!{{firehose:error-output-type}}/{_HOUR}",
+                "compressionFormat": "GZIP",
+                "bufferingHints": {"intervalInSeconds": _BUFFER_SECONDS, "sizeInMBs": _BUFFER_MEGABYTES},
+                "encryptionConfiguration": {"kmsEncryptionConfig": {"awskmsKeyArn": key}},
+                "processingConfiguration": {"enabled": True, "processors": [newline]},
+                "cloudWatchLoggingOptions": {"enabled": True, **logged},
+            },
         )
-        policy = role.node.find_child("DefaultPolicy")
-        delivery.node.add_dependency(policy)  # Firehose tries its rights when it is made
+        delivery.node.add_dependency(role.node.find_child("DefaultPolicy"))  # Firehose tries its rights when it is made
         if source:
-            acknowledge(
-                delivery, "AwsSolutions-KDF1", "Its source is an encrypted Kinesis stream; Firehose stores none"
-            )
+            reason = "Its source is an encrypted Kinesis stream; Firehose stores none"
+            acknowledge(delivery, "AwsSolutions-KDF1", reason)
 
-    def _make_function(
-        self, name: str, handler: str, environment: dict[str, str], *, seconds: int
-    ) -> tuple[lambdas.Function, iam.Role]:
+    def _make_function(self, name: str, seconds: int, **environment: str) -> tuple[lambdas.Function, iam.Role]:
         """A Lambda of the project with a role and a log of its own."""
         function = f"{self.settings.prefix}-{name}"
-        log = log_group(self, f"{name}Logs", self.settings, self.storage.key, group=f"/aws/lambda/{function}")
-        role = role_for(self, f"{name}Role", "lambda.amazonaws.com", description=f"The Lambda {function}")
-        allow(
-            role,
-            ["logs:CreateLogStream", "logs:PutLogEvents"],
-            f"arn:aws:logs:{self.region}:{self.account}:log-group:/aws/lambda/{function}:*",
-            because="The log streams of a Lambda are named while it runs; the log group is its own",
-        )
+        group = f"/aws/lambda/{function}"
+        log = self.log_group(f"{name}Logs", group)
+        role = role_for(self, f"{name}Role", "lambda", f"The Lambda {function}")
+        because = "The log streams of a Lambda are named while it runs; the log group is its own"
+        allow(role, PUT_LOGS, self.settings.arn("logs", f"log-group:{group}:*"), because=because)
         made = lambdas.Function(
             self,
             name,
             function_name=function,
             runtime=lambdas.Runtime.PYTHON_3_14,
             architecture=lambdas.Architecture.ARM_64,
-            code=self.code,
-            handler=handler,
-            environment=environment,
-            environment_encryption=self.storage.key,
             memory_size=512,
+            code=self.code,
+            handler=f"infra.lambdas.{name}.handler.handler",
+            environment=environment,
+            environment_encryption=self.key,
             timeout=cdk.Duration.seconds(seconds),
             role=role,
             log_group=log,
@@ -178,9 +154,7 @@ class StreamsStack(cdk.Stack):
         return made, role
 
     def _make_ingest(self) -> lambdas.Function:
-        function, role = self._make_function(
-            "ingest", "infra.lambdas.ingest.handler.handler", {"BRONZE": self.settings.layout.bronze}, seconds=28
-        )
+        function, role = self._make_function("ingest", 28, BRONZE=self.settings.layout.bronze)
         streams = delivery_streams(self.settings)
         direct = [delivery.attr_arn for name, delivery in self.deliveries.items() if name in streams]
         if direct:
@@ -189,7 +163,7 @@ class StreamsStack(cdk.Stack):
         put = [d.landing.prefix for d in event_streams(self.settings) if d.name not in streamed]
         if put:
             self.storage.access.put(role, "bronze", *put)
-        allow(role, ["kms:Decrypt"], self.storage.key.key_arn)
+        allow(role, ["kms:Decrypt"], self.key.key_arn)
         return function
 
     def _make_api(self) -> api.HttpApi:
@@ -214,7 +188,7 @@ class StreamsStack(cdk.Stack):
         to_ingest = HttpLambdaIntegration("Ingest", self.ingest)
         http.add_routes(path="/ingest/{source}", methods=[api.HttpMethod.POST], integration=to_ingest)
         http.add_routes(path="/health", methods=[api.HttpMethod.GET], integration=to_ingest)
-        log = log_group(self, "ApiLogs", settings, self.storage.key, group=f"/{settings.prefix}/ingest-api")
+        log = self.log_group("ApiLogs", f"/{settings.prefix}/ingest-api")
         stage = api.HttpStage(
             self,
             "Stage",
@@ -224,35 +198,26 @@ class StreamsStack(cdk.Stack):
             detailed_metrics_enabled=True,
             throttle=api.ThrottleSettings(rate_limit=settings.ingest_rate, burst_limit=settings.ingest_burst),
         )
-        plain = stage.node.default_child
-        if not isinstance(plain, api.CfnStage):
-            raise TypeError("an HTTP stage is made of another resource than it was")
-        plain.access_log_settings = api.CfnStage.AccessLogSettingsProperty(
-            destination_arn=log.log_group_arn, format=self.to_json_string(_FORMAT)
-        )
+        told = {"destinationArn": log.log_group_arn, "format": self.to_json_string(_FORMAT)}
+        resource_of(stage).access_log_settings = told
         cdk.CfnOutput(self, "IngestUrl", value=http.api_endpoint, description="The ingest API; requests are signed")
         return http
 
     def _make_validate(self) -> lambdas.Function:
-        settings, layout = self.settings, self.settings.layout
-        environment = {"BRONZE": layout.bronze, "TOPIC_ARN": self.invalid.topic_arn}
-        function, role = self._make_function(
-            "validate", "infra.lambdas.validate.handler.handler", environment, seconds=120
-        )
-        prefixes = [dataset.landing.prefix for dataset in event_streams(settings)]
+        topic, prefixes = self.invalid.topic_arn, [d.landing.prefix for d in event_streams(self.settings)]
+        function, role = self._make_function("validate", 120, BRONZE=self.settings.layout.bronze, TOPIC_ARN=topic)
         self.storage.access.read(role, "bronze", *prefixes, "_invalid")
+        self.storage.access.find(role, "bronze")
         self.storage.access.put(role, "bronze", "_invalid")
-        allow(role, ["sns:Publish"], self.invalid.topic_arn)
-        self.invalid_dead_letters = sqs.Queue(
-            self,
-            "InvalidDeadLetters",
-            queue_name=f"{settings.prefix}-validate-dead-letters",
-            encryption=sqs.QueueEncryption.KMS,
-            encryption_master_key=self.storage.key,
-            enforce_ssl=True,
-            retention_period=cdk.Duration.days(14),
-        )
-        acknowledge(self.invalid_dead_letters, "AwsSolutions-SQS3", "It is the dead-letter queue itself")
-        rule = landing_rule(self, "Landed", settings, prefixes)
-        rule.add_target(targets.LambdaFunction(function, dead_letter_queue=self.invalid_dead_letters, retry_attempts=8))
+        allow(role, ["sns:Publish"], topic)
+        queue = f"{self.settings.prefix}-validate-dead-letters"
+        self.invalid_dead_letters = dead = self.queue("invalid-dead-letters", 14, queue_name=queue)
+        # The rule's queue has what never reached the function; what made it fail comes by Lambda, after two more tries.
+        allow(role, ["sqs:SendMessage"], dead.queue_arn)
+        failed = {"onFailure": {"destination": dead.queue_arn}}
+        at: dict[str, Any] = {"function_name": function.function_name, "qualifier": "$LATEST"}
+        fails = lambdas.CfnEventInvokeConfig(self, "ValidateFails", **at, destination_config=failed)
+        fails.node.add_dependency(role.node.find_child("DefaultPolicy"))
+        rule = landing_rule(self, "Landed", self.settings, prefixes)
+        rule.add_target(targets.LambdaFunction(function, dead_letter_queue=dead, retry_attempts=8))
         return function
