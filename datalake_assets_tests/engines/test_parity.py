@@ -82,6 +82,7 @@ def assert_equal(found: Lake, expected: Lake) -> None:
         assert rows == wanted[name], name
 
 
+@pytest.mark.timeout(600)
 def test_all_tables_of_the_shop_are_the_same(spark: SparkEngine, bronze: Path, tmp_path: Path) -> None:
     """Every transform and every gold table, with the log's statistics, shape, notes and protocol."""
     ours, theirs = shop(tmp_path / "spark", bronze), shop(tmp_path / "polars", bronze)

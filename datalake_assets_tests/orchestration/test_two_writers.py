@@ -116,6 +116,7 @@ def check_two_writers(folder: Path, *, events: int, keys: int, hours: int) -> No
     assert ledger["status"].unique().to_list() == ["processed"]
 
 
+@pytest.mark.soak
 def test_two_runs_with_homes_of_their_own_write_what_one_would(tmp_path: Path) -> None:
     """Two runs at once wrote every event twice and lost updates of tables, and the next run noticed nothing."""
     check_two_writers(tmp_path, events=12_000, keys=4_000, hours=6)

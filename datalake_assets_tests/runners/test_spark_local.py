@@ -12,7 +12,7 @@ from datalake_assets_tests.frames import require_spark
 from datalake_assets_tests.runners.lakes import clicks, content, land
 from datalake_assets_tests.sources import CLICKS, write_datasets
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark_local")]
+pytestmark = [pytest.mark.soak, pytest.mark.spark]
 
 
 def _run(folder: Path, **environment: str) -> Settings:
