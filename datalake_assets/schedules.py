@@ -9,8 +9,8 @@ from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.assets.jobs import ANY_ASSETS_JOB, MAINTENANCE_JOB, RECONCILE_JOB, Jobs
 from datalake_assets.assets.silver import ONLY_WAITING_TAG
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.planning import LandingWork, gold_work, outdated_partitions
-from datalake_assets.sensors.looking import EVERYTHING, look_for_landed
+from datalake_assets.lake.steps.planning import EVERYTHING, LandingWork, gold_work, outdated_partitions
+from datalake_assets.sensors.looking import look_for_landed
 from datalake_assets.sensors.requests import gold_todos, landing_todos, planned_runs
 from datalake_assets.sensors.under_way import under_way
 from datalake_assets.settings import Settings

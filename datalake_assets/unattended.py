@@ -20,13 +20,12 @@ from datalake_assets.lake.readers.readable import check_readable
 from datalake_assets.lake.spec.dataset_files import load_datasets
 from datalake_assets.lake.steps.execute import execute
 from datalake_assets.lake.steps.messages import StepRequest
-from datalake_assets.lake.steps.planning import admit, gold_work, landing_work, undone
+from datalake_assets.lake.steps.planning import EVERYTHING, admit, gold_work, landing_work, undone
 from datalake_assets.lake.store.layout import Layout
 from datalake_assets.lake.store.store_check import check_stores
 
 ZONES = ("root", "bronze", "silver", "gold", "quarantine")
 """The arguments, as `--root PLACE`: the fields of the layout."""
-_EVERYTHING = 2**62
 _ROUNDS = 20
 _DATASETS = Path(__file__).parent / "datasets"
 _log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ def run_to_the_end(lake: Lake, engine: Engine) -> list[str]:
 
 def _bring(lake: Lake, engine: Engine, name: str) -> None:
     dataset, now = lake.datasets[name], datetime.now(UTC)
-    work = landing_work(lake, dataset, after=None, lookback=timedelta(0), limit=_EVERYTHING, now=now)
+    work = landing_work(lake, dataset, after=None, lookback=timedelta(0), limit=EVERYTHING, now=now)
     partitions = tuple(sorted(work.waiting))
     if partitions:
         admit(lake, dataset, partitions, now=now)

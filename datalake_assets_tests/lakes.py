@@ -12,7 +12,7 @@ from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.context import Step
 from datalake_assets.lake.steps.execute import execute
 from datalake_assets.lake.steps.messages import StepReport, StepRequest
-from datalake_assets.lake.steps.planning import LandingWork, admit, gold_work, landing_work
+from datalake_assets.lake.steps.planning import EVERYTHING, LandingWork, admit, gold_work, landing_work
 from datalake_assets.lake.steps.rebuild import rebuild_table
 from datalake_assets.lake.store.table import Table
 
@@ -20,7 +20,6 @@ PASSING = ("etl_timestamp", "source_filename")
 """What may differ between equal tables: when a row was written, and which of several equal copies it came from."""
 
 _MOST_ROUNDS = 10  # of gold: a lookup gives dates, dates give totals
-_EVERYTHING = 2**62
 
 
 def table_of(lake: Lake, name: str) -> Table:
@@ -53,7 +52,7 @@ def landing(lake: Lake, name: str, *, now: datetime | None = None) -> LandingWor
         lake.datasets[name],
         after=None,
         lookback=timedelta(hours=1),
-        limit=_EVERYTHING,
+        limit=EVERYTHING,
         now=now or datetime.now(UTC),
     )
 

@@ -4,7 +4,6 @@ Belongs here: what needs no Dagster, which takes longer to load than a look arou
 """
 
 import sqlite3
-import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,8 +11,8 @@ from pathlib import Path
 
 from datalake_assets.cli.console import counted
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.steps.planning import gold_undone, gold_work, landing_undone, unfit_tables
-from datalake_assets.sensors.looking import EVERYTHING, look_for_landed
+from datalake_assets.lake.steps.planning import EVERYTHING, gold_undone, gold_work, landing_undone, unfit_tables
+from datalake_assets.sensors.looking import Landed, look_for_landed
 from datalake_assets.settings import Settings
 
 _UNFINISHED = "SELECT EXISTS (SELECT 1 FROM runs WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED'))"
@@ -46,22 +45,24 @@ class Outcome:
         return not self.failed and not self.undone
 
 
-def outcome_of_nothing(settings: Settings, lake: Lake, *, home: Path) -> Outcome | None:
+def look_around(settings: Settings, lake: Lake) -> Landed:
+    """What has landed of all datasets."""
+    now = datetime.now(UTC)
+    return look_for_landed(lake, sorted(lake.datasets), after={}, limit=EVERYTHING, settings=settings, now=now)
+
+
+def outcome_of_nothing(lake: Lake, found: Landed, *, home: Path) -> Outcome | None:
     """The outcome where nothing waits and no run of Dagster's is unfinished; None where there is something to do.
 
-    `home` is the folder of the Dagster instance.
+    `found` is what a look around has found just now, `home` the folder of the Dagster instance.
     """
-    began, now = time.monotonic(), datetime.now(UTC)
-    if _has_unfinished_runs(home):
+    if any(work.waiting for work in found.work.values()) or _has_unfinished_runs(home):
         return None
-    found = look_for_landed(lake, sorted(lake.datasets), after={}, limit=EVERYTHING, settings=settings, now=now)
-    if any(work.waiting for work in found.work.values()):
-        return None
-    owed = gold_work(lake, now=now)
+    owed = gold_work(lake, now=datetime.now(UTC))
     if any(work.is_due for work in owed.values()):
         return None
     undone = [*unfit_tables(lake), *found.faults.values(), *landing_undone(found.work), *gold_undone(owed)]
-    return Outcome(undone=list(dict.fromkeys(undone)), seconds=time.monotonic() - began)
+    return Outcome(undone=list(dict.fromkeys(undone)))
 
 
 def _has_unfinished_runs(home: Path) -> bool:

@@ -17,12 +17,12 @@ from datalake_assets.assets.beginnings import Beginnings
 from datalake_assets.cli.dead_runs import bury_dead_runs, end_run, free_slots, process_tag
 from datalake_assets.cli.event_log import swift_event_log
 from datalake_assets.cli.instance import alone
-from datalake_assets.cli.outcome import Outcome
+from datalake_assets.cli.outcome import Outcome, look_around
 from datalake_assets.cli.stopping import Stop
 from datalake_assets.definitions import build_definitions, first_partitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import gold_undone, gold_work, landing_undone, unfit_tables
-from datalake_assets.sensors.looking import EVERYTHING, look_for_landed
+from datalake_assets.sensors.looking import Landed
 from datalake_assets.sensors.requests import PlannedRun, Todo, gold_todos, landing_todos, planned_runs
 from datalake_assets.sensors.under_way import CUT_TAG
 from datalake_assets.settings import Settings
@@ -46,7 +46,10 @@ class _Failed:
 
 
 class Runs:
-    """The runs of one `datalake run`; `running` is the id of the one that executes now."""
+    """The runs of one `datalake run`; `running` is the id of the one that executes now.
+
+    `found` is what a look around has found just now; the first runs go by it.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Runs:
         tell: Tell,
         stop: Stop | None = None,
         lake: Lake | None = None,
+        found: Landed | None = None,
     ) -> None:
         self.outcome = Outcome()
         self.running: str | None = None
@@ -65,6 +69,7 @@ class Runs:
         self._stop = stop or Stop()
         self._stop.clear_up = self.cut
         self._lake = lake or settings.lake()
+        self._found = found
         self._limits: dict[tuple[str, str], int] = {}
         self._failures: dict[str, int] = {}
         self._times: dict[tuple[str, str], int] = {}
@@ -111,9 +116,7 @@ class Runs:
         free_slots(self._instance)
 
     def _land(self) -> int:
-        now = datetime.now(UTC)
-        names = sorted(self._lake.datasets)
-        found = look_for_landed(self._lake, names, after={}, limit=EVERYTHING, settings=self._settings, now=now)
+        found, self._found = self._found or look_around(self._settings, self._lake), None
         self._left = [*found.faults.values(), *landing_undone(found.work)]
         if not any(work.waiting for work in found.work.values()):
             return 0

@@ -17,6 +17,7 @@ from datalake_assets.settings import Settings
 if TYPE_CHECKING:
     from datalake_assets.cli.outcome import Outcome
     from datalake_assets.cli.stopping import Stop
+    from datalake_assets.sensors.looking import Landed
 
 
 def simulate(
@@ -209,15 +210,16 @@ def dev(context: typer.Context) -> None:
 
 
 def _run(settings: Settings, lake: Lake, stop: "Stop") -> "Outcome":
-    from datalake_assets.cli.outcome import outcome_of_nothing
+    from datalake_assets.cli.outcome import look_around, outcome_of_nothing
 
     with progress_bar() as progress:
         progress.add_task("looking for landed objects", total=None)
-        idle = outcome_of_nothing(settings, lake, home=dagster_home(settings))
-    return _run_by_dagster(settings, lake, stop) if idle is None else idle
+        found = look_around(settings, lake)
+        idle = outcome_of_nothing(lake, found, home=dagster_home(settings))
+    return _run_by_dagster(settings, lake, stop, found) if idle is None else idle
 
 
-def _run_by_dagster(settings: Settings, lake: Lake, stop: "Stop") -> "Outcome":
+def _run_by_dagster(settings: Settings, lake: Lake, stop: "Stop", found: "Landed") -> "Outcome":
     import dagster as dg
 
     from datalake_assets.cli.instance import BusyError, open_instance
@@ -231,7 +233,7 @@ def _run_by_dagster(settings: Settings, lake: Lake, stop: "Stop") -> "Outcome":
             progress.update(task, description=title, completed=number - 1, total=total)
 
         try:
-            return Runs(settings, instance, tell=tell, stop=stop, lake=lake).to_the_end()
+            return Runs(settings, instance, tell=tell, stop=stop, lake=lake, found=found).to_the_end()
         except StoppedError:
             stop.clear_up(stop.reason)
             raise

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.store.freshness import newest_processed
 from datalake_assets.resources.metrics import DATASET, EVERY_SECONDS, KIND, put_ages
 from datalake_assets.settings import Settings
 
@@ -46,6 +45,6 @@ def build_freshness_sensor(lake: Lake, settings: Settings) -> list[dg.SensorDefi
 def _ages(lake: Lake, *, now: datetime) -> Iterator[tuple[str, float]]:
     """Each dataset that has data in silver, and the seconds since the newest of them landed."""
     for name in sorted(lake.datasets):
-        newest = newest_processed(lake.ledger, name)
+        newest = lake.ledger.figures.newest_landed(name)
         if newest is not None:
             yield name, max(0.0, (now - newest).total_seconds())

@@ -12,9 +12,6 @@ from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.steps.planning import LandingWork, landing_work
 from datalake_assets.settings import Settings
 
-EVERYTHING = 2**62
-"""More objects than any lake holds: a sweep with this limit comes round at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class Landed:

@@ -17,8 +17,6 @@ from datalake_assets.lake.steps.rebuild import RebuildRefusedError
 from datalake_assets.lake.steps.shape import ShapeChangedError
 from datalake_assets.lake.store.snapshot import Snapshot
 
-_EVERYTHING = 2**62
-
 
 class KilledError(BaseException):
     """The process is gone: nothing catches this."""
@@ -27,7 +25,7 @@ class KilledError(BaseException):
 def land_all(lake: Lake, dataset: Dataset) -> int:
     """Admit and process all that waits of a dataset, in one step; returns how many partitions those were."""
     now = datetime.now(UTC)
-    work = planning.landing_work(lake, dataset, after=None, lookback=timedelta(0), limit=_EVERYTHING, now=now)
+    work = planning.landing_work(lake, dataset, after=None, lookback=timedelta(0), limit=planning.EVERYTHING, now=now)
     partitions = tuple(work.waiting)
     if partitions:
         planning.admit(lake, dataset, partitions, now=now)

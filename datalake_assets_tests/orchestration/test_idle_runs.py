@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus as Status
 
-from datalake_assets.cli.outcome import outcome_of_nothing
+from datalake_assets.cli.outcome import Outcome, look_around, outcome_of_nothing
 from datalake_assets.settings import Settings
 from datalake_assets_tests.orchestration.conftest import Process
 from datalake_assets_tests.sources import land
@@ -26,13 +26,18 @@ def _landed(bronze: Path, name: str = "one") -> None:
     land(bronze, "firehose/clicks", "2026/01/01/00", name, [{"id": name, "at": _JAN_1}])
 
 
+def _idle(settings: Settings, home: Path) -> Outcome | None:
+    lake = settings.lake()
+    return outcome_of_nothing(lake, look_around(settings, lake), home=home)
+
+
 def test_what_has_landed_is_something_to_do_until_it_is_done(
     settings: Settings, bronze: Path, process: Process, home: Path
 ) -> None:
     _landed(bronze)
-    assert outcome_of_nothing(settings, settings.lake(), home=home) is None
+    assert _idle(settings, home) is None
     assert process().is_complete
-    idle = outcome_of_nothing(settings, settings.lake(), home=home)
+    idle = _idle(settings, home)
     assert idle is not None
     assert (idle.is_complete, idle.summary) == (True, "Nothing new had landed, and gold owed nothing.")
 
@@ -41,13 +46,13 @@ def test_gold_that_is_owed_is_something_to_do(settings: Settings, bronze: Path, 
     _landed(bronze)
     process()
     shutil.rmtree(f"{settings.layout.gold}/daily_summary")
-    assert outcome_of_nothing(settings, settings.lake(), home=home) is None
+    assert _idle(settings, home) is None
 
 
 def test_what_is_withheld_is_told(settings: Settings, bronze: Path, process: Process, home: Path) -> None:
     land(bronze, "firehose/clicks", "2026/01/01/00", "one", [{"id": "1", "at": _JAN_1}, *["not json"] * 30])
     assert not process().is_complete
-    idle = outcome_of_nothing(settings, settings.lake(), home=home)
+    idle = _idle(settings, home)
     assert idle is not None
     assert any("30 of 31 records rejected" in line for line in idle.undone)
 
@@ -56,15 +61,15 @@ def test_what_is_withheld_is_told(settings: Settings, bronze: Path, process: Pro
 def test_a_run_that_did_not_end_is_something_to_do(
     settings: Settings, instance: dg.DagsterInstance, home: Path, status: Status
 ) -> None:
-    assert outcome_of_nothing(settings, settings.lake(), home=home) is not None
+    assert _idle(settings, home) is not None
     instance.add_run(dg.DagsterRun("landed_hourly", status=status))
-    assert outcome_of_nothing(settings, settings.lake(), home=home) is None
+    assert _idle(settings, home) is None
 
 
 def test_runs_that_can_not_be_read_are_left_to_dagster(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "history").mkdir()
     (tmp_path / "history" / "runs.db").write_text("no database")
-    assert outcome_of_nothing(settings, settings.lake(), home=tmp_path) is None
+    assert _idle(settings, tmp_path) is None
 
 
 def test_the_command_loads_no_dagster_where_there_is_nothing_to_do(settings: Settings, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datalake_assets.lake.readers.row_rules import check_row_rules
+from datalake_assets.lake.readers.readable import check_readable
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets_tests.readers.reading import Read
@@ -121,7 +121,7 @@ REFUSED = [
 @pytest.mark.parametrize(("expect", "reason"), REFUSED)
 def test_a_condition_that_is_not_about_one_record_is_refused(expect: str, reason: str) -> None:
     with pytest.raises(FaultError, match=r"`quality\.rows\.kept\.expect`: ") as refusal:
-        check_row_rules(asked(expect))
+        check_readable(asked(expect))
     assert reason in str(refusal.value)
     assert refusal.value.at == ("quality", "rows", "kept", "expect")
 

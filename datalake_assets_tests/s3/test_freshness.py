@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from datalake_assets.definitions import build_definitions
 from datalake_assets.lake.steps.planning import admit
-from datalake_assets.lake.store.freshness import newest_processed
 from datalake_assets.resources.metrics import DATASET, KIND, METRIC
 from datalake_assets.sensors.freshness import SENSOR
 from datalake_assets.settings import Settings
@@ -83,7 +82,7 @@ def test_what_has_landed_but_is_not_in_silver_makes_nothing_fresh(settings: Sett
     old = _land(settings, "2026/01/01/00", "old", hours_old=5)
     process(lake, "clicks", ["2026-01-01-00:00"])
     _land(settings, "2026/02/01/01", "waits", hours_old=1)
-    newest = newest_processed(lake.ledger, "clicks")
+    newest = lake.ledger.figures.newest_landed("clicks")
     assert newest is not None
     assert abs(newest - old) < timedelta(seconds=1)
 
@@ -96,7 +95,7 @@ def test_the_newest_month_that_has_processed_objects_is_looked_at_and_no_older_o
     process(lake, "clicks", ["2026-02-01-00:00"])
     _land(settings, "2026/03/01/00", "c", hours_old=1)
     admit(lake, lake.datasets["clicks"], ["2026-03-01-00:00"], now=datetime.now(UTC))
-    newest = newest_processed(lake.ledger, "clicks")
+    newest = lake.ledger.figures.newest_landed("clicks")
     assert newest is not None
     assert abs(newest - newer) < timedelta(seconds=1)
 

@@ -25,9 +25,10 @@ from datalake_assets.lake.engines.spark_tasks import (
     told_actions,
 )
 from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_MONTH
+from datalake_assets.lake.store.file_pruning import may_hold_all, within_days
 from datalake_assets.lake.store.place import TablePlace
 from datalake_assets.lake.store.snapshot import SchemaChangeError, Snapshot
-from datalake_assets.lake.store.table_files import Convert, TableFiles, Within, may_hold, within_days
+from datalake_assets.lake.store.table_files import Convert, TableFiles, Within
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -74,7 +75,7 @@ class SparkTables:
         """The rows with the values of distinct keys, in some columns (None: all), from the files that can hold them."""
         if (few := self.few(keys)) is None:
             return joined(self.rows(seen, self._near(seen, keys), columns), keys, "semi")
-        files = _may_hold_all(seen.files, few)
+        files = may_hold_all(seen.files, few)
         dtypes = picked(seen.table.dtypes, columns)
         return self._parts(seen, files, lambda part: part.scan_keys(few, columns=columns), dtypes)
 
@@ -164,7 +165,7 @@ class SparkTables:
         """The live files (of some partitions) with a row that equals one of `rows` in all their columns."""
         files = seen.files_within(within)
         if few is not None:
-            candidates = _may_hold_all(files, few) if few.height else files.clear()
+            candidates = may_hold_all(files, few) if few.height else files.clear()
             held = self._parts(
                 seen, candidates, lambda part: part.files_holding(few).lazy().select(_file="path"), _FILE
             )
@@ -224,9 +225,3 @@ def in_columns(rows: "DataFrame", table: TablePlace) -> "DataFrame":
     if wrong:
         raise SchemaChangeError(f"{table.uri}: these rows are not the table's: {'; '.join(wrong)}")
     return rows.select(*(field.name for field in wanted))
-
-
-def _may_hold_all(files: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
-    for name in keys.columns:
-        files = may_hold(files, name, keys[name])
-    return files

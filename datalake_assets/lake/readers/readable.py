@@ -14,7 +14,6 @@ from deltalake import Schema
 from datalake_assets.lake.readers.batch import Limits
 from datalake_assets.lake.readers.changes import ChangeReader
 from datalake_assets.lake.readers.events import EventReader
-from datalake_assets.lake.readers.row_rules import check_row_rules
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset, EventStream
 from datalake_assets.lake.spec.fault import FaultError
 from datalake_assets.lake.spec.types import json_property_types
@@ -38,10 +37,10 @@ def check_readable(dataset: Dataset) -> None:
     Takes some milliseconds; nothing of the lake is touched. Raises `FaultError` when a reader can't be built for the
     dataset, or can't do its work.
     """
-    if isinstance(dataset, EventStream):
-        check_row_rules(dataset)
     try:
         _read(dataset)
+    except FaultError:  # of a rule, which says itself what is wrong with it
+        raise
     # Whatever a library raises over a file that the rules let pass is a fault of that file; Polars' panics are no
     # `Exception`.
     except (Exception, pl.exceptions.PanicException) as error:

@@ -1,7 +1,7 @@
 """What is asked of typed events beyond their contract: not to be dated ahead, and to keep the row rules of the file.
 
 Belongs here: one piece of records in, those that are accepted out; the others, and what is counted, are noted with
-their objects. What a condition may be is in `row_rules.py`.
+their objects. Which records keep a rule is told by `row_rules.py`.
 """
 
 from collections.abc import Sequence

@@ -37,9 +37,7 @@ class RowRules:
 
     def verdicts(self, records: pl.DataFrame) -> pl.DataFrame:
         """For each record whether it breaks a row rule (by its name), or belongs to a share (by its rule's name)."""
-        return self._evaluated(records.select(plain_columns(records.schema, self._columns)))
-
-    def _evaluated(self, plain: pl.DataFrame) -> pl.DataFrame:
+        plain = records.select(plain_columns(records.schema, self._columns))
         broken = {name: _column(~expr, plain) for name, expr in self._kept.items()}
         shares = {name: _column(expr, plain) for name, expr in self._shares.items()}
         return pl.DataFrame(broken | shares)
@@ -61,11 +59,6 @@ class RowRules:
         return kept / pl.repeat(len(self._counted), n=len(kept), dtype=pl.Float64, eager=True)  # exact: no product
 
 
-def check_row_rules(dataset: EventStream) -> None:
-    """Raise `FaultError` where a condition of a dataset's `quality` can't be evaluated on its columns."""
-    RowRules(dataset)
-
-
 def _compiled(dataset: EventStream, text: str, *at: str) -> pl.Expr:
     try:
         return condition(text, dataset.columns)
@@ -78,7 +71,7 @@ def _column(expr: pl.Expr, plain: pl.DataFrame) -> pl.Series:
     try:
         return plain.select(expr.fill_null(value=False)).to_series()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # such as a decimal of more than 38 digits
-        if plain.height == 1:
-            return pl.Series([False])
+        if plain.height <= 1:
+            return pl.Series([False] * plain.height, dtype=pl.Boolean)
         half = plain.height // 2
         return pl.concat([_column(expr, part) for part in (plain[:half], plain[half:])])

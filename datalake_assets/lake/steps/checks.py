@@ -179,14 +179,13 @@ def _judge_all(lake: Lake, dataset: Dataset) -> None:
         known = rules(dataset)
         gone = [v for v in lake.verdicts.of(dataset.name) if v.rule not in known and not v.passed]
         checks = PartitionChecks(dataset, rows.filter(pl.col("partition").is_in(sorted(settled))))
-        return [*(replace(v, passed=True, detail="no longer declared") for v in gone), *checks.on(settled)]
+        freed = [replace(v, passed=True, detail="no longer declared") for v in gone]
+        return [*freed, *checks.on(settled), *volume.verdicts(lake, dataset, settled)]
 
     lake.verdicts.store(dataset.name, judge, now=datetime.now(UTC), judged_by=_judging(dataset))
 
 
 def _judging(dataset: Dataset) -> str:
     """A hash of what decides verdicts beside what was counted."""
-    quality = (
-        dataset.quality.model_dump_json(include={"rows", "partitions"}) if isinstance(dataset, EventStream) else ""
-    )
+    quality = dataset.quality.model_dump_json(exclude={"score"}) if isinstance(dataset, EventStream) else ""
     return fingerprint(f"{dataset.max_rejected_fraction} {dataset.min_records} {quality}")

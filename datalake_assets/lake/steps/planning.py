@@ -21,6 +21,9 @@ from datalake_assets.lake.store.snapshot import Snapshot
 
 _EVERYTHING = 2**62
 
+EVERYTHING = 2**62
+"""More objects than any lake holds: a look with this limit comes round at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class LandingWork:

@@ -19,7 +19,7 @@ def descriptions(dataset: EventStream) -> dict[str, str]:
     }
     shares = {
         name: f"Of a partition's accepted records {_bounds(rule)} have: {rule.share_of} "
-        f"(from {dataset.min_records} records on)"
+        f"(from {dataset.min_records} records on){_holds(rule.severity)}"
         for name, rule in dataset.quality.partitions.items()
     }
     return rows | shares

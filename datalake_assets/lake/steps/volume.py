@@ -11,7 +11,7 @@ from statistics import median
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset, EventStream
 from datalake_assets.lake.spec.quality import Volume
-from datalake_assets.lake.store.landing import parse_partition, partition_key
+from datalake_assets.lake.store.landing import parse_partition, partition_end, partition_key
 from datalake_assets.lake.store.verdicts import Verdict
 
 VOLUME = "volume"
@@ -64,13 +64,13 @@ def _compared_with(dataset: Dataset, judged: Collection[str], counts: Mapping[st
 
 def _judged(dataset: Dataset, partitions: Collection[str], counts: Mapping[str, int]) -> set[str]:
     """The partitions, and before each those in which nothing landed, with the one before these."""
-    hour = timedelta(days=1) if dataset.landing.cadence == "daily" else timedelta(hours=1)
     first = min(counts, default=None)
     found = set(partitions)
     for partition in partitions:
         moment = begins = parse_partition(partition)
+        length = partition_end(dataset, partition) - begins
         while first is not None and begins - moment < _LONGEST_GAP and partition_key(dataset, moment) > first:
-            moment -= hour
+            moment -= length
             found.add(before := partition_key(dataset, moment))
             if before in counts:
                 break

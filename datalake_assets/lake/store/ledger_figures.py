@@ -11,7 +11,7 @@ from datetime import date, datetime
 import polars as pl
 
 from datalake_assets.lake.store.ledger_rows import ADMITTED
-from datalake_assets.lake.store.outcome import SUPERSEDED
+from datalake_assets.lake.store.outcome import PROCESSED, SUPERSEDED
 from datalake_assets.lake.store.table import Table
 
 
@@ -32,6 +32,22 @@ class LedgerFigures:
         waits = (pl.col("status") == ADMITTED).any().alias("waits")
         found = rows.group_by("partition").agg(pl.max("processed_at"), waits).filter(~pl.col("waits"))
         return dict(found.drop("waits").drop_nulls().collect().iter_rows())
+
+    def newest_landed(self, dataset: str) -> datetime | None:
+        """When the newest object of a dataset landed that was brought to silver, UTC; None where there is none.
+
+        The months of objects' names are looked through from the newest to the oldest and no further than the first
+        that has one, so that a look costs the same after years.
+        """
+        seen = self.table.open()
+        files = seen.files
+        own = files.filter(pl.col("partition.dataset") == dataset) if files.height else files
+        for bucket in sorted(set(own["partition.bucket"]) if own.height else (), reverse=True):
+            rows = seen.scan({"dataset": [dataset], "bucket": [bucket]}).filter(pl.col("status") == PROCESSED)
+            newest: datetime | None = rows.select(pl.col("last_modified").max()).collect().item()
+            if newest is not None:
+                return newest
+        return None
 
     def record_counts(self, dataset: str, first: str, last: str) -> tuple[str, dict[str, int]]:
         """How many records were read of each partition from the first to the last; and the last that the dataset has.

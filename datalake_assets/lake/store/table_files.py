@@ -1,12 +1,11 @@
 """Reading a Delta table as somebody saw it: its live files, its rows, what its log tells.
 
-Belongs here: reading, and which files can hold what is asked for. Changing a table is in `snapshot.py`. A table may be
-cut otherwise than the registry asks for, until it is rebuilt, and was before: it is read as it is.
+Belongs here: reading. Which files can hold what is asked for is in `file_pruning.py`, changing a table is in
+`snapshot.py`. A table may be cut otherwise than the registry asks for, until it is rebuilt: it is read as it is.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -17,6 +16,7 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 from datalake_assets.lake.spec.columns import EVENT_DATE, EVENT_MONTH
+from datalake_assets.lake.store.file_pruning import bounds_of_days, may_hold, may_hold_all, picked, within_days
 from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.notes import Commit, commit_of, entry_of, notes_of
 from datalake_assets.lake.store.object_store import get, polars_options
@@ -24,7 +24,6 @@ from datalake_assets.lake.store.place import TablePlace, commit_name
 
 _FEW_FILES = 2
 _ROWS_AT_A_TIME = 2_000_000
-_MOST_RUNS = 32  # of days: what lies between the later ones is read too
 Within = Mapping[str, Collection[Any]] | None
 """Part of a table: values of columns that cut it, or event dates, however it is cut; None is all of it."""
 Convert = Callable[[pl.LazyFrame], pl.LazyFrame]
@@ -65,7 +64,7 @@ class TableFiles:
             return files
         for name, values in self._with_months(within).items():
             if name in self.partition_by:
-                files = files.filter(_picked(name, values, prefix="partition."))
+                files = files.filter(picked(name, values, prefix="partition."))
             else:
                 files = may_hold(files, name, pl.Series(list(values), dtype=self.table.dtypes[name]))
         return files
@@ -77,7 +76,7 @@ class TableFiles:
             return self.files_within({by: days})
         if low not in self.files.columns or not days:
             return self.files if days else self.files.clear()
-        first, last = _bounds(days[0], days[-1], self.table.dtypes[by])
+        first, last = bounds_of_days(days[0], days[-1], self.table.dtypes[by])
         return self.files.filter(~((pl.col(high) < first) | (pl.col(low) > last)).fill_null(value=False))
 
     def _with_months(self, within: Mapping[str, Collection[Any]]) -> Mapping[str, Collection[Any]]:
@@ -103,7 +102,7 @@ class TableFiles:
             return pl.LazyFrame(schema=dtypes)
         frame = pl.scan_delta(self.handle, storage_options=polars_options(self.table.uri))
         for name, values in self._with_months(within or {}).items():
-            frame = frame.filter(_picked(name, values))
+            frame = frame.filter(picked(name, values))
         known = frame.collect_schema()
         return frame.select(
             pl.col(name) if name in known else pl.lit(None, dtype).alias(name) for name, dtype in dtypes.items()
@@ -164,18 +163,14 @@ class TableFiles:
         `columns` must hold those of `keys`; None: all that there are. Of many files the columns of the keys are read
         first, and the others only where these are found: most of what lands is new.
         """
-        candidates = self.files_within(within)
-        for name in keys.columns:
-            candidates = may_hold(candidates, name, keys[name])
+        candidates = may_hold_all(self.files_within(within), keys)
         if candidates.height > _FEW_FILES:
             candidates = self._holding(candidates, keys)
         return self._equal(candidates, keys, columns).drop("_file")
 
     def files_holding(self, rows: pl.DataFrame, *, within: Within = None) -> pl.DataFrame:
         """The live files (of some partitions) with a row that equals one of `rows` in all their columns."""
-        candidates = self.files_within(within)
-        for name in rows.columns:
-            candidates = may_hold(candidates, name, rows[name])
+        candidates = may_hold_all(self.files_within(within), rows)
         return self._holding(candidates, rows) if rows.height else candidates.clear()
 
     def _holding(self, files: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
@@ -279,33 +274,6 @@ def in_lots(files: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
     return (part for _, part in files.group_by(lot, maintain_order=True))
 
 
-def within_days(column: str, days: Sequence[date], dtype: pl.DataType) -> pl.Expr:
-    """Whether a date, a time, or a text that begins with a date is on one of some days (in order).
-
-    Times and texts are told by runs of days: so files and row groups are skipped.
-    """
-    value = pl.col(column)
-    if dtype == pl.Date() or not days:
-        return value.is_in(days) if days else pl.lit(value=False)
-    runs: list[tuple[date, date]] = []
-    for day in days:
-        if runs and (day - runs[-1][1] == timedelta(days=1) or len(runs) == _MOST_RUNS):
-            runs[-1] = (runs[-1][0], day)
-        else:
-            runs.append((day, day))
-    bounds = (map(pl.lit, _bounds(first, last, dtype)) for first, last in runs)
-    return pl.any_horizontal(value.is_between(low, high) for low, high in bounds)
-
-
-def _bounds(first: date, last: date, dtype: pl.DataType) -> tuple[Any, Any]:
-    """The least and the greatest value of some days."""
-    if dtype == pl.Date():
-        return first, last
-    if dtype == pl.String():
-        return first.isoformat(), f"{last.isoformat()}~"
-    return datetime.combine(first, time.min, UTC), datetime.combine(last, time.max, UTC)
-
-
 def _grouped(files: pl.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
     if by and files.height:
         yield from files.group_by(by, maintain_order=True)
@@ -318,34 +286,3 @@ def _of_place(places: Sequence[str], values: pl.Series) -> pl.Expr:
     if values.n_unique() == 1:
         return pl.lit(values[0], values.dtype)
     return pl.col("_place").replace_strict(places, values, return_dtype=values.dtype)
-
-
-def _picked(name: str, values: Collection[Any], prefix: str = "") -> pl.Expr:
-    column = pl.col(f"{prefix}{name}")
-    some = column.is_in([v for v in values if v is not None])
-    return some | column.is_null() if None in values else some
-
-
-def may_hold(files: pl.DataFrame, name: str, wanted: pl.Series) -> pl.DataFrame:
-    """The files whose bounds of a column allow one of some values; all where the log has no bounds of it."""
-    low, high = f"min.{name}", f"max.{name}"
-    if low not in files.columns or wanted.null_count() or files[low].dtype != wanted.dtype:
-        return files
-    bounded = files.filter(pl.col(low).is_not_null() & pl.col(high).is_not_null())
-    unbounded = pl.col(low).is_null() | pl.col(high).is_null()
-    if wanted.dtype == pl.String():  # no join by nearness for text
-        values_in_order = wanted.unique().sort().to_list()
-        hits = [_any_between(values_in_order, low_, high_) for low_, high_ in bounded.select(low, high).iter_rows()]
-        return files.filter(
-            unbounded | pl.col("path").is_in(bounded.filter(pl.Series(hits, dtype=pl.Boolean))["path"].to_list())
-        )
-    values = pl.DataFrame({"value": wanted.unique().sort()}).lazy()
-    first = bounded.lazy().sort(low).join_asof(values, left_on=low, right_on="value", strategy="forward")
-    hit = first.filter(pl.col("value") <= pl.col(high)).select("path").collect()
-    return files.filter(unbounded | pl.col("path").is_in(hit["path"].to_list()))
-
-
-def _any_between(ordered: Sequence[str], low: str, high: str) -> bool:
-    """Whether one of some ordered texts lies between two; by code points, which is the order of their UTF-8 bytes."""
-    first = bisect_left(ordered, low)
-    return first < len(ordered) and ordered[first] <= high
