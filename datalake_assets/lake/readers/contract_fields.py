@@ -43,8 +43,21 @@ class TextCheck:
     bounds: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    """What msgspec checks of a field: its raw type, and limits by the names of `msgspec.Meta`."""
+
+    raw_type: type
+    required: bool
+    nullable: bool
+    limits: Mapping[str, Any]
+
+
 class ContractFields:
-    """The fields of one event stream's contract; `types` are those of its columns, in its order."""
+    """The fields of one event stream's contract; `types` are those of its columns, in its order.
+
+    `rules` tells of each what msgspec checks of it.
+    """
 
     def __init__(self, dataset: EventStream) -> None:
         """Take the contract of `dataset` apart; nothing is read."""
@@ -60,12 +73,13 @@ class ContractFields:
         self._value_rules = {n: r for n in self.types if n not in self.text_checks and (r := self._rule_on_values(n))}
         doubles = (n for n in self.types if self.raw_type(n) is float)
         self.ruled_doubles = tuple(n for n in doubles if self._rule(n).keys() - {"type"})
+        self.rules = {name: self._field_rule(name) for name in self.types}
         self.need_whole_record = self._needs_whole_record()
 
     @property
     def struct_fields(self) -> list[tuple[str, Any] | tuple[str, Any, None]]:
-        """The fields `f0`, `f1`, … of the struct that msgspec parses a record into."""
-        return [self._field(n, name) for n, name in enumerate(self.types)]
+        """The fields `f0`, `f1`, … of the struct that msgspec parses a record into: what is absent is None."""
+        return [_struct_field(f"f{n}", rule) for n, rule in enumerate(self.rules.values())]
 
     def doubtful_values(self, name: str, values: Iterable[Any]) -> list[Any]:
         """Those of a column's distinct raw values (JSON text as `str`) that break a rule msgspec can't keep."""
@@ -91,27 +105,26 @@ class ContractFields:
             return msgspec.Raw
         return _RAW_TYPES.get(next(iter(scalar)), msgspec.Raw)
 
-    def _field(self, n: int, name: str) -> tuple[str, Any] | tuple[str, Any, None]:
-        """The struct's field of a column: absent is None, and null is refused where the contract refuses it."""
-        raw_type: Any = self.raw_type(name)
+    def _field_rule(self, name: str) -> FieldRule:
+        raw_type = self.raw_type(name)
         rule = self._rules[name]
         json_types = json_property_types(rule)
-        meta: dict[str, Any] = {}
+        limits: dict[str, Any] = {}
         if raw_type is not msgspec.Raw:
             known = _BY_MSGSPEC[next(iter(json_types - {"null"}))]
-            meta = {ours: rule[theirs] for theirs, ours in known.items() if theirs in rule}
-        limits = [bounds for bounds in (self.types[name].integer_range, self.time_range(name)) if bounds]
+            limits = {ours: rule[theirs] for theirs, ours in known.items() if theirs in rule}
+        ranges = [bounds for bounds in (self.types[name].integer_range, self.time_range(name)) if bounds]
         if raw_type is int:
-            least = max([lower for lower, _ in limits] + ([math.ceil(meta["ge"])] if "ge" in meta else []))
-            most = min([upper for _, upper in limits] + ([math.floor(meta["le"])] if "le" in meta else []))
-            meta = {"ge": min(least, INT64[1]), "le": max(most, INT64[0])}
-        annotated = Annotated[raw_type, msgspec.Meta(**meta)] if meta else raw_type
-        required = name in self.needed
-        if "null" in json_types and not required and raw_type is not msgspec.Raw and self._null_is_valid(name):
-            annotated |= None
-        if required or name in self._contract.get("required", ()):
-            return f"f{n}", annotated
-        return f"f{n}", annotated, None
+            least = max([lower for lower, _ in ranges] + ([math.ceil(limits["ge"])] if "ge" in limits else []))
+            most = min([upper for _, upper in ranges] + ([math.floor(limits["le"])] if "le" in limits else []))
+            limits = {"ge": min(least, INT64[1]), "le": max(most, INT64[0])}
+        needed = name in self.needed
+        return FieldRule(
+            raw_type,
+            required=needed or name in self._contract.get("required", ()),
+            nullable=raw_type is msgspec.Raw or ("null" in json_types and not needed and self._null_is_valid(name)),
+            limits=limits,
+        )
 
     def _null_is_valid(self, name: str) -> bool:
         return bool(jsonschema_rs.Draft202012Validator(self._rule(name)).is_valid(None))
@@ -158,6 +171,13 @@ class ContractFields:
         undeclared = set(contract.get("required", ())) - self._rules.keys()
         known = contract.keys() <= _WHOLE_RECORD
         return refers or bool(undeclared) or contract.get("type") != "object" or not known
+
+
+def _struct_field(name: str, rule: FieldRule) -> tuple[str, Any] | tuple[str, Any, None]:
+    annotated: Any = Annotated[rule.raw_type, msgspec.Meta(**rule.limits)] if rule.limits else rule.raw_type
+    if rule.nullable and rule.raw_type is not msgspec.Raw:
+        annotated |= None
+    return (name, annotated) if rule.required else (name, annotated, None)
 
 
 def _keeps(rule: Any, value: Any, *, is_text: bool) -> bool:

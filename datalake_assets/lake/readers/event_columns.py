@@ -11,6 +11,7 @@ import polars as pl
 from datalake_assets.lake.readers.columns import of_text, timestamp_of_text
 from datalake_assets.lake.readers.contract_fields import EXACT_IN_DOUBLES, ContractFields
 from datalake_assets.lake.readers.json_values import DEEPEST, json_value, levels, plain_timestamp
+from datalake_assets.lake.readers.line_columns import LINE, raw_dtype
 from datalake_assets.lake.readers.records import Records
 from datalake_assets.lake.spec.columns import EVENT_TIME, ROW_NUMBER, UNKNOWN
 from datalake_assets.lake.spec.parts import EventTime
@@ -20,11 +21,9 @@ _TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 _LOT = 1_024
 _MINUS_ZERO = r":\s*-0\s*[,}]"
 _OPENING = r"[\[{]"
-_RAW_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
 
-
-LINE, OBJECT = "_line", "_object"
-"""The record's line, and the number (from 0) of its object, while its columns are made."""
+OBJECT = "_object"
+"""The number (from 0) of a record's object, while its columns are made."""
 
 
 class RawColumns:
@@ -37,16 +36,20 @@ class RawColumns:
         """Begin with no records."""
         self._values = {name: attrgetter(f"f{n}") for n, name in enumerate(fields.types)}
         self._texts: dict[str, list[bytes]] = {n: [] for n in fields.types if fields.is_text(n)}
-        self._dtypes = {n: _RAW_DTYPES.get(fields.raw_type(n), pl.String()) for n in fields.types}
+        self._dtypes = {n: raw_dtype(rule) for n, rule in fields.rules.items()}
         self._series: dict[str, list[pl.Series]] = {n: [pl.Series(n, dtype=t)] for n, t in self._dtypes.items()}
         self._lines = [pl.Series(LINE, dtype=pl.String)]
         self._numbers = [pl.Series(ROW_NUMBER, dtype=pl.Int64)]
         self._heights: list[tuple[int, int]] = []
         self._unknown = [pl.Series(UNKNOWN, dtype=pl.String)]
         self._waiting = Records()
+        self._cut: list[pl.DataFrame] = []
 
     def add(self, records: Records, *, of: int) -> None:
         """Take the accepted records of an object (by its number) out of `records`, so that nothing else keeps them."""
+        if records.cut is not None:
+            self._cut.append(records.cut.with_columns(pl.lit(of, pl.UInt32).alias(OBJECT)))
+            records.cut = None
         self._heights.append((of, len(records.accepted)))
         waiting = self._waiting
         waiting.accepted += records.accepted
@@ -79,7 +82,8 @@ class RawColumns:
         columns = [pl.concat(series) for series in [*self._series.values(), self._unknown, self._numbers, self._lines]]
         heights = pl.DataFrame(self._heights, {"n": pl.UInt32, "height": pl.UInt32}, orient="row")
         parents = heights.filter(pl.col("height") > 0).select(pl.col("n").repeat_by("height").explode())
-        return pl.DataFrame([*columns, parents["n"].cast(pl.UInt32).alias(OBJECT)])
+        parsed = pl.DataFrame([*columns, parents["n"].cast(pl.UInt32).alias(OBJECT)])
+        return pl.concat([parsed, *(cut.select(parsed.columns) for cut in self._cut)])
 
 
 class EventColumns:

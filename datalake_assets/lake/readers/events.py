@@ -16,10 +16,11 @@ import polars as pl
 import polars_hash  # noqa: F401  (registers the `chash` namespace)
 
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
-from datalake_assets.lake.readers.event_columns import LINE, OBJECT, EventColumns, RawColumns
+from datalake_assets.lake.readers.event_columns import OBJECT, EventColumns, RawColumns
 from datalake_assets.lake.readers.event_objects import EventObject
 from datalake_assets.lake.readers.event_text import event_texts
 from datalake_assets.lake.readers.failures import failure_of
+from datalake_assets.lake.readers.line_columns import LINE
 from datalake_assets.lake.readers.read_ahead import read_ahead
 from datalake_assets.lake.readers.record_checks import RecordChecks
 from datalake_assets.lake.readers.records import RecordReader

@@ -9,8 +9,9 @@ from datetime import datetime
 
 import polars as pl
 
-from datalake_assets.lake.readers.event_columns import LINE, OBJECT
+from datalake_assets.lake.readers.event_columns import OBJECT
 from datalake_assets.lake.readers.event_objects import EventObject
+from datalake_assets.lake.readers.line_columns import LINE
 from datalake_assets.lake.readers.rejects import rejected_line
 from datalake_assets.lake.readers.row_rules import RowRules
 from datalake_assets.lake.spec.columns import EVENT_TIME, ROW_NUMBER

@@ -12,12 +12,15 @@ from itertools import islice
 from typing import Any
 
 import msgspec
+import polars as pl
 
 from datalake_assets.lake.readers.contract import Contract, document_of, is_utf8
 from datalake_assets.lake.readers.framing import Pieces, records_at
 from datalake_assets.lake.readers.json_values import DEEPEST
+from datalake_assets.lake.readers.line_columns import BEGIN, INDEX, LINE, Cut, LineCutter
 from datalake_assets.lake.readers.rejects import Reject, oversized_line, rejected_line
 from datalake_assets.lake.readers.unknown_fields import UnknownFields
+from datalake_assets.lake.spec.columns import ROW_NUMBER
 from datalake_assets.lake.spec.dataset import EventStream
 
 
@@ -28,7 +31,8 @@ class Records:
     `accepted` holds a struct for each, with the fields `f0`, `f1`, … in the order of the dataset's columns;
     `lines` are their lines and `row_numbers` the numbers of these. Their values are raw: `str`, `int`, `float`, `bool`,
     `None`, or `msgspec.Raw` where the column keeps JSON text or an exact number. `unknown` is for each the JSON text of
-    what the contract does not declare (UTF-8), None where it has nothing of the kind. `last` is the number of the last
+    what the contract does not declare (UTF-8), None where it has nothing of the kind. `cut` are further accepted ones,
+    as columns: those of the dataset, `_unknown`, `_line` and `_row_number`. `last` is the number of the last
     record that was looked at, be it accepted or not.
     """
 
@@ -37,6 +41,7 @@ class Records:
     row_numbers: list[int] = field(default_factory=list)
     rejected: list[Reject] = field(default_factory=list)
     unknown: list[bytes | None] = field(default_factory=list)
+    cut: pl.DataFrame | None = None
     last: int = 0
 
 
@@ -64,22 +69,54 @@ class RecordReader:
         self._unknown = UnknownFields(self._contract.struct, self._contract.names, keep=kept)
         self._trusts_unknown = dataset.unknown_fields != "reject" and self.fields.allow_others
         self._decoder = msgspec.json.Decoder(self._contract.struct)
+        self._cutter = LineCutter(
+            self.fields, record_bytes=record_bytes, takes_unknown=self._trusts_unknown, keeps_unknown=kept
+        )
 
     def parse(self, text: bytes, *, after: int = 0) -> Iterator[Records]:
         """Read JSON records, in lines or not. A blank line is no record; all else is accepted or rejected.
 
         Records are numbered from the one that comes `after` a number on, blank lines too: of NDJSON these are the
-        numbers of the lines. Gives the records of about 512 KiB of text at a time.
+        numbers of the lines. Gives the records of a part of the text at a time.
         """
         at = 0
         while at < len(text):
-            cut = Pieces(text, at)
             reading = _Reading(after)
-            at = self._read(text, cut, reading)
+            if cut := self._cutter.cut(text, at):
+                at = self._enter_cut(text, at, cut, reading)
+            else:
+                at = self._read(text, Pieces(text, at), reading)
             reading.records.last = reading.number
             yield reading.records
             self._unknown.learn(reading.number - after)
             after = reading.number
+
+    def _enter_cut(self, text: bytes, at: int, cut: Cut, reading: _Reading) -> int:
+        """Enter lines of a text from a position on, those that are cut and what is said of the others.
+
+        Returns where they end; or, where one is not one record with its end, where what begins there ends: no line that
+        begins behind it is entered.
+        """
+        before, columns, end = reading.number, cut.columns, cut.end
+        for index, line, begin in cut.others.select(INDEX, LINE, BEGIN).iter_rows():
+            reading.number = before + index
+            record = line.encode()
+            try:
+                self._enter(reading, record, read=self._first_look)
+            except NoRecordError:
+                found, found_end = records_at(text, at + begin, limit=self._record_bytes)
+                for piece in found:
+                    self._enter_found(reading, piece)
+                is_line = found_end == min(at + begin + len(record) + 1, len(text))
+                if not is_line or reading.number != before + index + 1:
+                    columns, end = columns.filter(pl.col(INDEX) < index), found_end
+                    self._cutter.pause()
+                    break
+        else:
+            reading.number = before + cut.height
+        number = (pl.col(INDEX).cast(pl.Int64) + before + 1).alias(ROW_NUMBER)
+        reading.records.cut = columns.with_columns(number).drop(INDEX)
+        return end
 
     def _read(self, text: bytes, cut: Pieces, reading: _Reading) -> int:
         """Read pieces of a text; returns where they end, or where those end that were to be cut otherwise."""

@@ -1,0 +1,202 @@
+"""Lines of JSON cut into columns by looking for the names of their fields: no Python for each line, and no lock of it.
+
+Whoever writes events writes the fields of each in one order. A line is cut at `,"name":` for each name, in the order
+that some lines of its text tell. Where each piece between is one JSON value, and of the kind that its field must have,
+the line is that object and can be nothing else: a quote within a string is escaped, and no string with an escape
+passes; and were a name one of a nested object, what is left before it would be no value. Such lines are accepted
+without a parser. All others are left to it.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+
+import msgspec
+import polars as pl
+
+from datalake_assets.lake.readers.contract_fields import ContractFields, FieldRule
+from datalake_assets.lake.readers.line_layout import marks_of
+from datalake_assets.lake.spec.columns import UNKNOWN
+
+_WHOLE = "whole"
+INDEX, LINE, BEGIN = "_index", "_line", "_begin"
+"""The number of a line (from 0), the line, and where it begins behind the first one, in bytes."""
+_TOGETHER = 4 * 1024**2
+_WORTH_CUTTING = 256 * 1024  # bytes: in fewer, asking for columns costs as much as parsing
+_SAMPLE = 64  # lines that tell how all are laid out
+_PAYS = 3 / 4  # of the lines; where fewer can be cut, the next texts are left to the parser
+_PAUSE = 16  # texts
+_LEVELS = 3  # of nested values; a deeper one is the parser's
+
+_STRING = r'"[^"\\\x00-\x1f]*"'
+_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+_WHOLE = r"0|-?[1-9][0-9]{0,17}"  # surely within 64 bits; -0 is the parser's
+_DOUBLE = r"-?[1-9][0-9]{0,15}(?:\.[0-9]{1,20})?|0(?:\.[0-9]{1,20})?|-0\.[0-9]{0,19}[1-9]"
+
+
+def _value(levels: int) -> str:
+    scalar = f"{_STRING}|{_NUMBER}|true|false|null"
+    if not levels:
+        return f"(?:{scalar})"
+    value = _value(levels - 1)
+    items, fields = f"{value}(?:, ?{value})*", f"{_STRING}: ?{value}(?:, ?{_STRING}: ?{value})*"
+    return rf"(?:{scalar}|\[(?:{items})?\]|\{{(?:{fields})?\}})"
+
+
+_PATTERNS = {str: _STRING, int: _WHOLE, float: _DOUBLE, bool: "true|false", msgspec.Raw: _value(_LEVELS)}
+_DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
+_UNDECLARED = FieldRule(msgspec.Raw, required=False, nullable=True, limits={})
+
+
+def raw_dtype(rule: FieldRule) -> pl.DataType:
+    """How the raw values of a field are kept in a column."""
+    return _DTYPES.get(rule.raw_type, pl.String())
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The lines of a text: those that were cut, in raw columns, and the others.
+
+    `columns` has the raw values of the contract's columns, `_unknown` (what the contract does not declare, as JSON
+    text), `_index` and `_line`; `others` has `_index`, `_line` and `_begin`. `height` is the number of all lines, `end`
+    the position in the text where they end.
+    """
+
+    columns: pl.DataFrame
+    others: pl.DataFrame
+    height: int
+    end: int
+
+
+class LineCutter:
+    """Cuts the lines of one event stream."""
+
+    def __init__(self, fields: ContractFields, *, record_bytes: int, takes_unknown: bool, keeps_unknown: bool) -> None:
+        """Prepare for the fields of a contract, and for others where it `takes_unknown` ones; no line is longer."""
+        self._rules = fields.rules
+        self._record_bytes = record_bytes
+        self._takes_unknown = takes_unknown
+        self._keeps_unknown = keeps_unknown
+        self._needs_parser = fields.need_whole_record
+        self._cuts: _Cuts | None = None
+        self._pause = 0
+
+    def cut(self, text: bytes, at: int) -> Cut | None:
+        """Some lines of a text from a position on, cut; None where that does not pay, or can't be done."""
+        if self._pause:
+            self._pause -= 1
+            return None
+        if self._needs_parser or len(text) - at < _WORTH_CUTTING:
+            return None
+        part = _lines_at(text, at)
+        lines = _lines_of(part)
+        if lines is not None:
+            for cuts in self._attempts(lines):
+                columns, others = cuts.of(lines)
+                if columns.height >= _PAYS * lines.height:
+                    self._cuts = cuts
+                    return Cut(columns, others, lines.height, at + len(part))
+        self.pause()
+        return None
+
+    def pause(self) -> None:
+        """Leave the next texts to the parser."""
+        self._pause = _PAUSE
+
+    def _attempts(self, lines: pl.DataFrame) -> Iterator["_Cuts"]:
+        """The cuts of the text before, and those that some lines of this one tell."""
+        if self._cuts:
+            yield self._cuts
+        sample = lines[LINE].gather_every(1 + lines.height // _SAMPLE).to_list()
+        marks = marks_of(sample, declared=self._rules.keys(), others=self._takes_unknown)
+        if marks and all(name in marks or not rule.required for name, rule in self._rules.items()):
+            yield _Cuts(marks, self._rules, record_bytes=self._record_bytes, keeps_unknown=self._keeps_unknown)
+
+
+class _Cuts:
+    """The cuts through lines of one layout: expressions, made once."""
+
+    def __init__(
+        self, marks: Mapping[str, str], rules: Mapping[str, FieldRule], *, record_bytes: int, keeps_unknown: bool
+    ) -> None:
+        """Prepare; `marks` are what stands before the value of each field, in their order."""
+        line, own = pl.col(LINE), {name: rules.get(name, _UNDECLARED) for name in marks}
+        fields = {name: pl.col(f"field {n}") for n, name in enumerate(marks)}
+        found = (line.str.find(mark, literal=True).cast(pl.Int64) for mark in marks.values())
+        self._places = [place.alias(f"field {n}") for n, place in enumerate(found)]
+        first = fields[next(iter(marks))] == 0
+        whole = first & line.str.ends_with("}") & (line.str.len_bytes() <= record_bytes)
+        texts = (text.alias(f"field {n}") for n, text in enumerate(_texts_between(fields, marks, own)))
+        self._texts = [INDEX, LINE, whole.fill_null(value=False).alias(_WHOLE), *texts]
+        self._fits = pl.all_horizontal(_WHOLE, *(_fits(text, own[name]) for name, text in fields.items()))
+        raw = {n: _raw(fields[n], r) if n in fields else pl.lit(None, raw_dtype(r)) for n, r in rules.items()}
+        unknown = _as_object({name: text for name, text in fields.items() if keeps_unknown and name not in rules})
+        self._raw = [INDEX, LINE, *(value.alias(name) for name, value in raw.items()), unknown.alias(UNKNOWN)]
+
+    def of(self, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The columns of those lines that can be cut, and the others."""
+        texts = lines.with_columns(self._places).select(self._texts)
+        is_cut = texts.select(self._fits).to_series()
+        begins = pl.col(LINE).str.len_bytes().cast(pl.Int64).add(1).cum_sum().shift(1, fill_value=0)
+        others = lines.with_columns(begins.alias(BEGIN)).filter(~is_cut)
+        return texts.filter(is_cut).select(self._raw), others
+
+
+def _lines_at(text: bytes, begin: int) -> bytes:
+    """Some whole lines of a text from a position on."""
+    end = text.find(b"\n", begin + _TOGETHER)
+    return text[begin:] if end < 0 else text[begin : end + 1]
+
+
+def _lines_of(text: bytes) -> pl.DataFrame | None:
+    """The lines of a text, numbered; None where it is no UTF-8, or has records that share a line, or odd line ends."""
+    if b"}{" in text or b"\r" in text:
+        return None
+    with suppress(pl.exceptions.ComputeError):
+        return pl.read_lines(BytesIO(text), name=LINE, row_index_name=INDEX)
+    return None
+
+
+def _texts_between(
+    places: Mapping[str, pl.Expr], marks: Mapping[str, str], rules: Mapping[str, FieldRule]
+) -> list[pl.Expr]:
+    """What stands after each mark and before the next one that is there, or the brace at the end; null without it."""
+    line, texts = pl.col(LINE), []
+    end = line.str.len_bytes().cast(pl.Int64) - len("}")
+    for name in reversed([*marks]):
+        begin = places[name] + len(marks[name].encode())
+        text = line.cast(pl.Binary).bin.slice(begin, (end - begin).clip(lower_bound=0))
+        texts.append(text.cast(pl.String, strict=False))
+        end = places[name] if rules[name].required else pl.coalesce(places[name], end)
+    return texts[::-1]
+
+
+def _fits(text: pl.Expr, rule: FieldRule) -> pl.Expr:
+    """Whether a text is a value that a field may have; where it is null the field is not there."""
+    null = "|null" if rule.nullable else ""
+    fits = text.str.contains(f"^(?:{_PATTERNS[rule.raw_type]}{null})$")
+    value = text.str.len_chars() - len('""') if rule.raw_type is str else _raw(text, rule)
+    kept = {"ge": value.ge, "le": value.le, "gt": value.gt, "lt": value.lt}
+    kept |= {"min_length": value.ge, "max_length": value.le}
+    limits = [kept[how](limit).fill_null(value=True) for how, limit in rule.limits.items()]
+    return pl.all_horizontal(fits.fill_null(value=not rule.required), *limits)
+
+
+def _raw(text: pl.Expr, rule: FieldRule) -> pl.Expr:
+    """The raw value of a text that fits; null where it is `null`, but for raw JSON."""
+    if rule.raw_type is str:
+        inner = text.str.strip_chars('"')
+        return pl.when(text != "null").then(inner) if rule.nullable else inner
+    if rule.raw_type is bool:
+        return pl.when(text != "null").then(text == "true")
+    return text.cast(raw_dtype(rule), strict=False)
+
+
+def _as_object(texts: Mapping[str, pl.Expr]) -> pl.Expr:
+    """Fields as one JSON text, by name; null where none is there."""
+    if not texts:
+        return pl.lit(None, pl.String)
+    fields = [pl.lit(f'"{name}":') + texts[name] for name in sorted(texts)]
+    joined = pl.concat_str(fields, separator=",", ignore_nulls=True)
+    return pl.when(joined != "").then(pl.concat_str(pl.lit("{"), joined, pl.lit("}")))
