@@ -3,21 +3,28 @@
 Belongs here: figures, names and switches. What is built of them is in `stacks/`.
 """
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from datalake_assets.lake.store.layout import Layout
 
 _DATASETS = Path(__file__).parent.parent / "datalake_assets" / "datasets"
 _ACCOUNT = re.compile(r"\d{12}")
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+_REGION = re.compile(r"(?!cn-|us-(gov|iso))[a-z]{2}(-[a-z]+)+-\d")  # of the partition that all ARNs are written for
 LOG_DAYS = (7, 30, 90, 180, 365, 731)  # a week, one, three and six months, one and two years
+_STEPS = {"replication_capacity": (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384), "redshift_capacity": range(8, 129, 8)}
+_STEPS |= {"log_days": LOG_DAYS}
+_ARNS = {"source_secret": "secretsmanager", "source_secret_key": "kms", "mysql_certificate": "dms"}
+_ARNS |= {"webserver_certificate": "acm"}
+_MAY_BE_ZERO = ("nat_gateways", "bronze_days", "budget")
 _WORDS = {"true": True, "false": False}
-_REDSHIFT_ZONES = 3
+_ZONES, _REDSHIFT_ZONES = 2, 3
+_WIDEST, _NARROWEST = 16, 18  # a VPC has no more addresses; three zones' subnets need no less
 
 
 class SettingsError(ValueError):
@@ -105,12 +112,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what AWS would, and what contradicts itself."""
+        self._check_kinds()
         self._check_places()
         self._check_running()
-        if self.peer_account and not (self.peer_vpc and self.peer_cidr and self.peer_region):
-            raise SettingsError("peer_account: a peering needs peer_vpc, peer_cidr and peer_region too")
-        if self.log_days not in LOG_DAYS:
-            raise SettingsError(f"log_days: write one of {LOG_DAYS}, not {self.log_days}")
+        peer = [bool(part) for part in (self.peer_account, self.peer_vpc, self.peer_cidr, self.peer_region)]
+        if any(peer) != all(peer):
+            raise SettingsError("peer_account: a peering needs peer_vpc, peer_cidr and peer_region too, all or none")
         if bool(self.slack_workspace) != bool(self.slack_channel):
             raise SettingsError("slack_workspace: Slack needs slack_channel too, and both or none")
         if self.github and self.github.count("/") != 1:
@@ -118,10 +125,27 @@ class Settings:
         if not self.datasets.is_dir():
             raise SettingsError(f"datasets: {self.datasets} is no folder")
 
+    def _check_kinds(self) -> None:
+        choices = {name: get_args(kind) for name, kind in get_type_hints(Settings).items() if get_args(kind)}
+        for name, allowed in {**choices, **_STEPS}.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name}: write one of {tuple(allowed)}, not {getattr(self, name)}")
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if given == 0 and not isinstance(given, bool) and field.name not in _MAY_BE_ZERO:
+                raise SettingsError(f"{field.name}: it can't be 0")
+            begins = f"arn:aws:{_ARNS.get(field.name)}:"
+            if field.name in _ARNS and given and not given.startswith(begins):
+                raise SettingsError(f"{field.name}: {given!r} is not its ARN, which begins with {begins}")
+        if self.alarm_email and "@" not in self.alarm_email:
+            raise SettingsError(f"alarm_email: {self.alarm_email!r} is no address")
+
     def _check_running(self) -> None:
         reached = self.nat_gateways or self.interface_endpoints
         if self.source == "external" and not (self.source_secret and self.source_cidr):
             raise SettingsError("source: an external one needs source_secret and source_cidr")
+        if self.source == "aurora" and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", self.source_name):
+            raise SettingsError(f"source_name: Aurora takes letters, digits and underscores, not {self.source_name!r}")
         if self.mysql_replica and self.source == "none":
             raise SettingsError("mysql_replica: there is no source to replicate; set source")
         if self.dagster == "ecs" and not reached:
@@ -143,14 +167,24 @@ class Settings:
         for name in ("region", "peer_region", "archive_region"):
             given = getattr(self, name)
             if not _REGION.fullmatch(given) and (given or name == "region"):
-                raise SettingsError(f"{name}: {given!r} is no region; write one such as eu-west-1")
+                raise SettingsError(f"{name}: {given!r} is no region; write one such as eu-west-1 (no China, GovCloud)")
+        if self.archive and self.archive_region == self.region:
+            raise SettingsError(f"archive_region: the lake is in {self.region} too; name another (empty: it shall be)")
+        letters = self.listed("zones")
+        if len(set(letters)) < _ZONES or any(not re.fullmatch("[a-z]", letter) for letter in letters):
+            raise SettingsError(f"zones: write letters of {_ZONES} zones or more, such as a,b, not {self.zones!r}")
+        self._check_networks()
+
+    def _check_networks(self) -> None:
         clients = {f"webserver_clients, {n + 1}.": text for n, text in enumerate(self.listed("webserver_clients"))}
         others = {name: getattr(self, name) for name in ("peer_cidr", "source_cidr") if getattr(self, name)}
         for name, given in {"cidr": self.cidr, **others, **clients}.items():
             try:
-                ipaddress.ip_network(given)
+                network = ipaddress.IPv4Network(given)
             except ValueError as error:
                 raise SettingsError(f"{name}: {error}; write one such as 10.10.0.0/16") from None
+            if name == "cidr" and not _WIDEST <= network.prefixlen <= _NARROWEST:
+                raise SettingsError(f"cidr: {given} has not the size; write one from /{_WIDEST} to /{_NARROWEST}")
         if self.peer_cidr and ipaddress.ip_network(self.cidr).overlaps(ipaddress.ip_network(self.peer_cidr)):
             raise SettingsError(f"peer_cidr: {self.peer_cidr} overlaps {self.cidr}, and such networks can't be peered")
 
@@ -257,7 +291,9 @@ def settings_of(env: str, given: Mapping[str, object]) -> Settings:
     changes: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
-            raise SettingsError(f"{name}: there is no such setting; infra/settings.py has them all")
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else "infra/settings.py has them all"
+            raise SettingsError(f"{name}: there is no such setting; {remedy}")
         changes[name] = _read(name, value, getattr(ENVIRONMENTS[env], name))
     return replace(ENVIRONMENTS[env], **changes)
 

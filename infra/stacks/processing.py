@@ -74,7 +74,8 @@ class ProcessingStack(LakeStack):
             self.emr_role = self._make_job_role("EmrRole", "emr-serverless")
             self.log_group("EmrLogs", "/aws/emr-serverless")
             self.emr = self._make_emr()
-        self.fallback = make_fallback(self, storage, crawler=self._make_crawler(), job=self.catch_up_job)
+        crawler = self._make_crawler() if event_streams(settings) else ""
+        self.fallback = make_fallback(self, storage, crawler=crawler, job=self.catch_up_job)
 
     # --- the catalogue
 

@@ -17,7 +17,7 @@ from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
 from infra.access import PUT_LOGS, LakeStack, acknowledge, allow, removal, resource_of, role_for
-from infra.declared import delivery_streams, event_streams, stream_prefix
+from infra.declared import FROM_KINESIS, delivery_streams, event_streams, stream_prefix
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack, landing_rule
 from shipping.lambdas import build_lambdas
@@ -54,7 +54,7 @@ class StreamsStack(LakeStack):
             self._deliver(stream, dataset.landing.prefix, log)
             if settings.kinesis:
                 source = self._make_kinesis(stream)
-                self._deliver(f"{stream}-from-kinesis", dataset.landing.prefix, log, source=source)
+                self._deliver(f"{stream}{FROM_KINESIS}", dataset.landing.prefix, log, source=source)
         topic = f"{settings.prefix}-invalid-records"
         self.invalid = sns.Topic(self, "Invalid", topic_name=topic, master_key=self.key, enforce_ssl=True)
         self.code = lambdas.Code.from_asset(self._build())
@@ -218,6 +218,7 @@ class StreamsStack(LakeStack):
         at: dict[str, Any] = {"function_name": function.function_name, "qualifier": "$LATEST"}
         fails = lambdas.CfnEventInvokeConfig(self, "ValidateFails", **at, destination_config=failed)
         fails.node.add_dependency(role.node.find_child("DefaultPolicy"))
-        rule = landing_rule(self, "Landed", self.settings, prefixes)
-        rule.add_target(targets.LambdaFunction(function, dead_letter_queue=dead, retry_attempts=8))
+        if prefixes:
+            rule = landing_rule(self, "Landed", self.settings, prefixes)
+            rule.add_target(targets.LambdaFunction(function, dead_letter_queue=dead, retry_attempts=8))
         return function
