@@ -75,6 +75,7 @@ def build(app: cdk.App, settings: Settings) -> dict[str, cdk.Stack]:
     monitoring = MonitoringStack(
         app, "monitoring", settings, streams=streams, processing=processing, sources=sources, orchestration=dagster
     )
+    serving.add_stack_dependency(monitoring)  # which tells what fails there
     governance = None
     if settings.trail or settings.lake_formation or settings.budget:
         governance = GovernanceStack(app, "governance", settings, serving, monitoring)

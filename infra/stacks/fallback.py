@@ -15,8 +15,9 @@ _CODE, _HOURS = "remote", 7
 
 
 def make_fallback(stack: LakeStack, storage: StorageStack, *, crawler: str, job: str) -> sfn.StateMachine:
-    """The state machine that does what Dagster would: crawl (`crawler` is empty where there are no events), then run
-    the lake to its end; and its schedule.
+    """The state machine that does what Dagster would: crawl, then run the lake to its end; and its schedule.
+
+    `crawler` is empty where there are no events to crawl.
     """
     settings, name = stack.settings, f"{stack.settings.prefix}-fallback"
     log = stack.log_group("FallbackLogs", f"/aws/vendedlogs/states/{name}")

@@ -16,7 +16,7 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpIamAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
-from infra.access import PUT_LOGS, LakeStack, acknowledge, allow, removal, resource_of, role_for
+from infra.access import PUT_LOGS, LakeStack, acknowledge, allow, removal, resource_of, role_for, use_key
 from infra.declared import FROM_KINESIS, delivery_streams, event_streams, stream_prefix
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack, landing_rule
@@ -101,6 +101,7 @@ class StreamsStack(LakeStack):
         if source:
             read = ["kinesis:DescribeStream", "kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:ListShards"]
             allow(role, read, source.stream_arn)
+            use_key(role, self.key, ["kms:Decrypt"], "kinesis")
             followed = {"kinesisStreamArn": source.stream_arn, "roleArn": role.role_arn}
             taken = {"delivery_stream_type": "KinesisStreamAsSource", "kinesis_stream_source_configuration": followed}
         logged = {"logGroupName": log.log_group_name, "logStreamName": stream.log_stream_name}
@@ -134,6 +135,7 @@ class StreamsStack(LakeStack):
         group = f"/aws/lambda/{function}"
         log = self.log_group(f"{name}Logs", group)
         role = role_for(self, f"{name}Role", "lambda", f"The Lambda {function}")
+        allow(role, ["kms:Decrypt"], self.key.key_arn)  # its variables
         because = "The log streams of a Lambda are named while it runs; the log group is its own"
         allow(role, PUT_LOGS, self.settings.arn("logs", f"log-group:{group}:*"), because=because)
         made = lambdas.Function(
@@ -163,7 +165,6 @@ class StreamsStack(LakeStack):
         put = [d.landing.prefix for d in event_streams(self.settings) if d.name not in streamed]
         if put:
             self.storage.access.put(role, "bronze", *put)
-        allow(role, ["kms:Decrypt"], self.key.key_arn)
         return function
 
     def _make_api(self) -> api.HttpApi:
@@ -214,6 +215,8 @@ class StreamsStack(LakeStack):
         self.invalid_dead_letters = dead = self.queue("invalid-dead-letters", 14, queue_name=queue)
         # The rule's queue has what never reached the function; what made it fail comes by Lambda, after two more tries.
         allow(role, ["sqs:SendMessage"], dead.queue_arn)
+        for service in ("sns", "sqs"):
+            use_key(role, self.key, ["kms:GenerateDataKey", "kms:Decrypt"], service)
         failed = {"onFailure": {"destination": dead.queue_arn}}
         at: dict[str, Any] = {"function_name": function.function_name, "qualifier": "$LATEST"}
         fails = lambdas.CfnEventInvokeConfig(self, "ValidateFails", **at, destination_config=failed)
