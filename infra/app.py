@@ -27,8 +27,7 @@ from infra.stacks.storage import ArchiveStack, StorageStack
 from infra.stacks.streams import StreamsStack
 
 _CONTEXT = Path(__file__).parent / "cdk.json"
-_OF_THE_COMMAND = {"acknowledged-issue-numbers", "cli-telemetry"}
-"""Context that the CDK command keeps for itself, beside what has a colon in its name."""
+_OF_THE_COMMAND = {"acknowledged-issue-numbers", "cli-telemetry"}  # context of its own, beside what has a colon
 
 
 def main() -> None:

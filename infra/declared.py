@@ -20,9 +20,8 @@ from datalake_assets.lake.spec.types import LakeType
 from datalake_assets.lake.store.layout import Layout
 from infra.settings import Settings, SettingsError
 
-FROM_KINESIS = "-from-kinesis"
-"""What the name of a delivery stream ends with that reads a Kinesis stream."""
-_LONGEST_STREAM = 64
+FROM_KINESIS, _LONGEST = "-from-kinesis", 64
+"""What the name of a delivery stream ends with that reads a Kinesis stream; how long Firehose takes such names."""
 _PREFIX = re.compile(r"[A-Za-z0-9_.!'()$/-]+")
 """What rights, rules and table mappings take for what it is: no `*`, `%` or space, nothing beyond ASCII."""
 _GLUE_TYPES = {"int8": "tinyint", "int16": "smallint", "int32": "int", "int64": "bigint", "json": "string"}
@@ -64,7 +63,7 @@ def delivery_streams(settings: Settings) -> dict[str, EventStream]:
     streams = {told[d.name]["stream"]: d for d in event_streams(settings) if told[d.name]["stream"]}
     for stream, dataset in streams.items():
         full = f"{stream}{FROM_KINESIS if settings.kinesis else ''}"
-        if (more := len(full) - _LONGEST_STREAM) > 0:
+        if (more := len(full) - _LONGEST) > 0:
             raise SettingsError(
                 f"datasets: {dataset.name} lands in {dataset.landing.prefix}, and Firehose takes no name as long as "
                 f"{full}; choose a folder with {more} characters less"

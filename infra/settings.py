@@ -14,16 +14,28 @@ from typing import Any, Literal, get_args, get_type_hints
 from datalake_assets.lake.store.layout import Layout
 
 _DATASETS = Path(__file__).parent.parent / "datalake_assets" / "datasets"
-_ACCOUNT = re.compile(r"\d{12}")
-_REGION = re.compile(r"(?!cn-|us-(gov|iso))[a-z]{2}(-[a-z]+)+-\d")  # of the partition that all ARNs are written for
+_ACCOUNT = r"\d{12}", "account; write its twelve digits"
+_REGION = r"(?!cn-|us-(gov|iso))[a-z]{2}(-[a-z]+)+-\d", "region; write one such as eu-west-1 (no China, GovCloud)"
+_FORMS = {  # of settings that are text: what AWS takes, and how it is told; all but the first three may be empty
+    "account": _ACCOUNT,
+    "region": _REGION,
+    "zones": (r"(?!.*([a-z]).*\1)[a-z](, ?[a-z])+", "list of two zones' letters or more; write one such as a,b"),
+    "peer_account": _ACCOUNT,
+    "peer_region": _REGION,
+    "archive_region": _REGION,
+    "source_secret": (r"arn:aws:secretsmanager:.+", "ARN of a secret"),
+    "source_secret_key": (r"arn:aws:kms:.+", "ARN of a key"),
+    "mysql_certificate": (r"arn:aws:dms:.+", "ARN of a certificate of DMS"),
+    "webserver_certificate": (r"arn:aws:acm:.+", "ARN of a certificate of ACM"),
+    "alarm_email": (r"\S+@\S+", "address"),
+    "github": (r"[^/]+/[^/]+", "repository; write one such as octo/lake"),
+}
 LOG_DAYS = (7, 30, 90, 180, 365, 731)  # a week, one, three and six months, one and two years
 _STEPS = {"replication_capacity": (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384), "redshift_capacity": range(8, 129, 8)}
 _STEPS |= {"log_days": LOG_DAYS}
-_ARNS = {"source_secret": "secretsmanager", "source_secret_key": "kms", "mysql_certificate": "dms"}
-_ARNS |= {"webserver_certificate": "acm"}
 _MAY_BE_ZERO = ("nat_gateways", "bronze_days", "budget")
 _WORDS = {"true": True, "false": False}
-_ZONES, _REDSHIFT_ZONES = 2, 3
+_REDSHIFT_ZONES = 3
 _WIDEST, _NARROWEST = 16, 18  # a VPC has no more addresses; three zones' subnets need no less
 
 
@@ -112,33 +124,31 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what AWS would, and what contradicts itself."""
-        self._check_kinds()
-        self._check_places()
+        self._check_forms()
+        self._check_networks()
         self._check_running()
         peer = [bool(part) for part in (self.peer_account, self.peer_vpc, self.peer_cidr, self.peer_region)]
         if any(peer) != all(peer):
             raise SettingsError("peer_account: a peering needs peer_vpc, peer_cidr and peer_region too, all or none")
         if bool(self.slack_workspace) != bool(self.slack_channel):
             raise SettingsError("slack_workspace: Slack needs slack_channel too, and both or none")
-        if self.github and self.github.count("/") != 1:
-            raise SettingsError(f"github: {self.github!r} is no repository; write one such as octo/lake")
+        if self.archive and self.archive_region == self.region:
+            raise SettingsError(f"archive_region: the lake is in {self.region} too; name another (empty: it shall be)")
         if not self.datasets.is_dir():
             raise SettingsError(f"datasets: {self.datasets} is no folder")
 
-    def _check_kinds(self) -> None:
+    def _check_forms(self) -> None:
+        for name, (form, told) in _FORMS.items():
+            given = getattr(self, name)
+            if not re.fullmatch(form, given) and (given or name in list(_FORMS)[:3]):
+                raise SettingsError(f"{name}: {given!r} is no {told}")
         choices = {name: get_args(kind) for name, kind in get_type_hints(Settings).items() if get_args(kind)}
         for name, allowed in {**choices, **_STEPS}.items():
             if getattr(self, name) not in allowed:
                 raise SettingsError(f"{name}: write one of {tuple(allowed)}, not {getattr(self, name)}")
-        for field in fields(self):
-            given = getattr(self, field.name)
-            if given == 0 and not isinstance(given, bool) and field.name not in _MAY_BE_ZERO:
-                raise SettingsError(f"{field.name}: it can't be 0")
-            begins = f"arn:aws:{_ARNS.get(field.name)}:"
-            if field.name in _ARNS and given and not given.startswith(begins):
-                raise SettingsError(f"{field.name}: {given!r} is not its ARN, which begins with {begins}")
-        if self.alarm_email and "@" not in self.alarm_email:
-            raise SettingsError(f"alarm_email: {self.alarm_email!r} is no address")
+        for name in (field.name for field in fields(self) if field.type is int and field.name not in _MAY_BE_ZERO):
+            if getattr(self, name) == 0:
+                raise SettingsError(f"{name}: it can't be 0")
 
     def _check_running(self) -> None:
         reached = self.nat_gateways or self.interface_endpoints
@@ -158,22 +168,6 @@ class Settings:
             raise SettingsError("mysql_replica: DMS wants RDS' certificates; set mysql_certificate (infra/README.md)")
         if (self.source != "none" or self.emr) and not reached:
             raise SettingsError("source, emr: they stand in private subnets; set nat_gateways or interface_endpoints")
-
-    def _check_places(self) -> None:
-        for name in ("account", "peer_account"):
-            given = getattr(self, name)
-            if not _ACCOUNT.fullmatch(given) and (given or name == "account"):
-                raise SettingsError(f"{name}: {given!r} is no account; write its twelve digits")
-        for name in ("region", "peer_region", "archive_region"):
-            given = getattr(self, name)
-            if not _REGION.fullmatch(given) and (given or name == "region"):
-                raise SettingsError(f"{name}: {given!r} is no region; write one such as eu-west-1 (no China, GovCloud)")
-        if self.archive and self.archive_region == self.region:
-            raise SettingsError(f"archive_region: the lake is in {self.region} too; name another (empty: it shall be)")
-        letters = self.listed("zones")
-        if len(set(letters)) < _ZONES or any(not re.fullmatch("[a-z]", letter) for letter in letters):
-            raise SettingsError(f"zones: write letters of {_ZONES} zones or more, such as a,b, not {self.zones!r}")
-        self._check_networks()
 
     def _check_networks(self) -> None:
         clients = {f"webserver_clients, {n + 1}.": text for n, text in enumerate(self.listed("webserver_clients"))}

@@ -76,11 +76,7 @@ class GovernanceStack(LakeStack):
             storage.access.read(reader, zone)
             arn = storage.access.bucket_arn(zone)
             place = lakeformation.CfnResource(
-                self,
-                f"{zone.title()}Place",
-                resource_arn=arn,
-                use_service_linked_role=False,
-                role_arn=reader.role_arn,
+                self, f"{zone.title()}Place", resource_arn=arn, use_service_linked_role=False, role_arn=reader.role_arn
             )
             place.add_resource_dependency(lake)
             place.node.add_dependency(reader.node.find_child("DefaultPolicy"))

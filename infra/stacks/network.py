@@ -140,11 +140,8 @@ class AccepterStack(LakeStack):
 
     def __init__(self, scope: Construct, name: str, settings: Settings) -> None:
         super().__init__(scope, name, settings, account=settings.peer_account, region=settings.peer_region)
-        lake, description = (
-            iam.AccountPrincipal(settings.account),
-            "Lets the lake's account accept its own peering request",
-        )
-        role = role_for(self, "Role", lake, description, role_name=accepter_role(settings))
+        lake, told = iam.AccountPrincipal(settings.account), "Lets the lake's account accept its own peering request"
+        role = role_for(self, "Role", lake, told, role_name=accepter_role(settings))
         vpc = f"arn:aws:ec2:{settings.peer_region}:{settings.peer_account}:vpc"
         asked = {"ArnEquals": {"ec2:AccepterVpc": f"{vpc}/{settings.peer_vpc}"}}
         because = "A connection has no id before it is asked for; the condition allows this one network alone"

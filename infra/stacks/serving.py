@@ -186,9 +186,9 @@ class ServingStack(LakeStack):
             for zone in SERVED
         ]
         told = {"WorkgroupName": settings.prefix, "Database": "lake", "SecretArn": admin.secret_arn, "Sqls": statements}
-        told |= {"StatementName": external_schemas(settings), "WithEvent": True}  # by which a failure is told
+        named = {"StatementName": external_schemas(settings), "WithEvent": True}  # by which a failure is told
         arn, action = workgroup.attr_workgroup_workgroup_arn, "redshift-data:BatchExecuteStatement"
-        made = self._call_once("ExternalSchemas", action, told, on=arn, secret=admin.secret_arn)
+        made = self._call_once("ExternalSchemas", action, {**told, **named}, on=arn, secret=admin.secret_arn)
         made.node.add_dependency(workgroup)
 
     def _call_once(
