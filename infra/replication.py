@@ -52,9 +52,7 @@ def timestamp_column(tables: Sequence[CdcTable]) -> str:
     Raises `SettingsError` where there are no tables, or they have none or different ones.
     """
     if not tables:
-        raise SettingsError(
-            "source: no dataset file lands in dms/SCHEMA/TABLE, so nothing is replicated; set source=none"
-        )
+        raise SettingsError("source: no dataset file lands in dms/SCHEMA/TABLE to be replicated; set source=none")
     names = {d.name: d.timestamp_column for d in tables}
     found = set(names.values())
     if len(found) != 1 or None in found:

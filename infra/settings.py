@@ -112,7 +112,7 @@ class Settings:
     slack_workspace: str = ""  # the id of a Slack workspace that AWS Chatbot was let into, and of its channel
     slack_channel: str = ""
     stale_hours: int = 2  # after how many hours without new data in silver an alarm is raised
-    budget: int = 100  # dollars a month; mails go out at 80 % of them, and when the forecast exceeds them
+    budget: int = 100  # dollars a month, 0: none; the topic is told at 80 % of them, and when the forecast exceeds them
     # --- governance
     lake_formation: bool = False  # whether analysts see only those columns of silver and gold that are not personal
     personal_columns: str = "name,email,user_id,customer_name,payload,_unknown,raw"  # those, in whatever table they are

@@ -34,18 +34,8 @@ _JOB_ARGUMENTS = {
 }
 _DELTA_JARS = "/usr/share/aws/delta/lib/delta-spark.jar,/usr/share/aws/delta/lib/delta-storage.jar"
 _JOB: dict[str, Any] = {"glue_version": "6.0", "worker_type": "G.1X", "timeout": 6 * 60, "max_retries": 0}  # minutes
-_CRAWLED = (
-    "GetDatabase",
-    "GetTable",
-    "GetTables",
-    "CreateTable",
-    "UpdateTable",
-    "GetPartition",
-    "GetPartitions",
-    "BatchGetPartition",
-    "BatchCreatePartition",
-    "UpdatePartition",
-)
+_CRAWLED: tuple[str, ...] = ("GetDatabase", "GetTable", "GetTables", "CreateTable", "UpdateTable", "GetPartition")
+_CRAWLED += ("GetPartitions", "BatchGetPartition", "BatchCreatePartition", "UpdatePartition")
 LOGS_OF_JOBS = "Glue names its log streams and groups itself; only its own groups are meant"
 
 
