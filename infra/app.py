@@ -14,7 +14,7 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from datalake_assets.lake.spec.dataset_files import DatasetError
-from infra.settings import Settings, SettingsError, settings_of
+from infra.settings import Settings, SettingsError, own_settings, settings_of
 from infra.stacks.delivery import DeliveryStack
 from infra.stacks.governance import GovernanceStack
 from infra.stacks.monitoring import MonitoringStack
@@ -27,6 +27,7 @@ from infra.stacks.storage import ArchiveStack, StorageStack
 from infra.stacks.streams import StreamsStack
 
 _CONTEXT = Path(__file__).parent / "cdk.json"
+_OWN = Path(__file__).parent / "own.toml"
 _OF_THE_COMMAND = {"acknowledged-issue-numbers", "cli-telemetry"}  # context of its own, beside what has a colon
 
 
@@ -36,7 +37,8 @@ def main() -> None:
     context = app.node.get_all_context()
     given = {name: value for name, value in context.items() if ":" not in name and name not in _OF_THE_COMMAND}
     try:
-        build(app, settings_of(given.pop("env", "dev"), given))
+        env = str(given.pop("env", "dev"))
+        build(app, settings_of(env, {**own_settings(env, _OWN), **given}))
     except (SettingsError, DatasetError) as error:
         sys.exit(str(error))
     app.synth()

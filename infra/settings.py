@@ -6,6 +6,7 @@ Belongs here: figures, names and switches. What is built of them is in `stacks/`
 import difflib
 import ipaddress
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -45,7 +46,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One environment. Any field can be given to the app as context: `-c account=123456789012 -c nat_gateways=2`.
+    """One environment. Any field can stand in `infra/own.toml`, or be given as context: `-c account=123456789012`.
 
     Raises `SettingsError` when made of what can't be deployed.
     """
@@ -272,6 +273,23 @@ ENVIRONMENTS: Mapping[str, Settings] = {
     "staging": Settings(env="staging", **{name: staging for name, (_, staging, _) in _DIFFERENCES.items()}),
     "prod": Settings(env="prod", **{name: prod for name, (_, _, prod) in _DIFFERENCES.items()}),
 }
+
+
+def own_settings(env: str, file: Path) -> dict[str, object]:
+    """What a file of one's own, if it is there, says of all environments (table `all`) and of this one.
+
+    Raises `SettingsError` where it can't be read, or has other tables.
+    """
+    try:
+        told = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file.name}: {error}") from None
+    for name, table in told.items():
+        if name not in {"all", *ENVIRONMENTS} or not isinstance(table, dict):
+            raise SettingsError(
+                f"{file.name}: {name} is no table of an environment; write [all], [dev], [staging] or [prod]"
+            )
+    return {**told.get("all", {}), **told.get(env, {})}
 
 
 def settings_of(env: str, given: Mapping[str, object]) -> Settings:

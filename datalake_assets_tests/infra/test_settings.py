@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import ENVIRONMENTS, Settings, SettingsError, settings_of
+from infra.settings import ENVIRONMENTS, Settings, SettingsError, own_settings, settings_of
 
 _PROJECT = Path(__file__).parents[2]
 
@@ -76,6 +76,29 @@ def test_the_command_line_ends_with_what_is_wrong_and_no_traceback(
     monkeypatch.setattr(app, "new_app", partial(app.new_app, tmp_path / "out", context=given))
     with pytest.raises(SystemExit, match=told):
         app.main()
+
+
+def test_ones_own_file_is_read_below_what_is_given(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    assert own_settings("dev", own) == {}
+    own.write_text('[all]\nregion = "eu-central-1"\nbudget = 70\n[prod]\naccount = "444455556666"\nredshift = false\n')
+    prod, dev = (settings_of(env, {**own_settings(env, own), "budget": "9"}) for env in ("prod", "dev"))
+    assert (prod.region, prod.account, prod.redshift, prod.budget) == ("eu-central-1", "444455556666", False, 9)
+    assert (dev.region, dev.account) == ("eu-central-1", ENVIRONMENTS["dev"].account)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[production]\na = 1", "own.toml: production is no table"),
+        ("region = 'x'", "region is no table"),
+        ("[all", "own.toml: "),
+    ],
+)
+def test_a_file_of_ones_own_that_is_wrong_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(SettingsError, match=told):
+        own_settings("prod", tmp_path / "own.toml")
 
 
 def test_networks_that_overlap_are_not_peered() -> None:
