@@ -118,7 +118,8 @@ def test_an_order_that_the_table_itself_has_needs_nothing_of_dms(tmp_path: Path)
 
 def test_a_table_that_lands_elsewhere_is_not_replicated_by_this_task(tmp_path: Path) -> None:
     settings = _with(tmp_path, "orders.yaml", ("dms/public/orders", "other/tool/orders"))
-    assert [dataset.name for dataset in replicated_tables(settings)] == ["customers"]
+    before = replicated_tables(ENVIRONMENTS["staging"])
+    assert replicated_tables(settings) == [dataset for dataset in before if dataset.name != "orders"]
 
 
 def test_a_lake_without_events_has_nothing_that_looks_for_them(tmp_path: Path) -> None:
@@ -155,8 +156,8 @@ def test_a_stream_whose_name_is_too_long_for_firehose_is_refused(tmp_path: Path)
 def test_tables_of_one_name_in_two_schemas_have_rules_of_their_own(tmp_path: Path) -> None:
     settings = _with(tmp_path, "customers.yaml", ("dms/public/customers", "dms/Billing/orders"))
     rules = table_mappings(replicated_tables(settings))["rules"]
-    assert len({rule["rule-name"] for rule in rules}) == len(rules) == 4
-    assert {rule["object-locator"]["schema-name"] for rule in rules} == {"public", "Billing"}
+    assert len({rule["rule-name"] for rule in rules}) == len(rules)
+    assert {rule["object-locator"]["schema-name"] for rule in rules} >= {"public", "Billing"}
 
 
 def test_descriptions_are_such_as_the_catalogue_takes(tmp_path: Path) -> None:
