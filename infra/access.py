@@ -87,12 +87,12 @@ class BucketAccess:
         allow(role, ["s3:ListBucket"], self.bucket_arn(zone), conditions=below if prefixes else {})
         allow(role, ["s3:GetBucketLocation"], self.bucket_arn(zone))
         self._objects(role, zone, prefixes, ["s3:GetObject"])
-        allow(role, ["kms:Decrypt"], self.key.key_arn)
+        use_key(role, self.key, ["kms:Decrypt"], "s3")
 
     def put(self, role: iam.Role, zone: str, *prefixes: str) -> None:
         """Let a role put objects below prefixes of a zone's bucket, and do nothing else there."""
         self._objects(role, zone, prefixes, ["s3:PutObject", "s3:AbortMultipartUpload"])
-        allow(role, ["kms:GenerateDataKey", "kms:Decrypt"], self.key.key_arn)  # parts of an upload are decrypted
+        use_key(role, self.key, ["kms:GenerateDataKey", "kms:Decrypt"], "s3")  # parts of an upload are decrypted
 
     def tag(self, role: iam.Role, zone: str, *prefixes: str) -> None:
         """Let a role tag objects below prefixes of a zone's bucket, as DMS wants to."""
@@ -102,7 +102,7 @@ class BucketAccess:
         """Let a role list, read, put (on conditions too) and delete what lies below prefixes of a zone's bucket."""
         self.read(role, zone, *prefixes)
         self._objects(role, zone, prefixes, _WRITE)
-        allow(role, ["kms:GenerateDataKey"], self.key.key_arn)
+        use_key(role, self.key, ["kms:GenerateDataKey"], "s3")
 
     def query(self, role: iam.Role, workgroup: str, results: str) -> None:
         """Let a role ask Athena in a workgroup, whose results lie in a folder of their own."""
@@ -125,12 +125,20 @@ class BucketAccess:
 def role_for(
     scope: Construct, name: str, service: str | iam.IPrincipal, description: str | None = None, **more: Any
 ) -> iam.Role:
-    """A role for a service of AWS (where it tells for whom it acts, for this account alone), or another principal."""
+    """A role for services of AWS (with spaces between) that act for this account, or for another principal."""
     if isinstance(service, str):
-        account = {"StringEquals": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
-        told = account if service.partition(".")[0] in _TELL_THE_ACCOUNT else None
-        service = iam.ServicePrincipal(f"{service}.amazonaws.com", conditions=told)
+        # Some tell for whom they act, by their documentation; of others what they tell must be true.
+        tell = service.partition(".")[0] in _TELL_THE_ACCOUNT
+        told = {"StringEquals" if tell else "StringEqualsIfExists": {"aws:SourceAccount": cdk.Stack.of(scope).account}}
+        principals = (iam.ServicePrincipal(f"{s}.amazonaws.com", conditions=told) for s in service.split())
+        service = iam.CompositePrincipal(*principals)
     return iam.Role(scope, name, assumed_by=service, description=description, **more)
+
+
+def use_key(role: iam.Role, key: kms.IKey, actions: Iterable[str], service: str) -> None:
+    """Let a role use a key by way of a service of AWS that does what the role asks for, and in no other way."""
+    via = {"StringEquals": {"kms:ViaService": f"{service}.{cdk.Stack.of(role).region}.amazonaws.com"}}
+    allow(role, actions, key.key_arn, conditions=via)
 
 
 def allow(

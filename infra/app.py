@@ -5,15 +5,16 @@
 """
 
 import json
+import sys
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
-from infra.settings import Settings, settings_of
+from datalake_assets.lake.spec.dataset_files import DatasetError
+from infra.settings import Settings, SettingsError, own_settings, settings_of
 from infra.stacks.delivery import DeliveryStack
 from infra.stacks.governance import GovernanceStack
 from infra.stacks.monitoring import MonitoringStack
@@ -26,14 +27,20 @@ from infra.stacks.storage import ArchiveStack, StorageStack
 from infra.stacks.streams import StreamsStack
 
 _CONTEXT = Path(__file__).parent / "cdk.json"
+_OWN = Path(__file__).parent / "own.toml"
+_OF_THE_COMMAND = {"acknowledged-issue-numbers", "cli-telemetry"}  # context of its own, beside what has a colon
 
 
 def main() -> None:
-    """Write the templates of the environment that the context names. Raises `SettingsError` for what can't be."""
+    """Write the templates of the environment that the context names; ends with a message for what can't be."""
     app = new_app()
-    given = {f.name: app.node.try_get_context(f.name) for f in fields(Settings)}
-    env = given.pop("env") or "dev"
-    build(app, settings_of(env, {name: value for name, value in given.items() if value is not None}))
+    context = app.node.get_all_context()
+    given = {name: value for name, value in context.items() if ":" not in name and name not in _OF_THE_COMMAND}
+    try:
+        env = str(given.pop("env", "dev"))
+        build(app, settings_of(env, {**own_settings(env, _OWN), **given}))
+    except (SettingsError, DatasetError) as error:
+        sys.exit(str(error))
     app.synth()
 
 
@@ -69,7 +76,10 @@ def build(app: cdk.App, settings: Settings) -> dict[str, cdk.Stack]:
     monitoring = MonitoringStack(
         app, "monitoring", settings, streams=streams, processing=processing, sources=sources, orchestration=dagster
     )
-    governance = GovernanceStack(app, "governance", settings, serving, monitoring)
+    serving.add_stack_dependency(monitoring)  # which tells what fails there
+    governance = None
+    if settings.trail or settings.lake_formation or settings.budget:
+        governance = GovernanceStack(app, "governance", settings, serving, monitoring)
     stacks: tuple[cdk.Stack | None, ...] = (archive, accepter, storage, network, sources, streams, processing)
     stacks += (delivery, serving, dagster, monitoring, governance)
     if archive:

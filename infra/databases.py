@@ -1,11 +1,13 @@
 """What all databases have in common: a generated password, encryption, IAM, and no way to lose them by mistake."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secrets
+from constructs import Construct
 
 from infra.access import LakeStack, acknowledge, removal
 from infra.settings import Settings
@@ -39,9 +41,11 @@ def aurora(
     stack: LakeStack, network: NetworkStack, name: str, *, user: str, port: int, client: ec2.ISecurityGroup, **more: Any
 ) -> rds.DatabaseCluster:
     """An Aurora Serverless v2 with one writer, which one kind of client may reach."""
+    identifier = f"{stack.settings.prefix}-{name.lower()}"
     cluster = rds.DatabaseCluster(
         stack,
         name,
+        cluster_identifier=identifier,
         port=port,
         security_groups=[network.database_group(stack, f"{name}Access", port, client)],
         writer=rds.ClusterInstance.serverless_v2("writer", publicly_accessible=False),
@@ -50,7 +54,14 @@ def aurora(
         **more,
     )
     let_go(cluster, stack.settings)
+    keep_logs(stack, cluster, f"cluster/{identifier}", more["cloudwatch_logs_exports"])
     return cluster
+
+
+def keep_logs(stack: LakeStack, database: Construct, name: str, kinds: Sequence[str]) -> None:
+    """Make the log groups of a database before RDS does, which would keep them for ever."""
+    for kind in kinds:
+        database.node.add_dependency(stack.log_group(f"{database.node.id}{kind}", f"/aws/rds/{name}/{kind}"))
 
 
 def let_go(database: rds.DatabaseCluster | rds.DatabaseInstance, settings: Settings) -> None:

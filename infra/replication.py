@@ -49,8 +49,10 @@ def _is_replicated(prefix: str) -> bool:
 def timestamp_column(tables: Sequence[CdcTable]) -> str:
     """The column for commit times, which DMS names once for all tables of an endpoint.
 
-    Raises `SettingsError` where tables have none, or different ones.
+    Raises `SettingsError` where there are no tables, or they have none or different ones.
     """
+    if not tables:
+        raise SettingsError("source: no dataset file lands in dms/SCHEMA/TABLE to be replicated; set source=none")
     names = {d.name: d.timestamp_column for d in tables}
     found = set(names.values())
     if len(found) != 1 or None in found:
@@ -70,9 +72,7 @@ def table_mappings(tables: Sequence[CdcTable], *, with_added: bool = True) -> di
     for dataset in tables:
         _, schema, table = dataset.landing.prefix.split("/")
         at = {"schema-name": schema, "table-name": table}
-        rules.append(
-            _rule(rules, f"{table}", {"rule-type": "selection", "object-locator": at, "rule-action": "include"})
-        )
+        rules.append(_rule(rules, {"rule-type": "selection", "object-locator": at, "rule-action": "include"}))
         for column in _added_columns(dataset) if with_added else ():
             added = {
                 "rule-type": "transformation",
@@ -83,12 +83,13 @@ def table_mappings(tables: Sequence[CdcTable], *, with_added: bool = True) -> di
                 "expression": f"${column.upper()}",
                 "data-type": {"type": "string", "length": 50},
             }
-            rules.append(_rule(rules, f"{table}-{column}", added))
+            rules.append(_rule(rules, added))
     return {"rules": rules}
 
 
-def _rule(rules: Sequence[object], name: str, rule: dict[str, Any]) -> dict[str, Any]:
-    return {"rule-id": str(len(rules) + 1), "rule-name": name.replace("_", "-"), **rule}
+def _rule(rules: Sequence[object], rule: dict[str, Any]) -> dict[str, Any]:
+    number = str(len(rules) + 1)  # tables of two schemas may have one name, and rules may not
+    return {"rule-id": number, "rule-name": number, **rule}
 
 
 def _added_columns(dataset: CdcTable) -> Iterator[str]:

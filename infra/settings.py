@@ -3,21 +3,41 @@
 Belongs here: figures, names and switches. What is built of them is in `stacks/`.
 """
 
+import difflib
 import ipaddress
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from datalake_assets.lake.store.layout import Layout
 
 _DATASETS = Path(__file__).parent.parent / "datalake_assets" / "datasets"
-_ACCOUNT = re.compile(r"\d{12}")
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+_ACCOUNT = r"\d{12}", "account; write its twelve digits"
+_REGION = r"(?!cn-|us-(gov|iso))[a-z]{2}(-[a-z]+)+-\d", "region; write one such as eu-west-1 (no China, GovCloud)"
+_FORMS = {  # of settings that are text: what AWS takes, and how it is told; all but the first three may be empty
+    "account": _ACCOUNT,
+    "region": _REGION,
+    "zones": (r"(?!.*([a-z]).*\1)[a-z](, ?[a-z])+", "list of two zones' letters or more; write one such as a,b"),
+    "peer_account": _ACCOUNT,
+    "peer_region": _REGION,
+    "archive_region": _REGION,
+    "source_secret": (r"arn:aws:secretsmanager:.+", "ARN of a secret"),
+    "source_secret_key": (r"arn:aws:kms:.+", "ARN of a key"),
+    "mysql_certificate": (r"arn:aws:dms:.+", "ARN of a certificate of DMS"),
+    "webserver_certificate": (r"arn:aws:acm:.+", "ARN of a certificate of ACM"),
+    "alarm_email": (r"\S+@\S+", "address"),
+    "github": (r"[^/]+/[^/]+", "repository; write one such as octo/lake"),
+}
 LOG_DAYS = (7, 30, 90, 180, 365, 731)  # a week, one, three and six months, one and two years
+_STEPS = {"replication_capacity": (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384), "redshift_capacity": range(8, 129, 8)}
+_STEPS |= {"log_days": LOG_DAYS}
+_MAY_BE_ZERO = ("nat_gateways", "bronze_days", "budget")
 _WORDS = {"true": True, "false": False}
 _REDSHIFT_ZONES = 3
+_WIDEST, _NARROWEST = 16, 18  # a VPC has no more addresses; three zones' subnets need no less
 
 
 class SettingsError(ValueError):
@@ -26,7 +46,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One environment. Any field can be given to the app as context: `-c account=123456789012 -c nat_gateways=2`.
+    """One environment. Any field can stand in `infra/own.toml`, or be given as context: `-c account=123456789012`.
 
     Raises `SettingsError` when made of what can't be deployed.
     """
@@ -93,7 +113,7 @@ class Settings:
     slack_workspace: str = ""  # the id of a Slack workspace that AWS Chatbot was let into, and of its channel
     slack_channel: str = ""
     stale_hours: int = 2  # after how many hours without new data in silver an alarm is raised
-    budget: int = 100  # dollars a month; mails go out at 80 % of them, and when the forecast exceeds them
+    budget: int = 100  # dollars a month, 0: none; the topic is told at 80 % of them, and when the forecast exceeds them
     # --- governance
     lake_formation: bool = False  # whether analysts see only those columns of silver and gold that are not personal
     personal_columns: str = "name,email,user_id,customer_name,payload,_unknown,raw"  # those, in whatever table they are
@@ -105,23 +125,38 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what AWS would, and what contradicts itself."""
-        self._check_places()
+        self._check_forms()
+        self._check_networks()
         self._check_running()
-        if self.peer_account and not (self.peer_vpc and self.peer_cidr and self.peer_region):
-            raise SettingsError("peer_account: a peering needs peer_vpc, peer_cidr and peer_region too")
-        if self.log_days not in LOG_DAYS:
-            raise SettingsError(f"log_days: write one of {LOG_DAYS}, not {self.log_days}")
+        peer = [bool(part) for part in (self.peer_account, self.peer_vpc, self.peer_cidr, self.peer_region)]
+        if any(peer) != all(peer):
+            raise SettingsError("peer_account: a peering needs peer_vpc, peer_cidr and peer_region too, all or none")
         if bool(self.slack_workspace) != bool(self.slack_channel):
             raise SettingsError("slack_workspace: Slack needs slack_channel too, and both or none")
-        if self.github and self.github.count("/") != 1:
-            raise SettingsError(f"github: {self.github!r} is no repository; write one such as octo/lake")
+        if self.archive and self.archive_region == self.region:
+            raise SettingsError(f"archive_region: the lake is in {self.region} too; name another (empty: it shall be)")
         if not self.datasets.is_dir():
             raise SettingsError(f"datasets: {self.datasets} is no folder")
+
+    def _check_forms(self) -> None:
+        for name, (form, told) in _FORMS.items():
+            given = getattr(self, name)
+            if not re.fullmatch(form, given) and (given or name in list(_FORMS)[:3]):
+                raise SettingsError(f"{name}: {given!r} is no {told}")
+        choices = {name: get_args(kind) for name, kind in get_type_hints(Settings).items() if get_args(kind)}
+        for name, allowed in {**choices, **_STEPS}.items():
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"{name}: write one of {tuple(allowed)}, not {getattr(self, name)}")
+        for name in (field.name for field in fields(self) if field.type is int and field.name not in _MAY_BE_ZERO):
+            if getattr(self, name) == 0:
+                raise SettingsError(f"{name}: it can't be 0")
 
     def _check_running(self) -> None:
         reached = self.nat_gateways or self.interface_endpoints
         if self.source == "external" and not (self.source_secret and self.source_cidr):
             raise SettingsError("source: an external one needs source_secret and source_cidr")
+        if self.source == "aurora" and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", self.source_name):
+            raise SettingsError(f"source_name: Aurora takes letters, digits and underscores, not {self.source_name!r}")
         if self.mysql_replica and self.source == "none":
             raise SettingsError("mysql_replica: there is no source to replicate; set source")
         if self.dagster == "ecs" and not reached:
@@ -135,22 +170,16 @@ class Settings:
         if (self.source != "none" or self.emr) and not reached:
             raise SettingsError("source, emr: they stand in private subnets; set nat_gateways or interface_endpoints")
 
-    def _check_places(self) -> None:
-        for name in ("account", "peer_account"):
-            given = getattr(self, name)
-            if not _ACCOUNT.fullmatch(given) and (given or name == "account"):
-                raise SettingsError(f"{name}: {given!r} is no account; write its twelve digits")
-        for name in ("region", "peer_region", "archive_region"):
-            given = getattr(self, name)
-            if not _REGION.fullmatch(given) and (given or name == "region"):
-                raise SettingsError(f"{name}: {given!r} is no region; write one such as eu-west-1")
+    def _check_networks(self) -> None:
         clients = {f"webserver_clients, {n + 1}.": text for n, text in enumerate(self.listed("webserver_clients"))}
         others = {name: getattr(self, name) for name in ("peer_cidr", "source_cidr") if getattr(self, name)}
         for name, given in {"cidr": self.cidr, **others, **clients}.items():
             try:
-                ipaddress.ip_network(given)
+                network = ipaddress.IPv4Network(given)
             except ValueError as error:
                 raise SettingsError(f"{name}: {error}; write one such as 10.10.0.0/16") from None
+            if name == "cidr" and not _WIDEST <= network.prefixlen <= _NARROWEST:
+                raise SettingsError(f"cidr: {given} has not the size; write one from /{_WIDEST} to /{_NARROWEST}")
         if self.peer_cidr and ipaddress.ip_network(self.cidr).overlaps(ipaddress.ip_network(self.peer_cidr)):
             raise SettingsError(f"peer_cidr: {self.peer_cidr} overlaps {self.cidr}, and such networks can't be peered")
 
@@ -246,6 +275,23 @@ ENVIRONMENTS: Mapping[str, Settings] = {
 }
 
 
+def own_settings(env: str, file: Path) -> dict[str, object]:
+    """What a file of one's own, if it is there, says of all environments (table `all`) and of this one.
+
+    Raises `SettingsError` where it can't be read, or has other tables.
+    """
+    try:
+        told = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file.name}: {error}") from None
+    for name, table in told.items():
+        if name not in {"all", *ENVIRONMENTS} or not isinstance(table, dict):
+            raise SettingsError(
+                f"{file.name}: {name} is no table of an environment; write [all], [dev], [staging] or [prod]"
+            )
+    return {**told.get("all", {}), **told.get(env, {})}
+
+
 def settings_of(env: str, given: Mapping[str, object]) -> Settings:
     """An environment with what is given in place of its own; texts are read as what the field holds.
 
@@ -257,7 +303,9 @@ def settings_of(env: str, given: Mapping[str, object]) -> Settings:
     changes: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
-            raise SettingsError(f"{name}: there is no such setting; infra/settings.py has them all")
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else "infra/settings.py has them all"
+            raise SettingsError(f"{name}: there is no such setting; {remedy}")
         changes[name] = _read(name, value, getattr(ENVIRONMENTS[env], name))
     return replace(ENVIRONMENTS[env], **changes)
 

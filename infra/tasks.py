@@ -9,7 +9,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
-from infra.access import NO_RESOURCES, PUT_LOGS, RUN_JOBS, LakeStack, acknowledge, allow, role_for
+from infra.access import NO_RESOURCES, PUT_LOGS, RUN_JOBS, LakeStack, acknowledge, allow, role_for, use_key
 from infra.declared import landing_prefixes
 from infra.settings import Settings
 from infra.stacks.processing import LOGS_OF_JOBS, ProcessingStack
@@ -48,7 +48,7 @@ def execution_role(stack: LakeStack, *, image: ecr.IRepository, log: logs.ILogGr
     allow(role, layers, image.repository_arn)
     allow(role, ["ecr:GetAuthorizationToken"], "*", because=NO_RESOURCES)
     allow(role, PUT_LOGS, log.log_group_arn)
-    allow(role, ["kms:Decrypt"], stack.key.key_arn)
+    use_key(role, stack.key, ["kms:Decrypt"], "secretsmanager")
     return role
 
 
@@ -62,6 +62,7 @@ def lake_role(stack: LakeStack, jobs: ProcessingStack) -> iam.Role:
     access.write(role, "pipes", "steps", LOG_PREFIX)
     access.read(role, "artifacts", "remote")
     allow(role, ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], queue.queue_arn)
+    use_key(role, stack.key, ["kms:Decrypt"], "sqs")
     own = {"StringEquals": {"cloudwatch:namespace": metrics_namespace(stack.settings)}}
     allow(role, ["cloudwatch:PutMetricData"], "*", conditions=own, because=NO_RESOURCES)
     allow(role, ["ecs:DescribeTaskDefinition"], "*", because=NO_RESOURCES)

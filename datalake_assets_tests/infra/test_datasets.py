@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from datalake_assets.lake.spec.dataset_files import DatasetError
 from datalake_assets_tests.infra.conftest import Synthesize
-from datalake_assets_tests.infra.templates import Synthesized
+from datalake_assets_tests.infra.templates import Synthesized, synthesize
+from infra.declared import delivery_streams
 from infra.replication import replicated_tables, table_mappings, timestamp_column
 from infra.settings import ENVIRONMENTS, Settings, SettingsError
 from infra.stacks.storage import few_prefixes
@@ -116,7 +118,58 @@ def test_an_order_that_the_table_itself_has_needs_nothing_of_dms(tmp_path: Path)
 
 def test_a_table_that_lands_elsewhere_is_not_replicated_by_this_task(tmp_path: Path) -> None:
     settings = _with(tmp_path, "orders.yaml", ("dms/public/orders", "other/tool/orders"))
-    assert [dataset.name for dataset in replicated_tables(settings)] == ["customers"]
+    before = replicated_tables(ENVIRONMENTS["staging"])
+    assert replicated_tables(settings) == [dataset for dataset in before if dataset.name != "orders"]
+
+
+def test_a_lake_without_events_has_nothing_that_looks_for_them(tmp_path: Path) -> None:
+    (tmp_path / "datasets").mkdir()
+    shutil.copy(ENVIRONMENTS["dev"].datasets / "orders.yaml", tmp_path / "datasets")
+    made = synthesize(replace(ENVIRONMENTS["dev"], datasets=tmp_path / "datasets", budget=0), tmp_path / "out")
+    assert not made.resources("AWS::Glue::Crawler")
+    assert not made.resources("AWS::Events::Rule", stack="streams")  # EventBridge takes no empty list of prefixes
+    (machine,) = made.resources("AWS::StepFunctions::StateMachine").values()
+    assert '"StartAt":"Packages"' in str(machine["DefinitionString"])
+    assert "governance" not in made.templates  # nor is a stack of nothing deployed
+
+
+def test_a_source_without_tables_to_replicate_is_refused(tmp_path: Path) -> None:
+    shutil.copy(ENVIRONMENTS["staging"].datasets / "web_events.yaml", tmp_path)
+    with pytest.raises(SettingsError, match=r"source: no dataset file lands in dms/SCHEMA/TABLE.* set source=none"):
+        timestamp_column(replicated_tables(replace(ENVIRONMENTS["staging"], datasets=tmp_path)))
+
+
+@pytest.mark.parametrize("folder", ["firehose/a*", "dms/Größe/orders", "dms/public/two words", "dms/100%/orders"])
+def test_a_folder_that_rights_or_mappings_take_for_something_else_is_refused(tmp_path: Path, folder: str) -> None:
+    settings = _with(tmp_path, "orders.yaml", ("dms/public/orders", folder))
+    with pytest.raises(DatasetError, match=r"orders.yaml:5: orders: AWS takes no folder"):
+        replicated_tables(settings)
+
+
+def test_a_stream_whose_name_is_too_long_for_firehose_is_refused(tmp_path: Path) -> None:
+    settings = _with(tmp_path, "web_events.yaml", ("firehose/web_events", f"firehose/{'x' * 50}"))
+    with pytest.raises(SettingsError, match=r"web_events lands in firehose/x+, .* choose a folder with 16 characters"):
+        delivery_streams(settings)
+    assert delivery_streams(replace(settings, env="dev", kinesis=False))
+
+
+def test_tables_of_one_name_in_two_schemas_have_rules_of_their_own(tmp_path: Path) -> None:
+    settings = _with(tmp_path, "customers.yaml", ("dms/public/customers", "dms/Billing/orders"))
+    rules = table_mappings(replicated_tables(settings))["rules"]
+    assert len({rule["rule-name"] for rule in rules}) == len(rules)
+    assert {rule["object-locator"]["schema-name"] for rule in rules} >= {"public", "Billing"}
+
+
+def test_descriptions_are_such_as_the_catalogue_takes(tmp_path: Path) -> None:
+    settings = _with(tmp_path, "orders.yaml", ("The order's number", "The\\n  number " + "x" * 300))
+    made = synthesize(replace(settings, env="dev", source="none", dagster="none"), tmp_path / "out")
+    comments = [
+        column["Comment"]
+        for table in made.resources("AWS::Glue::Table").values()
+        for column in table["TableInput"]["StorageDescriptor"]["Columns"]
+    ]
+    assert any(comment.startswith("The number x") for comment in comments)
+    assert all(len(comment) <= 255 and "\n" not in comment for comment in comments)
 
 
 def _with(folder: Path, name: str, change: tuple[str, str]) -> Settings:

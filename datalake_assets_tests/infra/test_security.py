@@ -251,11 +251,28 @@ def test_the_agent_may_tag_the_services_that_it_makes(synthesized: Synthesize) -
 
 def test_services_take_roles_for_this_account_alone(anywhere: Synthesized) -> None:
     for where, role in anywhere.resources("AWS::IAM::Role").items():
-        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-        service = json.dumps(trust["Principal"].get("Service", ""))
         is_fixed = role.get("RoleName", "").startswith("dms-")
-        if re.search("dms|ecs-tasks|firehose|glue", service) and not is_fixed:
-            assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": anywhere.settings.account}}, where
+        for trust in role["AssumeRolePolicyDocument"]["Statement"]:
+            service = json.dumps(trust["Principal"].get("Service", ""))
+            if service != '""' and not is_fixed and not where.startswith("governance/TrailLogsRole"):
+                (told,) = trust["Condition"].values()
+                assert told == {"aws:SourceAccount": anywhere.settings.account}, where
+            if re.search("dms|ecs-tasks|firehose|glue", service) and not is_fixed:
+                assert "StringEquals" in trust["Condition"], where
+
+
+def test_roles_use_the_key_by_way_of_the_service_that_they_ask(anywhere: Synthesized) -> None:
+    # Who starts a Lambda, a schedule or a schema at deployment decrypts its own.
+    itself = re.compile(
+        r"processing/FallbackStarter|serving/Caller|streams/(ingest|validate)Role|sources/\w+SecretRole"
+    )
+    own = 0
+    for where, statement in anywhere.statements:
+        if "kms:Decrypt" in listed(statement["Action"]) and "ArchiveRole" not in where:
+            services = statement.get("Condition", {}).get("StringEquals", {}).get("kms:ViaService", "")
+            assert services.endswith(f".{anywhere.settings.region}.amazonaws.com") or itself.match(where), where
+            own += bool(services)
+    assert own
 
 
 @pytest.mark.parametrize("role", ["streams/validateRole", "streams/Role", "sources/LakeRole"])

@@ -132,6 +132,51 @@ def test_people_are_told_by_mail_and_in_slack_where_the_settings_say_so(synthesi
     assert len(slack["SnsTopicArns"]) == 1
 
 
+def test_a_statement_that_fails_is_told_by_the_name_that_it_runs_under(synthesized: Synthesize) -> None:
+    made = synthesized("extended")
+    patterns = [rule["EventPattern"] for rule in made.resources("AWS::Events::Rule", stack="monitoring").values()]
+    (detail,) = (p["detail"] for p in patterns if p["source"] == ["aws.redshift-data"])
+    calls = [call for call in made.resources("Custom::AWS").values() if "redshift-data" in str(call)]
+    assert all(f'"StatementName":"{detail["statementName"][0]}","WithEvent":true' in str(call) for call in calls)
+    assert len(calls) == 1
+
+
+def test_whoever_forgets_who_is_told_is_told(synthesized: Synthesize) -> None:
+    warned = {
+        name: "nobody is told of alarms"
+        in (synthesized(name).out / f"datalake-{env}-monitoring.metadata.json").read_text()
+        for name, env in {"dev": "dev", "staging": "staging", "extended": "staging"}.items()
+    }
+    assert warned == {"dev": False, "staging": True, "extended": False}
+
+
+def test_pages_without_tls_are_warned_of(synthesized: Synthesize) -> None:
+    told = (synthesized("staging").out / "datalake-staging-orchestration.metadata.json").read_text()
+    assert "set webserver_certificate" in told
+
+
+def test_logs_that_services_would_keep_for_ever_are_made_before_them(staging: Synthesized) -> None:
+    days = {
+        g["LogGroupName"]: g["RetentionInDays"]
+        for g in staging.resources("AWS::Logs::LogGroup").values()
+        if isinstance(g["LogGroupName"], str)
+    }
+    (security,) = staging.resources("AWS::Glue::SecurityConfiguration").values()
+    job = next(iter(staging.resources("AWS::Glue::Job").values()))
+    role = staging.templates["processing"]["Resources"][job["Role"]["Fn::GetAtt"][0]]["Properties"]["RoleName"]
+    expected = {f"/aws-glue/jobs/{security['Name']}-role/{role}/{kind}" for kind in ("error", "output")}
+    for kind, name in (("DBCluster", "DBClusterIdentifier"), ("DBInstance", "DBInstanceIdentifier")):
+        for stack, template in staging.templates.items():
+            for resource in template["Resources"].values():
+                exports = resource.get("Properties", {}).get("EnableCloudwatchLogsExports", [])
+                if resource["Type"] == f"AWS::RDS::{kind}" and exports:
+                    place = f"/aws/rds/{kind.removeprefix('DB').lower()}/{resource['Properties'][name]}"
+                    expected |= {f"{place}/{export}" for export in exports}
+                    assert any("postgresql" in before for before in resource["DependsOn"]), stack
+    assert len(expected) == 5
+    assert {days[name] for name in expected} == {30}
+
+
 def test_jobs_may_write_the_metrics_and_logs_that_they_are_told_to(staging: Synthesized) -> None:
     may = {(where.partition("Default")[0], a) for where, s in staging.statements for a in listed(s["Action"])}
     assert ("processing/JobRole", "cloudwatch:PutMetricData") in may

@@ -173,7 +173,8 @@ class FakeAws(FakeJobs):
         group, stream = request["logGroupName"], request["logStreamName"]
         known = {("/aws-glue/jobs/error", id_): job for id_, job in self.jobs.items()}
         for id_, job in self.jobs.items():
-            known["/aws/emr-serverless", f"applications/{APPLICATION}/jobs/{id_}/SPARK_DRIVER/stderr"] = job
+            of_application = f"/aws/emr-serverless/{APPLICATION}"
+            known[of_application, f"applications/{APPLICATION}/jobs/{id_}/SPARK_DRIVER/stderr"] = job
         if not self.has_logs or (group, stream) not in known:
             raise Refused("ResourceNotFoundException", "The specified log stream does not exist.")
         lines = known[group, stream].log.splitlines()[-request["limit"] :]

@@ -12,7 +12,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secrets
 
 from infra.access import LakeStack, acknowledge
-from infra.databases import guarded, kept_for, let_go, secret_of
+from infra.databases import guarded, keep_logs, kept_for, let_go, secret_of
 from infra.stacks.network import NetworkStack
 
 WEB_PORT = 3000
@@ -21,10 +21,11 @@ _DATABASE_PORT = 5433
 
 def make_database(stack: LakeStack, network: NetworkStack, *, client: ec2.ISecurityGroup) -> secrets.ISecret:
     """Where Dagster keeps what it knows of its runs; the lake itself keeps nothing there. Returns its secret."""
-    protects = stack.settings.protects
+    protects, identifier = stack.settings.protects, f"{stack.settings.prefix}-dagster"
     database = rds.DatabaseInstance(
         stack,
         "Database",
+        instance_identifier=identifier,
         engine=rds.DatabaseInstanceEngine.postgres(version=rds.PostgresEngineVersion.VER_17_9),
         instance_type=ec2.InstanceType("t4g.small" if protects else "t4g.micro"),
         parameters={"rds.force_ssl": "1"},
@@ -42,6 +43,7 @@ def make_database(stack: LakeStack, network: NetworkStack, *, client: ec2.ISecur
         **guarded(stack, network, "dagster", "dagster-database"),
     )
     let_go(database, stack.settings)
+    keep_logs(stack, database, f"instance/{identifier}", ["postgresql"])
     if not protects:
         reason = "One zone will do for dev: what the lake knows is not in it, and nobody waits for Dagster there"
         acknowledge(database, "AwsSolutions-RDS3", reason)
@@ -73,6 +75,9 @@ def open_pages(stack: LakeStack, network: NetworkStack, service: ecs.FargateServ
         )
         port, opened = 443, {"protocol": balancing.ApplicationProtocol.HTTPS, "certificates": [certificate]}
         opened["ssl_policy"] = balancing.SslPolicy.RECOMMENDED_TLS
+    elif settings.protects:
+        warned = "Dagster's pages are opened without TLS; set webserver_certificate to the ARN of a certificate"
+        cdk.Annotations.of(stack).add_warning_v2("datalake:no-tls", warned)
     for client in (settings.cidr, *settings.listed("webserver_clients")):
         group.add_ingress_rule(ec2.Peer.ipv4(client), ec2.Port.tcp(port), "Who may open the pages of Dagster")
     listener = balancer.add_listener("Listener", port=port, open=False, **opened)

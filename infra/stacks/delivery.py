@@ -10,16 +10,8 @@ from infra.settings import Settings
 from infra.stacks.storage import StorageStack
 
 _GITHUB = "token.actions.githubusercontent.com"
-_PUSH = (
-    "BatchCheckLayerAvailability",
-    "BatchGetImage",
-    "CompleteLayerUpload",
-    "DescribeImages",
-    "GetDownloadUrlForLayer",
-    "InitiateLayerUpload",
-    "PutImage",
-    "UploadLayerPart",
-)
+_PUSH: tuple[str, ...] = ("BatchCheckLayerAvailability", "BatchGetImage", "CompleteLayerUpload", "DescribeImages")
+_PUSH += ("GetDownloadUrlForLayer", "InitiateLayerUpload", "PutImage", "UploadLayerPart")
 _STACKS = "Stacks have ids behind their names, and these are the environment's own"
 BOOTSTRAP_ROLES = ("deploy", "file-publishing", "image-publishing", "lookup")
 """The roles that `cdk bootstrap` makes, and all that a deployment may become."""

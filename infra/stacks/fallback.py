@@ -15,11 +15,15 @@ _CODE, _HOURS = "remote", 7
 
 
 def make_fallback(stack: LakeStack, storage: StorageStack, *, crawler: str, job: str) -> sfn.StateMachine:
-    """The state machine that does what Dagster would: crawl, then run the lake to its end; and its schedule."""
+    """The state machine that does what Dagster would: crawl, then run the lake to its end; and its schedule.
+
+    `crawler` is empty where there are no events to crawl.
+    """
     settings, name = stack.settings, f"{stack.settings.prefix}-fallback"
     log = stack.log_group("FallbackLogs", f"/aws/vendedlogs/states/{name}")
     role = role_for(stack, "FallbackRole", "states", "Runs the lake without Dagster")
-    allow(role, ["glue:StartCrawler", "glue:GetCrawler"], settings.arn("glue", f"crawler/{crawler}"))
+    if crawler:
+        allow(role, ["glue:StartCrawler", "glue:GetCrawler"], settings.arn("glue", f"crawler/{crawler}"))
     allow(role, RUN_JOBS, settings.arn("glue", f"job/{job}"))
     storage.access.read(role, "artifacts", _CODE)
     known = "Log deliveries and X-Ray know no resources: AWS documents * for them"
@@ -62,12 +66,13 @@ def _states(settings: Settings, *, crawler: str, job: str) -> dict[str, object]:
     packages = {"Bucket": settings.bucket("artifacts"), "Key": f"{_CODE}/requirements.txt"}
     run = {"JobName": job, "Arguments": {"--additional-python-modules": "{% $modules %}"}}
     first = {"Catch": [{**anything, "Next": "Packages"}], "Next": "Packages"}
+    crawl = {"Crawl": {**_task("aws-sdk:glue:startCrawler", {"Name": crawler}), **first}} if crawler else {}
     return {
         "Comment": "Runs the lake without Dagster: what crawls, what computes, nothing else may write meanwhile",
         "QueryLanguage": "JSONata",
-        "StartAt": "Crawl",
+        "StartAt": "Crawl" if crawler else "Packages",
         "States": {
-            "Crawl": {**_task("aws-sdk:glue:startCrawler", {"Name": crawler}), **first},
+            **crawl,
             "Packages": {
                 **_task("aws-sdk:s3:getObject", packages),
                 "Assign": {"modules": f"{{% {modules} %}}"},

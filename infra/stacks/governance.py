@@ -19,7 +19,7 @@ from infra.stacks.serving import ANALYSTS, ServingStack
 from infra.stacks.storage import TRAIL, StorageStack
 
 _WATCHED = ("bronze", "silver", "gold", "quarantine", "lake")
-_TAG, _PUBLIC, _PERSONAL = "sensitivity", "public", "personal"
+_PUBLIC, _PERSONAL = "public", "personal"
 
 
 class GovernanceStack(LakeStack):
@@ -31,6 +31,7 @@ class GovernanceStack(LakeStack):
         super().__init__(scope, name, settings)
         storage = serving.storage
         self.know_key(storage.key)
+        self.tag = f"{settings.prefix}-sensitivity"  # an account may have several environments
         self.add_stack_dependency(serving.processing)  # what is tagged must be in the catalogue
         if settings.trail:
             self._keep_trail()
@@ -65,7 +66,7 @@ class GovernanceStack(LakeStack):
         deployer = f"arn:aws:iam::{account}:role/cdk-hnb659fds-cfn-exec-role-{account}-{settings.region}"
         admins = [{"dataLakePrincipalIdentifier": deployer}]
         lake = lakeformation.CfnDataLakeSettings(self, "LakeFormation", admins=admins, mutation_type="APPEND")
-        tag = lakeformation.CfnTag(self, "Tag", tag_key=_TAG, tag_values=[_PUBLIC, _PERSONAL])
+        tag = lakeformation.CfnTag(self, "Tag", tag_key=self.tag, tag_values=[_PUBLIC, _PERSONAL])
         tag.add_resource_dependency(lake)
         for name, role in {"Analysts": self._analyst(storage), **{r.node.id: r for r in serving.readers}}.items():
             self._let_read(f"{name}Read", role).add_resource_dependency(tag)
@@ -75,11 +76,7 @@ class GovernanceStack(LakeStack):
             storage.access.read(reader, zone)
             arn = storage.access.bucket_arn(zone)
             place = lakeformation.CfnResource(
-                self,
-                f"{zone.title()}Place",
-                resource_arn=arn,
-                use_service_linked_role=False,
-                role_arn=reader.role_arn,
+                self, f"{zone.title()}Place", resource_arn=arn, use_service_linked_role=False, role_arn=reader.role_arn
             )
             place.add_resource_dependency(lake)
             place.node.add_dependency(reader.node.find_child("DefaultPolicy"))
@@ -92,7 +89,7 @@ class GovernanceStack(LakeStack):
 
     def _let_read(self, name: str, role: iam.Role) -> lakeformation.CfnPrincipalPermissions:
         """Let a role read, of all tables, what is tagged as public."""
-        public = {"tagKey": _TAG, "tagValues": [_PUBLIC]}
+        public = {"tagKey": self.tag, "tagValues": [_PUBLIC]}
         policy = {"catalogId": self.settings.account, "resourceType": "TABLE", "expression": [public]}
         return lakeformation.CfnPrincipalPermissions(
             self,
@@ -105,14 +102,14 @@ class GovernanceStack(LakeStack):
 
     def personal(self) -> Iterator[tuple[TableSpec, list[str]]]:
         """The tables that analysts may read, with those of their columns that tell of persons."""
-        named = set(self.settings.listed("personal_columns"))
+        named = {name.lower() for name in self.settings.listed("personal_columns")}
         for spec in declared(self.settings).specs():
-            columns = [column for column in spec.columns if column in named]
+            columns = [column for column in spec.columns if column.lower() in named]
             if spec.zone in SERVED and columns:
                 yield spec, columns
 
     def _tag(self, name: str, tag: lakeformation.CfnTag, value: str, resource: dict[str, object]) -> None:
-        pair = {"catalogId": self.settings.account, "tagKey": _TAG, "tagValues": [value]}
+        pair = {"catalogId": self.settings.account, "tagKey": self.tag, "tagValues": [value]}
         made = lakeformation.CfnTagAssociation(self, name, lf_tags=[pair], resource=resource)
         made.add_resource_dependency(tag)
 

@@ -15,11 +15,12 @@ from constructs import Construct
 
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.resources.metrics import DATASET, EVERY_SECONDS, KIND, METRIC
-from infra.access import LakeStack, allow_services
+from infra.access import LakeStack, allow_services, role_for
 from infra.declared import declared
 from infra.settings import Settings
 from infra.stacks.orchestration import OrchestrationStack
 from infra.stacks.processing import ProcessingStack
+from infra.stacks.serving import external_schemas
 from infra.stacks.sources import SourcesStack
 from infra.stacks.streams import StreamsStack
 from infra.tasks import metrics_namespace
@@ -76,7 +77,11 @@ class MonitoringStack(LakeStack):
         if settings.slack_channel:
             slack: dict[str, Any] = {"slack_channel_configuration_name": prefix, "notification_topics": [topic]}
             slack |= {"slack_workspace_id": settings.slack_workspace, "slack_channel_id": settings.slack_channel}
+            slack |= {"role": role_for(self, "SlackRole", "chatbot", "Tells Slack of alarms")}
             chatbot.SlackChannelConfiguration(self, "Slack", logging_level=chatbot.LoggingLevel.ERROR, **slack)
+        if settings.protects and not (settings.alarm_email or settings.slack_channel):
+            warned = "nobody is told of alarms and costs; set alarm_email, or slack_workspace and slack_channel"
+            cdk.Annotations.of(self).add_warning_v2("datalake:nobody-is-told", warned)
         return topic
 
     def _alarm(
@@ -179,9 +184,12 @@ class MonitoringStack(LakeStack):
             failed["EmrFails"] = ("aws.emr-serverless", "EMR Serverless Job Run State Change", of_application)
         machine = {"stateMachineArn": [processing.fallback.state_machine_arn], "status": ["FAILED", "TIMED_OUT"]}
         failed["FallbackFails"] = ("aws.states", "Step Functions Execution Status Change", machine)
+        if self.settings.redshift:
+            made = {"statementName": [external_schemas(self.settings)], "state": ["FAILED", "ABORTED"]}
+            failed["SchemasFail"] = ("aws.redshift-data", "Redshift Data Statement Status Change", made)
         for name, (source, kind, detail) in failed.items():
             pattern = events.EventPattern(source=[source], detail_type=[kind], detail=detail)
-            rule = events.Rule(self, name, description="A remote job failed", event_pattern=pattern)
+            rule = events.Rule(self, name, description="A job or statement of the lake failed", event_pattern=pattern)
             rule.add_target(targets.SnsTopic(self.topic, dead_letter_queue=self.untold))
 
     def _show(self) -> None:

@@ -15,22 +15,11 @@ from infra.stacks.storage import StorageStack
 
 _HTTPS = ec2.Port.tcp(443)
 _POSTGRES = ec2.Port.tcp(5432)
-_ENDPOINTS = {
-    "Athena": ec2.InterfaceVpcEndpointAwsService.ATHENA,
-    "Ec2": ec2.InterfaceVpcEndpointAwsService.EC2,
-    "Ecr": ec2.InterfaceVpcEndpointAwsService.ECR,
-    "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
-    "Ecs": ec2.InterfaceVpcEndpointAwsService.ECS,
-    "EmrServerless": ec2.InterfaceVpcEndpointAwsService.EMR_SERVERLESS,
-    "Firehose": ec2.InterfaceVpcEndpointAwsService.KINESIS_FIREHOSE,
-    "Glue": ec2.InterfaceVpcEndpointAwsService.GLUE,
-    "Kms": ec2.InterfaceVpcEndpointAwsService.KMS,
-    "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
-    "Monitoring": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_MONITORING,
-    "Secrets": ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
-    "Sqs": ec2.InterfaceVpcEndpointAwsService.SQS,
-    "Sts": ec2.InterfaceVpcEndpointAwsService.STS,
-}
+_AWS = ec2.InterfaceVpcEndpointAwsService
+_ENDPOINTS = {"Athena": _AWS.ATHENA, "Ec2": _AWS.EC2, "Ecr": _AWS.ECR, "EcrDocker": _AWS.ECR_DOCKER, "Ecs": _AWS.ECS}
+_ENDPOINTS |= {"EmrServerless": _AWS.EMR_SERVERLESS, "Firehose": _AWS.KINESIS_FIREHOSE, "Glue": _AWS.GLUE}
+_ENDPOINTS |= {"Kms": _AWS.KMS, "Logs": _AWS.CLOUDWATCH_LOGS, "Monitoring": _AWS.CLOUDWATCH_MONITORING}
+_ENDPOINTS |= {"Secrets": _AWS.SECRETS_MANAGER, "Sqs": _AWS.SQS, "Sts": _AWS.STS}
 
 
 class NetworkStack(LakeStack):
@@ -109,7 +98,7 @@ class NetworkStack(LakeStack):
         own = {"StringEquals": {"aws:PrincipalAccount": self.settings.account}}
         endpoints = dict(_ENDPOINTS)
         if self.settings.redshift and self.settings.lake_formation:
-            endpoints["LakeFormation"] = ec2.InterfaceVpcEndpointAwsService.LAKE_FORMATION
+            endpoints["LakeFormation"] = _AWS.LAKE_FORMATION
         for name, service in endpoints.items():
             endpoint = self.vpc.add_interface_endpoint(
                 name, service=service, subnets=self.isolated, security_groups=[group], open=False
@@ -140,11 +129,8 @@ class AccepterStack(LakeStack):
 
     def __init__(self, scope: Construct, name: str, settings: Settings) -> None:
         super().__init__(scope, name, settings, account=settings.peer_account, region=settings.peer_region)
-        lake, description = (
-            iam.AccountPrincipal(settings.account),
-            "Lets the lake's account accept its own peering request",
-        )
-        role = role_for(self, "Role", lake, description, role_name=accepter_role(settings))
+        lake, told = iam.AccountPrincipal(settings.account), "Lets the lake's account accept its own peering request"
+        role = role_for(self, "Role", lake, told, role_name=accepter_role(settings))
         vpc = f"arn:aws:ec2:{settings.peer_region}:{settings.peer_account}:vpc"
         asked = {"ArnEquals": {"ec2:AccepterVpc": f"{vpc}/{settings.peer_vpc}"}}
         because = "A connection has no id before it is asked for; the condition allows this one network alone"

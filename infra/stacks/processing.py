@@ -34,18 +34,8 @@ _JOB_ARGUMENTS = {
 }
 _DELTA_JARS = "/usr/share/aws/delta/lib/delta-spark.jar,/usr/share/aws/delta/lib/delta-storage.jar"
 _JOB: dict[str, Any] = {"glue_version": "6.0", "worker_type": "G.1X", "timeout": 6 * 60, "max_retries": 0}  # minutes
-_CRAWLED = (
-    "GetDatabase",
-    "GetTable",
-    "GetTables",
-    "CreateTable",
-    "UpdateTable",
-    "GetPartition",
-    "GetPartitions",
-    "BatchGetPartition",
-    "BatchCreatePartition",
-    "UpdatePartition",
-)
+_CRAWLED: tuple[str, ...] = ("GetDatabase", "GetTable", "GetTables", "CreateTable", "UpdateTable", "GetPartition")
+_CRAWLED += ("GetPartitions", "BatchGetPartition", "BatchCreatePartition", "UpdatePartition")
 LOGS_OF_JOBS = "Glue names its log streams and groups itself; only its own groups are meant"
 
 
@@ -65,16 +55,19 @@ class ProcessingStack(LakeStack):
         self.databases = {zone: self._make_database(zone) for zone in DATABASES}
         self._add_tables()
         self.security = self._make_security()
-        self.job_role = self._make_job_role("JobRole", "glue")
+        self.job_role = self._make_job_role("JobRole", "glue", role_name=f"{settings.prefix}-glue")
+        for kind in ("error", "output"):  # by the names that Glue gives them; it would keep them for ever
+            self.log_group(f"Glue{kind}", f"/aws-glue/jobs/{self.security}-role/{settings.prefix}-glue/{kind}")
         places = {f"--{place}": getattr(settings.layout, place) for place in PLACES}
         self.step_job = self._make_job("step", "entry.py", workers=settings.glue_workers, runs=20)
         self.catch_up_job = self._make_job("catch-up", "unattended.py", workers=2, runs=1, **places)
         self.emr, self.emr_role = None, None
         if settings.emr:
             self.emr_role = self._make_job_role("EmrRole", "emr-serverless")
-            self.log_group("EmrLogs", "/aws/emr-serverless")
             self.emr = self._make_emr()
-        self.fallback = make_fallback(self, storage, crawler=self._make_crawler(), job=self.catch_up_job)
+            self.log_group("EmrLogs", f"/aws/emr-serverless/{self.emr.attr_application_id}")  # as its runs are told
+        crawler = self._make_crawler() if event_streams(settings) else ""
+        self.fallback = make_fallback(self, storage, crawler=crawler, job=self.catch_up_job)
 
     # --- the catalogue
 
@@ -90,13 +83,13 @@ class ProcessingStack(LakeStack):
         """Each table that the lake writes, with the columns of its registry, as engines find Delta tables."""
         for zone, spec, place in catalogued(self.settings):
             columns = [
-                {"name": name, "type": glue_type(column.type), "comment": column.description[:255]}
+                {"name": name, "type": glue_type(column.type), "comment": " ".join(column.description.split())[:255]}
                 for name, column in spec.stored_columns.items()
             ]
             stored = {"columns": columns, "location": place}
             table = {
                 "name": spec.name,
-                "description": spec.description,
+                "description": spec.description[:2_048],
                 "tableType": "EXTERNAL_TABLE",
                 "parameters": {"spark.sql.sources.provider": "delta", "EXTERNAL": "TRUE"},
                 "storageDescriptor": {**stored, "serdeInfo": {"parameters": {"path": place}}},
@@ -144,9 +137,9 @@ class ProcessingStack(LakeStack):
 
     # --- jobs
 
-    def _make_job_role(self, name: str, service: str) -> iam.Role:
+    def _make_job_role(self, name: str, service: str, **more: str) -> iam.Role:
         """What a job may do: read what landed and its own code, write the zones of tables, and talk to its run."""
-        role = role_for(self, name, service, f"The lake's steps on {service}")
+        role = role_for(self, name, service, f"The lake's steps on {service}", **more)
         access = self.storage.access
         access.read(role, "bronze", *landing_prefixes(self.settings))
         access.read(role, "artifacts", _CODE)

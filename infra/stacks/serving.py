@@ -132,8 +132,7 @@ class ServingStack(LakeStack):
     def _make_redshift(self) -> None:
         """Redshift Serverless, in the isolated subnets, with an external schema over each zone that is served."""
         settings, key = self.settings, self.key
-        services = (iam.ServicePrincipal(f"{name}.amazonaws.com") for name in ("redshift", "redshift-serverless"))
-        role = role_for(self, "SpectrumRole", iam.CompositePrincipal(*services), "Redshift reads the lake's tables")
+        role = role_for(self, "SpectrumRole", "redshift redshift-serverless", "Redshift reads the lake's tables")
         self._allow_tables(role)
         self.storage.access.read(role, "athena", f"{ANALYSTS}/unloaded")
         admin = secrets.Secret(
@@ -187,8 +186,9 @@ class ServingStack(LakeStack):
             for zone in SERVED
         ]
         told = {"WorkgroupName": settings.prefix, "Database": "lake", "SecretArn": admin.secret_arn, "Sqls": statements}
+        named = {"StatementName": external_schemas(settings), "WithEvent": True}  # by which a failure is told
         arn, action = workgroup.attr_workgroup_workgroup_arn, "redshift-data:BatchExecuteStatement"
-        made = self._call_once("ExternalSchemas", action, told, on=arn, secret=admin.secret_arn)
+        made = self._call_once("ExternalSchemas", action, {**told, **named}, on=arn, secret=admin.secret_arn)
         made.node.add_dependency(workgroup)
 
     def _call_once(
@@ -226,3 +226,8 @@ class ServingStack(LakeStack):
         if self.settings.lake_formation:
             allow(role, ["lakeformation:GetDataAccess"], "*", because=NO_RESOURCES)
             self.readers.append(role)
+
+
+def external_schemas(settings: Settings) -> str:
+    """The name of the statement that makes Redshift's external schemas, which no deployment waits for."""
+    return f"{settings.prefix}-external-schemas"

@@ -16,8 +16,8 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpIamAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
-from infra.access import PUT_LOGS, LakeStack, acknowledge, allow, removal, resource_of, role_for
-from infra.declared import delivery_streams, event_streams, stream_prefix
+from infra.access import PUT_LOGS, LakeStack, acknowledge, allow, removal, resource_of, role_for, use_key
+from infra.declared import FROM_KINESIS, delivery_streams, event_streams, stream_prefix
 from infra.settings import Settings
 from infra.stacks.storage import StorageStack, landing_rule
 from shipping.lambdas import build_lambdas
@@ -25,16 +25,10 @@ from shipping.lambdas import build_lambdas
 _HOUR = "!{timestamp:yyyy/MM/dd/HH}/"
 _BUFFER_SECONDS, _BUFFER_MEGABYTES = 300, 64
 _NEWLINE = "\\n"
-_FORMAT = {
-    "time": "$context.requestTime",
-    "route": "$context.routeKey",
-    "status": "$context.status",
-    "caller": "$context.identity.userArn",
-    "error": "$context.error.message",
-    "bytes": "$context.responseLength",
-    "seconds": "$context.integrationLatency",
-    "request": "$context.requestId",
-}
+_FORMAT = {"time": "$context.requestTime", "route": "$context.routeKey", "status": "$context.status"}
+_FORMAT |= {"caller": "$context.identity.userArn", "error": "$context.error.message"}
+_FORMAT |= {"bytes": "$context.responseLength", "seconds": "$context.integrationLatency"}
+_FORMAT |= {"request": "$context.requestId"}
 
 
 class StreamsStack(LakeStack):
@@ -54,7 +48,7 @@ class StreamsStack(LakeStack):
             self._deliver(stream, dataset.landing.prefix, log)
             if settings.kinesis:
                 source = self._make_kinesis(stream)
-                self._deliver(f"{stream}-from-kinesis", dataset.landing.prefix, log, source=source)
+                self._deliver(f"{stream}{FROM_KINESIS}", dataset.landing.prefix, log, source=source)
         topic = f"{settings.prefix}-invalid-records"
         self.invalid = sns.Topic(self, "Invalid", topic_name=topic, master_key=self.key, enforce_ssl=True)
         self.code = lambdas.Code.from_asset(self._build())
@@ -101,6 +95,7 @@ class StreamsStack(LakeStack):
         if source:
             read = ["kinesis:DescribeStream", "kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:ListShards"]
             allow(role, read, source.stream_arn)
+            use_key(role, self.key, ["kms:Decrypt"], "kinesis")
             followed = {"kinesisStreamArn": source.stream_arn, "roleArn": role.role_arn}
             taken = {"delivery_stream_type": "KinesisStreamAsSource", "kinesis_stream_source_configuration": followed}
         logged = {"logGroupName": log.log_group_name, "logStreamName": stream.log_stream_name}
@@ -134,6 +129,7 @@ class StreamsStack(LakeStack):
         group = f"/aws/lambda/{function}"
         log = self.log_group(f"{name}Logs", group)
         role = role_for(self, f"{name}Role", "lambda", f"The Lambda {function}")
+        allow(role, ["kms:Decrypt"], self.key.key_arn)  # its variables
         because = "The log streams of a Lambda are named while it runs; the log group is its own"
         allow(role, PUT_LOGS, self.settings.arn("logs", f"log-group:{group}:*"), because=because)
         made = lambdas.Function(
@@ -163,7 +159,6 @@ class StreamsStack(LakeStack):
         put = [d.landing.prefix for d in event_streams(self.settings) if d.name not in streamed]
         if put:
             self.storage.access.put(role, "bronze", *put)
-        allow(role, ["kms:Decrypt"], self.key.key_arn)
         return function
 
     def _make_api(self) -> api.HttpApi:
@@ -214,10 +209,13 @@ class StreamsStack(LakeStack):
         self.invalid_dead_letters = dead = self.queue("invalid-dead-letters", 14, queue_name=queue)
         # The rule's queue has what never reached the function; what made it fail comes by Lambda, after two more tries.
         allow(role, ["sqs:SendMessage"], dead.queue_arn)
+        for service in ("sns", "sqs"):
+            use_key(role, self.key, ["kms:GenerateDataKey", "kms:Decrypt"], service)
         failed = {"onFailure": {"destination": dead.queue_arn}}
         at: dict[str, Any] = {"function_name": function.function_name, "qualifier": "$LATEST"}
         fails = lambdas.CfnEventInvokeConfig(self, "ValidateFails", **at, destination_config=failed)
         fails.node.add_dependency(role.node.find_child("DefaultPolicy"))
-        rule = landing_rule(self, "Landed", self.settings, prefixes)
-        rule.add_target(targets.LambdaFunction(function, dead_letter_queue=dead, retry_attempts=8))
+        if prefixes:
+            rule = landing_rule(self, "Landed", self.settings, prefixes)
+            rule.add_target(targets.LambdaFunction(function, dead_letter_queue=dead, retry_attempts=8))
         return function

@@ -10,7 +10,6 @@ from datalake_assets.resources.clients import client, console, log_tail
 from datalake_assets.resources.runners.jobs import JobCall, JobState
 
 _ENDED = frozenset({"SUCCESS", "FAILED", "CANCELLED"})
-_LOG_GROUP = "/aws/emr-serverless"
 _LOOKED_BACK = timedelta(days=2)
 _COSTS = {"vCPUHour": "vcpu_hours", "memoryGBHour": "memory_gb_hours", "storageGBHour": "storage_gb_hours"}
 _ENVIRONMENT = "./environment"  # where Spark unpacks the archive
@@ -27,6 +26,10 @@ class EmrServerlessService:
     role: str
     code: str
     name: str = "emr_serverless"
+
+    @property
+    def _log_group(self) -> str:
+        return f"/aws/emr-serverless/{self.application}"  # `infra` makes it, with its retention
 
     @cached_property
     def _emr(self) -> Any:
@@ -57,7 +60,7 @@ class EmrServerlessService:
             },
             configurationOverrides={
                 "monitoringConfiguration": {
-                    "cloudWatchLoggingConfiguration": {"enabled": True, "logGroupName": _LOG_GROUP}
+                    "cloudWatchLoggingConfiguration": {"enabled": True, "logGroupName": self._log_group}
                 }
             },
         )
@@ -95,7 +98,7 @@ class EmrServerlessService:
     def log_tail(self, job: str) -> list[str]:
         """The end of what the driver wrote to stderr, else to stdout."""
         streams = f"applications/{self.application}/jobs/{job}/SPARK_DRIVER"
-        return log_tail(_LOG_GROUP, f"{streams}/stderr") or log_tail(_LOG_GROUP, f"{streams}/stdout")
+        return log_tail(self._log_group, f"{streams}/stderr") or log_tail(self._log_group, f"{streams}/stdout")
 
     def link(self, job: str) -> str:
         """The application's page in the AWS console, with the job run's id."""
