@@ -1,14 +1,15 @@
 """How landed events are read: bytes to typed columns under the dataset's contract.
 
-Objects pass through stages, each in a thread that runs ahead of the next: loading, parsing (Python), typing and
-hashing (Polars, which leaves Python to the others). Small objects share the work of a piece; where a piece can't be
-read, each of its objects is read alone, so that only the one at fault fails.
+Objects are loaded by one thread and read by others, which run ahead of whoever writes: lines are cut, typed and hashed
+by Polars, which leaves Python to them all; what is left to the parser is Python's. Small objects share the work of a
+piece; where a piece can't be read, each of its objects is read alone, so that only the one at fault fails.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 
 import narwhals as nw
@@ -21,7 +22,7 @@ from datalake_assets.lake.readers.event_objects import EventObject
 from datalake_assets.lake.readers.event_text import event_texts
 from datalake_assets.lake.readers.failures import failure_of
 from datalake_assets.lake.readers.line_columns import LINE
-from datalake_assets.lake.readers.read_ahead import read_ahead
+from datalake_assets.lake.readers.read_ahead import in_parallel, read_ahead
 from datalake_assets.lake.readers.record_checks import RecordChecks
 from datalake_assets.lake.readers.records import RecordReader
 from datalake_assets.lake.readers.rejects import SCHEMA, as_frame, rejected_line
@@ -36,17 +37,10 @@ from datalake_assets.lake.spec.columns import (
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.store.landing import LandedObject
 
+_MOST_THREADS = 4
 _PIECE_BYTES = 8 * 1024 * 1024
 _JSON_SPACE = " \t\r\n"
 _TIME = pl.Datetime("us", "UTC")
-
-
-@dataclass(slots=True)
-class _Parsed:
-    """Some objects with the values of their records, in their order; None where they can't be parsed together."""
-
-    objects: list[EventObject]
-    values: RawColumns | None
 
 
 @dataclass(slots=True)
@@ -64,10 +58,18 @@ class EventReader:
         """Compile the dataset's contract; nothing is read."""
         self._dataset = dataset
         self._limits = limits
-        self._records = RecordReader(dataset, record_bytes=limits.record_bytes)
+        self._of_thread = threading.local()
         self._columns = EventColumns(self._records.fields, event_time=dataset.event_time)
         self._checks = RecordChecks(dataset)
         self._no_rows = self._typed([], self._values([]).frame()).frame
+
+    @property
+    def _records(self) -> RecordReader:
+        """Each thread has its own: it learns while it reads."""
+        if not hasattr(self._of_thread, "records"):
+            self._of_thread.records = RecordReader(self._dataset, record_bytes=self._limits.record_bytes)
+        records: RecordReader = self._of_thread.records
+        return records
 
     @property
     def schema(self) -> pl.Schema:
@@ -77,9 +79,8 @@ class EventReader:
     def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         """The objects in batches as large as memory allows, read ahead of their use; a failing one stops no other."""
         loaded = read_ahead(self._together(self._loaded(load, landed) for landed in objects), depth=1)
-        parsed = read_ahead(map(self._parsed, loaded), depth=2)
-        pieces = read_ahead((piece for some in parsed for piece in self._pieces(some)), depth=2)
-        return read_ahead(self._batches(pieces), depth=1)
+        pieces = in_parallel(self._pieces, loaded, threads=min(_MOST_THREADS, pl.thread_pool_size()))
+        return read_ahead(self._batches(chain.from_iterable(pieces)), depth=1)
 
     def _loaded(self, load: Load, landed: LandedObject) -> EventObject:
         """An object with its texts, or with the reason why it can't be read."""
@@ -106,13 +107,6 @@ class EventReader:
         if objects:
             yield objects
 
-    def _parsed(self, objects: list[EventObject]) -> _Parsed:
-        try:
-            return _Parsed(objects, self._values(objects))
-        except BaseException as error:  # noqa: BLE001  (as in `_loaded`)
-            failure_of(error)
-            return _Parsed(objects, None)
-
     def _values(self, objects: Sequence[EventObject]) -> RawColumns:
         """The values of the objects' records, as parsed; rejects are noted with their object."""
         raw = self._columns.raw_columns()
@@ -131,18 +125,13 @@ class EventReader:
             item.end(number)
         return raw
 
-    def _pieces(self, parsed: _Parsed) -> Iterator[_Piece]:
+    def _pieces(self, objects: list[EventObject]) -> list[_Piece]:
         """The objects as one piece; where something in them can't be read, as one piece for each."""
-        piece = None
-        if parsed.values is not None:
-            try:
-                piece = self._typed(parsed.objects, parsed.values.frame())
-            except BaseException as error:  # noqa: BLE001  (as in `_loaded`)
-                failure_of(error)
-        if piece is not None:
-            yield piece
-        else:
-            yield from map(self._alone, parsed.objects)
+        try:
+            return [self._typed(objects, self._values(objects).frame())]
+        except BaseException as error:  # noqa: BLE001  (as in `_loaded`)
+            failure_of(error)
+        return [self._alone(item) for item in objects]
 
     def _alone(self, item: EventObject) -> _Piece:
         """An object as a piece of its own, without records where it can't be read."""

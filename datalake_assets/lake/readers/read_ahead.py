@@ -2,11 +2,14 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 _LOOK_UP_SECONDS = 0.1
 
 
@@ -37,6 +40,27 @@ def read_ahead(items: Iterable[Item], *, depth: int) -> Iterator[Item]:
     finally:
         closed.set()
         thread.join()
+
+
+def in_parallel(
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int
+) -> Generator[Result, None, None]:
+    """What `work` makes of each item, in their order, by some threads that run ahead.
+
+    An exception of `work` is raised where its result would have come, one of the iterable at once. The threads end when
+    the iterator does, or is closed; what they work on by then is ended first.
+    """
+    ahead: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="in-parallel") as pool:
+        try:
+            for item in items:
+                ahead.append(pool.submit(work, item))
+                if len(ahead) > threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _work(items: Iterable[Item], ready: "queue.Queue[_Made[Item] | _Ended]", closed: threading.Event) -> None:
