@@ -1,7 +1,7 @@
 """The records of a text and what the contract says of each: many at a time, as fast as msgspec parses them.
 
-Belongs here: text in, records out. What decides on one record is in `contract.py`, where it begins and ends in
-`framing.py`; making columns of the values is in `event_columns.py`.
+Belongs here: text in, records out. Lines that need no parser are cut by `line_columns.py`. What decides on one record
+is in `contract.py`, where it begins and ends in `framing.py`; making columns of the values is in `event_columns.py`.
 """
 
 from collections import deque
@@ -32,8 +32,8 @@ class Records:
     `lines` are their lines and `row_numbers` the numbers of these. Their values are raw: `str`, `int`, `float`, `bool`,
     `None`, or `msgspec.Raw` where the column keeps JSON text or an exact number. `unknown` is for each the JSON text of
     what the contract does not declare (UTF-8), None where it has nothing of the kind. `cut` are further accepted ones,
-    as columns: those of the dataset, `_unknown`, `_line` and `_row_number`. `last` is the number of the last
-    record that was looked at, be it accepted or not.
+    as columns: those of the dataset, `_unknown`, `_line` and `_row_number`. `last` is the number of the last record that
+    was looked at, be it accepted or not.
     """
 
     accepted: list[Any] = field(default_factory=list)
