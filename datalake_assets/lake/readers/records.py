@@ -32,7 +32,7 @@ class Records:
     `lines` are their lines and `row_numbers` the numbers of these. Their values are raw: `str`, `int`, `float`, `bool`,
     `None`, or `msgspec.Raw` where the column keeps JSON text or an exact number. `unknown` is for each the JSON text of
     what the contract does not declare (UTF-8), None where it has nothing of the kind. `cut` are further accepted ones,
-    as columns: those of the dataset, `_unknown`, `_line` and `_row_number`. `last` is the number of the last record that
+    as columns: those of the dataset, `_unknown`, `_line` and `_row_number`. `last` is the number of the last one that
     was looked at, be it accepted or not.
     """
 
