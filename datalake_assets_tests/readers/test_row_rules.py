@@ -61,6 +61,14 @@ KEEPS_AND_BREAKS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("CASE WHEN open THEN n ELSE 1 END = 1", {"open": False, "n": 2}, {"open": True, "n": 2}),
     ("TRY_CAST(text AS BIGINT) > 3", {"text": "four"}, {"text": "3"}),
     ("more IS NOT NULL", {"more": {}}, {}),
+    ("NULLIF(n, 0) > 0", {"n": 0}, {"n": -1}),
+    ("ROUND(TRY_CAST(text AS DOUBLE), 1) = 1.5", {"text": "1.46"}, {"text": "1.44"}),
+    ("GREATEST(n, 5) = 5", {"n": 4}, {"n": 6}),
+    ("LOWER(text) IN ('a', 'b')", {"text": "B"}, {"text": "c"}),
+    ("TRIM(text) <> ''", {"text": " x "}, {"text": "  "}),
+    ("SUBSTR(text, 2, 1) = 'é'", {"text": "aéb"}, {"text": "éa"}),
+    ("CONCAT(text, '!') = 'x!'", {"text": "x"}, {"text": "!x"}),
+    ("text ILIKE 'A%'", {"text": "ab"}, {"text": "ba"}),
     ("EXTRACT(hour FROM began) < 12", {"began": "2026-03-01T13:00:00+02:00"}, {"began": "2026-03-01T12:00:00Z"}),
 ]  # fmt: skip
 
