@@ -142,6 +142,13 @@ class Proof:
         state: dict[str, Any] | None = json.loads(file.read_text()) if file.exists() else None
         return state
 
+    def knows_first_loads(self) -> bool:
+        """Whether the lake has seen the first load of each table that is to be truncated and loaded again.
+
+        What a TRUNCATE takes no change tells; the load that follows does, to who knows that it is not the first.
+        """
+        return all(self.lake.ledger.loads.known(self.lake.datasets[name]) for name in _RELOADED)
+
     def processed(self) -> int:
         """How many objects are in silver, also in what they said before they were overwritten."""
         return sum(self.lake.ledger.rows(table.name)["processed_at"].count() for table in self.tables)
@@ -220,7 +227,7 @@ def prove(proof: Proof, *, transactions: int, pause: float) -> None:
         task, lake = proof.mortals()
         with task, lake:
             work(transactions * 3 // 10)
-            while proof.remembered() is None:
+            while not proof.knows_first_loads():
                 work(1)
             worker.add_columns()
             work(transactions // 10)

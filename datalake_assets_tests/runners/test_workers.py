@@ -127,9 +127,12 @@ def test_a_job_whose_worker_died_before_it_noted_the_id_is_found(
         made.service.start(JobCall(attempt.token, "silver/clicks", ARGUMENTS, workers=2, timeout_seconds=600))
         job = jobs.the_job()
         job.word = "RUNNING"
-        threading.Timer(1, fail, [job]).start()
+        threading.Thread(target=fail_once_it_is_watched, args=[job], daemon=True).start()
 
-    def fail(job: Job) -> None:
+    def fail_once_it_is_watched(job: Job) -> None:
+        looks = ("GetJobRun", "DescribeStep")  # the first is by whoever asks whether it is to be taken up
+        while sum(name in looks for name, _ in jobs.calls) < 2:
+            time.sleep(0.05)
         job.word = "FAILED"
 
     with pytest.raises(RemoteJobError, match="ended FAILED"):
