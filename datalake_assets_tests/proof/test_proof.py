@@ -229,6 +229,7 @@ def prove(proof: Proof, *, transactions: int, pause: float) -> None:
             work(transactions * 3 // 10)
             while not proof.knows_first_loads():
                 work(1)
+                time.sleep(0.3)  # the lake is to catch up
             worker.add_columns()
             work(transactions // 10)
             for name in _RELOADED:
