@@ -17,7 +17,7 @@ from datalake_assets.lake.store.layout import Layout
 _DATASETS = Path(__file__).parent.parent / "datalake_assets" / "datasets"
 _ACCOUNT = r"\d{12}", "account; write its twelve digits"
 _REGION = r"(?!cn-|us-(gov|iso))[a-z]{2}(-[a-z]+)+-\d", "region; write one such as eu-west-1 (no China, GovCloud)"
-_FORMS = {  # of settings that are text: what AWS takes, and how it is told; all but the first three may be empty
+_FORMS = {  # of settings that are text: what AWS takes, and how it is told; those that are not needed may be empty
     "account": _ACCOUNT,
     "region": _REGION,
     "zones": (r"(?!.*([a-z]).*\1)[a-z](, ?[a-z])+", "list of two zones' letters or more; write one such as a,b"),
@@ -31,9 +31,13 @@ _FORMS = {  # of settings that are text: what AWS takes, and how it is told; all
     "alarm_email": (r"\S+@\S+", "address"),
     "github": (r"[^/]+/[^/]+", "repository; write one such as octo/lake"),
 }
+_NEEDED = ("account", "region", "zones")
 LOG_DAYS = (7, 30, 90, 180, 365, 731)  # a week, one, three and six months, one and two years
-_STEPS = {"replication_capacity": (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384), "redshift_capacity": range(8, 129, 8)}
-_STEPS |= {"log_days": LOG_DAYS}
+_CHOICES = {
+    "replication_capacity": (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384),
+    "redshift_capacity": range(8, 129, 8),
+    "log_days": LOG_DAYS,
+}
 _MAY_BE_ZERO = ("nat_gateways", "bronze_days", "budget")
 _WORDS = {"true": True, "false": False}
 _REDSHIFT_ZONES = 3
@@ -141,10 +145,10 @@ class Settings:
     def _check_forms(self) -> None:
         for name, (form, told) in _FORMS.items():
             given = getattr(self, name)
-            if not re.fullmatch(form, given) and (given or name in list(_FORMS)[:3]):
+            if not re.fullmatch(form, given) and (given or name in _NEEDED):
                 raise SettingsError(f"{name}: {given!r} is no {told}")
         choices = {name: get_args(kind) for name, kind in get_type_hints(Settings).items() if get_args(kind)}
-        for name, allowed in {**choices, **_STEPS}.items():
+        for name, allowed in {**choices, **_CHOICES}.items():
             if getattr(self, name) not in allowed:
                 raise SettingsError(f"{name}: write one of {tuple(allowed)}, not {getattr(self, name)}")
         for name in (field.name for field in fields(self) if field.type is int and field.name not in _MAY_BE_ZERO):

@@ -143,7 +143,8 @@ def test_doubles_are_those_of_the_parser_to_the_last_bit() -> None:
 def test_lines_behind_what_is_no_line_have_the_numbers_that_the_parser_gives(odd: str) -> None:
     lines = [f'{{"id":"{n}","at":{n}}}' for n in range(40)]
     lines[20:20] = [odd]
-    parsed_and_cut(stream(), "\n".join(lines).encode())
+    cut = parsed_and_cut(stream(), "\n".join(lines).encode())
+    assert cut >= (0 if "}{" in odd else 20)
 
 
 def test_what_can_not_be_cut_is_left_to_the_parser_for_a_while() -> None:

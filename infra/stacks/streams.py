@@ -25,10 +25,16 @@ from shipping.lambdas import build_lambdas
 _HOUR = "!{timestamp:yyyy/MM/dd/HH}/"
 _BUFFER_SECONDS, _BUFFER_MEGABYTES = 300, 64
 _NEWLINE = "\\n"
-_FORMAT = {"time": "$context.requestTime", "route": "$context.routeKey", "status": "$context.status"}
-_FORMAT |= {"caller": "$context.identity.userArn", "error": "$context.error.message"}
-_FORMAT |= {"bytes": "$context.responseLength", "seconds": "$context.integrationLatency"}
-_FORMAT |= {"request": "$context.requestId"}
+_FORMAT = {
+    "time": "$context.requestTime",
+    "route": "$context.routeKey",
+    "status": "$context.status",
+    "caller": "$context.identity.userArn",
+    "error": "$context.error.message",
+    "bytes": "$context.responseLength",
+    "seconds": "$context.integrationLatency",
+    "request": "$context.requestId",
+}
 
 
 class StreamsStack(LakeStack):
