@@ -20,15 +20,18 @@ class KeyHashes:
         self._files: list[frozenset[str]] = []  # those of each reading
         self._ends: list[int] = []  # of each reading among the hashes
 
-    def files_with(
+    def met(
         self, seen: TableFiles, files: pl.DataFrame, hashes: pl.Series, *, on: Sequence[str]
-    ) -> pl.DataFrame:
-        """Those of some live files that may hold a key, in the columns `on`, with one of these hashes."""
+    ) -> tuple[pl.Series, pl.DataFrame]:
+        """Those of some hashes that keys of a table have, in the columns `on`, and which of some live files hold them.
+
+        There may be some more: what a file holds that is live no more.
+        """
         self._read(seen, files, on)
         places = self._hashes.is_in(hashes.implode()).arg_true()
         readings = pl.Series(self._ends, dtype=pl.UInt32).search_sorted(places, side="right").unique()
         holding = frozenset[str]().union(*(self._files[n] for n in readings))
-        return files.filter(pl.col("path").is_in(sorted(holding)))
+        return self._hashes.gather(places).unique(), files.filter(pl.col("path").is_in(sorted(holding)))
 
     def _read(self, seen: TableFiles, files: pl.DataFrame, on: Sequence[str]) -> None:
         known = frozenset[str]().union(*self._files)

@@ -37,7 +37,7 @@ from datalake_assets.lake.spec.columns import (
 from datalake_assets.lake.spec.dataset import EventStream
 from datalake_assets.lake.store.landing import LandedObject
 
-_MOST_THREADS = 4
+_THREADS = 4  # more than two cores, as each waits for Polars' threads, or for Python's lock, in turn
 _PIECE_BYTES = 8 * 1024 * 1024
 _JSON_SPACE = " \t\r\n"
 _TIME = pl.Datetime("us", "UTC")
@@ -79,7 +79,7 @@ class EventReader:
     def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         """The objects in batches as large as memory allows, read ahead of their use; a failing one stops no other."""
         loaded = read_ahead(self._together(self._loaded(load, landed) for landed in objects), depth=1)
-        pieces = in_parallel(self._pieces, loaded, threads=min(_MOST_THREADS, pl.thread_pool_size()))
+        pieces = in_parallel(self._pieces, loaded, threads=_THREADS)
         return read_ahead(self._batches(chain.from_iterable(pieces)), depth=1)
 
     def _loaded(self, load: Load, landed: LandedObject) -> EventObject:

@@ -7,10 +7,11 @@ passes; and were a name one of a nested object, what is left before it would be 
 without a parser. All others are left to it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -19,9 +20,9 @@ from datalake_assets.lake.readers.contract_fields import ContractFields, FieldRu
 from datalake_assets.lake.readers.line_layout import marks_of
 from datalake_assets.lake.spec.columns import UNKNOWN
 
-_WHOLE = "whole"
 INDEX, LINE, BEGIN = "_index", "_line", "_begin"
 """The number of a line (from 0), the line, and where it begins behind the first one, in bytes."""
+_BYTES, _IS_OBJECT = "_bytes", "_is_object"
 _TOGETHER = 4 * 1024**2
 _WORTH_CUTTING = 256 * 1024  # bytes: in fewer, asking for columns costs as much as parsing
 _SAMPLE = 64  # lines that tell how all are laid out
@@ -31,7 +32,6 @@ _LEVELS = 3  # of nested values; a deeper one is the parser's
 
 _STRING = r'"[^"\\\x00-\x1f]*"'
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
-_WHOLE = r"0|-?[1-9][0-9]{0,17}"  # surely within 64 bits; -0 is the parser's
 _DOUBLE = r"-?[1-9][0-9]{0,15}(?:\.[0-9]{1,20})?|0(?:\.[0-9]{1,20})?|-0\.[0-9]{0,19}[1-9]"
 
 
@@ -44,7 +44,7 @@ def _value(levels: int) -> str:
     return rf"(?:{scalar}|\[(?:{items})?\]|\{{(?:{fields})?\}})"
 
 
-_PATTERNS = {str: _STRING, int: _WHOLE, float: _DOUBLE, bool: "true|false", msgspec.Raw: _value(_LEVELS)}
+_PATTERNS = {str: _STRING, float: _DOUBLE, bool: "true|false", msgspec.Raw: _value(_LEVELS)}
 _DTYPES: dict[type, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64(), bool: pl.Boolean()}
 _UNDECLARED = FieldRule(msgspec.Raw, required=False, nullable=True, limits={})
 
@@ -94,7 +94,7 @@ class LineCutter:
         if lines is not None:
             for cuts in self._attempts(lines):
                 columns, others = cuts.of(lines)
-                if columns.height >= _PAYS * lines.height:
+                if columns.height >= _PAYS * lines.height and not _share_a_line(others):
                     self._cuts = cuts
                     return Cut(columns, others, lines.height, at + len(part))
         self.pause()
@@ -122,25 +122,33 @@ class _Cuts:
     ) -> None:
         """Prepare; `marks` are what stands before the value of each field, in their order."""
         line, own = pl.col(LINE), {name: rules.get(name, _UNDECLARED) for name in marks}
-        fields = {name: pl.col(f"field {n}") for n, name in enumerate(marks)}
+        places, texts, values = (
+            {name: pl.col(f"{what} {n}") for n, name in enumerate(marks)} for what in ("place", "text", "value")
+        )
         found = (line.str.find(mark, literal=True).cast(pl.Int64) for mark in marks.values())
-        self._places = [place.alias(f"field {n}") for n, place in enumerate(found)]
-        first = fields[next(iter(marks))] == 0
-        whole = first & line.str.ends_with("}") & (line.str.len_bytes() <= record_bytes)
-        texts = (text.alias(f"field {n}") for n, text in enumerate(_texts_between(fields, marks, own)))
-        self._texts = [INDEX, LINE, whole.fill_null(value=False).alias(_WHOLE), *texts]
-        self._fits = pl.all_horizontal(_WHOLE, *(_fits(text, own[name]) for name, text in fields.items()))
-        raw = {n: _raw(fields[n], r) if n in fields else pl.lit(None, raw_dtype(r)) for n, r in rules.items()}
-        unknown = _as_object({name: text for name, text in fields.items() if keeps_unknown and name not in rules})
-        self._raw = [INDEX, LINE, *(value.alias(name) for name, value in raw.items()), unknown.alias(UNKNOWN)]
+        self._places = [line.cast(pl.Binary).alias(_BYTES), *_as(places, found)]
+        is_object = (places[next(iter(marks))] == 0) & line.str.ends_with("}") & (line.str.len_bytes() <= record_bytes)
+        is_object = is_object.fill_null(value=False).alias(_IS_OBJECT)
+        self._texts = [INDEX, LINE, is_object, *_as(texts, _texts_between(places, marks, own))]
+        self._values = _as(values, (_value_of(texts[name], rule) for name, rule in own.items()))
+        fits = (_fits(texts[name], values[name], rule) for name, rule in own.items())
+        self._fits = pl.all_horizontal(_IS_OBJECT, *fits)
+        declared = (values.get(name, pl.lit(None, raw_dtype(rule))).alias(name) for name, rule in rules.items())
+        unknown = _as_object({name: text for name, text in texts.items() if keeps_unknown and name not in rules})
+        self._raw = [INDEX, LINE, *declared, unknown.alias(UNKNOWN)]
 
     def of(self, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The columns of those lines that can be cut, and the others."""
-        texts = lines.with_columns(self._places).select(self._texts)
-        is_cut = texts.select(self._fits).to_series()
+        cut = lines.with_columns(self._places).select(self._texts).with_columns(self._values)
+        is_cut = cut.select(self._fits).to_series()
         begins = pl.col(LINE).str.len_bytes().cast(pl.Int64).add(1).cum_sum().shift(1, fill_value=0)
         others = lines.with_columns(begins.alias(BEGIN)).filter(~is_cut)
-        return texts.filter(is_cut).select(self._raw), others
+        return cut.filter(is_cut).select(self._raw), others
+
+
+def _as(names: Mapping[str, pl.Expr], expressions: Iterable[pl.Expr]) -> list[pl.Expr]:
+    """Expressions, called as the columns that are to hold what they give."""
+    return [given.alias(name.meta.output_name()) for name, given in zip(names.values(), expressions, strict=True)]
 
 
 def _lines_at(text: bytes, begin: int) -> bytes:
@@ -150,40 +158,33 @@ def _lines_at(text: bytes, begin: int) -> bytes:
 
 
 def _lines_of(text: bytes) -> pl.DataFrame | None:
-    """The lines of a text, numbered; None where it is no UTF-8, or has records that share a line, or odd line ends."""
-    if b"}{" in text or b"\r" in text:
+    """The lines of a text, numbered; None where it is no UTF-8, or has odd line ends."""
+    if b"\r" in text:
         return None
     with suppress(pl.exceptions.ComputeError):
         return pl.read_lines(BytesIO(text), name=LINE, row_index_name=INDEX)
     return None
 
 
+def _share_a_line(others: pl.DataFrame) -> bool:
+    """Whether several records may stand on one line, which the parser would find one after the other."""
+    return bool(others[LINE].str.contains("}{", literal=True).any())
+
+
 def _texts_between(
     places: Mapping[str, pl.Expr], marks: Mapping[str, str], rules: Mapping[str, FieldRule]
 ) -> list[pl.Expr]:
     """What stands after each mark and before the next one that is there, or the brace at the end; null without it."""
-    line, texts = pl.col(LINE), []
-    end = line.str.len_bytes().cast(pl.Int64) - len("}")
+    line, texts = pl.col(_BYTES), []
+    end = line.bin.size().cast(pl.Int64) - len("}")
     for name in reversed([*marks]):
         begin = places[name] + len(marks[name].encode())
-        text = line.cast(pl.Binary).bin.slice(begin, (end - begin).clip(lower_bound=0))
-        texts.append(text.cast(pl.String, strict=False))
+        texts.append(line.bin.slice(begin, (end - begin).clip(lower_bound=0)).cast(pl.String, strict=False))
         end = places[name] if rules[name].required else pl.coalesce(places[name], end)
     return texts[::-1]
 
 
-def _fits(text: pl.Expr, rule: FieldRule) -> pl.Expr:
-    """Whether a text is a value that a field may have; where it is null the field is not there."""
-    null = "|null" if rule.nullable else ""
-    fits = text.str.contains(f"^(?:{_PATTERNS[rule.raw_type]}{null})$")
-    value = text.str.len_chars() - len('""') if rule.raw_type is str else _raw(text, rule)
-    kept = {"ge": value.ge, "le": value.le, "gt": value.gt, "lt": value.lt}
-    kept |= {"min_length": value.ge, "max_length": value.le}
-    limits = [kept[how](limit).fill_null(value=True) for how, limit in rule.limits.items()]
-    return pl.all_horizontal(fits.fill_null(value=not rule.required), *limits)
-
-
-def _raw(text: pl.Expr, rule: FieldRule) -> pl.Expr:
+def _value_of(text: pl.Expr, rule: FieldRule) -> pl.Expr:
     """The raw value of a text that fits; null where it is `null`, but for raw JSON."""
     if rule.raw_type is str:
         inner = text.str.strip_chars('"')
@@ -191,6 +192,25 @@ def _raw(text: pl.Expr, rule: FieldRule) -> pl.Expr:
     if rule.raw_type is bool:
         return pl.when(text != "null").then(text == "true")
     return text.cast(raw_dtype(rule), strict=False)
+
+
+def _fits(text: pl.Expr, value: pl.Expr, rule: FieldRule) -> pl.Expr:
+    """Whether a text is a value that a field may have; where it is null the field is not there."""
+    if rule.raw_type is int:
+        # JSON has one form of a whole number, but for -0, which is the parser's; and there is no line break in a line.
+        fits = text == value.cast(pl.String).fill_null("null" if rule.nullable else "\n")
+    else:
+        fits = text.str.contains(f"^(?:{_PATTERNS[rule.raw_type]}{'|null' if rule.nullable else ''})$")
+    limits = (_keeps(value, how, limit).fill_null(value=True) for how, limit in rule.limits.items())
+    return pl.all_horizontal(fits.fill_null(value=not rule.required), *limits)
+
+
+def _keeps(value: pl.Expr, how: str, limit: Any) -> pl.Expr:
+    if how.endswith("_length"):
+        value = value.str.len_chars() if limit > 1 else value.str.len_bytes()  # which is quicker
+    kept = {"ge": value.ge, "le": value.le, "gt": value.gt, "lt": value.lt}
+    kept |= {"min_length": value.ge, "max_length": value.le}
+    return kept[how](limit)
 
 
 def _as_object(texts: Mapping[str, pl.Expr]) -> pl.Expr:
