@@ -59,11 +59,13 @@ def _spoilt(landed: Path, spoil: Spoil, folder: Path) -> None:
     for file in sorted(landed.rglob("*")):
         if not file.is_file():
             continue
-        good = [line for part in contract.parse(gzip.decompress(file.read_bytes())) for line in part.lines]
+        lines = gzip.decompress(file.read_bytes()).splitlines()
+        bad = {reject.row_number for part in contract.parse(b"\n".join(lines)) for reject in part.rejected}
+        good = [line for n, line in enumerate(lines, start=1) if n not in bad]
         there = folder / file.relative_to(landed)
         there.parent.mkdir(parents=True, exist_ok=True)
-        text = b"\n".join(spoil(n, line) for n, line in enumerate(good, start=1))
-        there.write_bytes(gzip.compress(text + b"\n", compresslevel=6, mtime=0))
+        spoilt = b"".join(b"%s\n" % spoil(n, line) for n, line in enumerate(good, start=1))
+        there.write_bytes(gzip.compress(spoilt, compresslevel=6, mtime=0))
 
 
 def _bad(number: int, line: bytes, *, every: int) -> bytes:

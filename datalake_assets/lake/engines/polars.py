@@ -69,8 +69,12 @@ class PolarsEngine:
         rows = _native(frame).collect()
         hashes = rows.select(hash_of(on)).to_series()
         met, files = known.met(seen, seen.files_within({EVENT_DATE: sorted(dates)}), hashes, on=on)
-        shared = hashes.is_duplicated() | hashes.is_in(met.implode())
-        existing = seen.scan_files(files).drop("_file").filter(hash_of(on).is_in(met.implode())).collect()
+        is_met = hashes.is_in(met.implode())
+        shared = is_met | hashes.is_duplicated()
+        # By the columns that lie in the files: so Parquet's reader makes no value of the others but in rows that stay.
+        within = [name for name in on if name not in seen.partition_by]
+        keys = rows.filter(is_met).select(hash_of(within)).to_series()
+        existing = seen.scan_files(files).drop("_file").filter(hash_of(within).is_in(keys.implode())).collect()
         found = (rows.filter(shared), rows.filter(~shared), existing)
         return nw.from_native(found[0].lazy()), nw.from_native(found[1].lazy()), nw.from_native(found[2].lazy())
 

@@ -18,7 +18,7 @@ from datalake_assets.lake.readers.failures import failure_of
 from datalake_assets.lake.readers.found_types import lake_types
 from datalake_assets.lake.readers.parquet_pieces import ParquetPieces
 from datalake_assets.lake.readers.read_ahead import read_ahead
-from datalake_assets.lake.readers.rejects import SCHEMA, Reject, as_frame
+from datalake_assets.lake.readers.rejects import Reject, as_frame
 from datalake_assets.lake.spec.columns import COMMITTED_AT, ETL_TIMESTAMP, EVENT_DATE, ROW_NUMBER
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.drift import news
@@ -76,16 +76,12 @@ class ChangeReader:
     def _batch(self, pieces: Sequence[_Piece]) -> Batch:
         now = datetime.now(UTC)
         accepted = pl.concat([piece.changes for piece in pieces], how="vertical").lazy()
-        rejected = [
-            as_frame(piece.rejects, dataset=self._dataset.name, landed=piece.landed, at=now)
-            for piece in pieces
-            if piece.rejects
-        ]
+        rejects = ((piece.landed, piece.rejects) for piece in pieces)
         whole = [piece for piece in pieces if piece.is_last]
         going_on = {piece.landed.key: piece.outcome for piece in pieces if not piece.is_last}
         return Batch(
             accepted=nw.from_native(accepted.with_columns(pl.lit(now, dtype=_TIMESTAMP).alias(ETL_TIMESTAMP))),
-            rejected=pl.concat([SCHEMA.to_frame(), *rejected]),
+            rejected=as_frame(rejects, dataset=self._dataset.name, at=now),
             outcomes=tuple(piece.outcome for piece in whole),
             bytes_in=sum(p.landed.size for p in whole if p.outcome.state == "processed" or p.outcome.final),
             unfinished=tuple(o for key, o in going_on.items() if key not in {p.landed.key for p in whole}),

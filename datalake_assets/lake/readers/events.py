@@ -25,7 +25,7 @@ from datalake_assets.lake.readers.line_columns import LINE
 from datalake_assets.lake.readers.read_ahead import in_parallel, read_ahead
 from datalake_assets.lake.readers.record_checks import RecordChecks
 from datalake_assets.lake.readers.records import RecordReader
-from datalake_assets.lake.readers.rejects import SCHEMA, as_frame, rejected_line
+from datalake_assets.lake.readers.rejects import as_frame, rejected_line
 from datalake_assets.lake.spec.columns import (
     ETL_TIMESTAMP,
     EVENT_DATE,
@@ -195,15 +195,11 @@ class EventReader:
         now = datetime.now(UTC)
         objects = [item for piece in pieces for item in piece.objects]
         accepted = pl.concat([piece.frame for piece in pieces])
-        rejected = [
-            as_frame(item.rejects, dataset=self._dataset.name, landed=item.landed, at=now)
-            for item in objects
-            if item.rejected
-        ]
+        rejected = as_frame(((item.landed, item.rejects) for item in objects), dataset=self._dataset.name, at=now)
         stamped = accepted.lazy().with_columns(pl.lit(now, dtype=_TIME).alias(ETL_TIMESTAMP))
         return Batch(
             accepted=nw.from_native(stamped),
-            rejected=pl.concat([SCHEMA.to_frame(), *rejected]),
+            rejected=rejected,
             outcomes=tuple(item.outcome for item in objects),
             bytes_in=sum(item.landed.size for item in objects if item.failure is None or item.failure.final),
         )

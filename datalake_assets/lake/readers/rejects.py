@@ -4,7 +4,7 @@ Belongs here: the form of a reject. Which records are rejected is told by the re
 the store.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -65,23 +65,23 @@ def oversized_line(number: int, line: bytes, *, limit: int) -> Reject:
     return Reject(number, f"{beginning}…", (error,), size=len(line))
 
 
-def as_frame(rejects: Sequence[Reject], *, dataset: str, landed: LandedObject, at: datetime) -> pl.DataFrame:
-    """The rejects of one object as rows of the quarantine table; `at` (UTC) is when they were found."""
-    rows = len(rejects)
+def as_frame(rejects: Iterable[tuple[LandedObject, Sequence[Reject]]], *, dataset: str, at: datetime) -> pl.DataFrame:
+    """The rejects of some objects as rows of the quarantine table; `at` (UTC) is when they were found."""
+    rows = [(landed, reject) for landed, own in rejects for reject in own]
     # Of Python's lists Polars makes a series each, which takes 5 KB; PyArrow loads pandas first.
-    reasons = pl.DataFrame([(n, error) for n, r in enumerate(rejects) for error in r.errors], _REASONS, orient="row")
-    errors = reasons.group_by("reject", maintain_order=True).agg("error")["error"]
+    reasons = [(n, error) for n, (_, reject) in enumerate(rows) for error in reject.errors]
+    errors = pl.DataFrame(reasons, _REASONS, orient="row").group_by("reject", maintain_order=True).agg("error")["error"]
     return pl.DataFrame(
         {
-            "dataset": [dataset] * rows,
-            "partition": [landed.partition] * rows,
-            "source_filename": [landed.key] * rows,
-            "etag": [landed.etag] * rows,
-            "row_number": [r.row_number for r in rejects],
-            "raw": [r.raw for r in rejects],
-            "raw_bytes": [r.raw_bytes for r in rejects],
+            "dataset": [dataset] * len(rows),
+            "partition": [landed.partition for landed, _ in rows],
+            "source_filename": [landed.key for landed, _ in rows],
+            "etag": [landed.etag for landed, _ in rows],
+            "row_number": [reject.row_number for _, reject in rows],
+            "raw": [reject.raw for _, reject in rows],
+            "raw_bytes": [reject.raw_bytes for _, reject in rows],
             "errors": errors,
-            "etl_timestamp": [at] * rows,
+            "etl_timestamp": [at] * len(rows),
         },
         schema=SCHEMA,
     )
