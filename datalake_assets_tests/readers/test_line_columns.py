@@ -30,9 +30,10 @@ PROPERTIES: dict[str, dict[str, Any]] = {
 }
 NAMES = ["id", "at", *PROPERTIES]
 _VALUES = r"""
-0 -0 -1 7 10 127 128 007 +5 1.0 1e3 1E400 -0.0 -0.5 0.1 1.10 12.345 0.30000000000000004 1.7976931348623157e308
+0 1 -0 -1 7 10 127 128 007 +5 1.0 1e3 1E400 -0.0 -0.5 0.1 1.10 12.345 0.30000000000000004 1.7976931348623157e308
 9007199254740993 999999999999999999 1000000000000000001 9223372036854775808 123456789012345678901234567890
-true false null True nul NaN Infinity - . {} [] [[[[1]]]] [[[1]]] {] [1,] [,1] {"a"} {"a":1,} {"a":1}} {},"ratio":0.5
+5. .5 -.5 -0. 1.e5 0x10 1_000 true false null True nul NaN Infinity - .
+{} [] [[[[1]]]] [[[1]]] {] [1,] [,1] {"a"} {"a":1,} {"a":1}} {},"ratio":0.5
 "" "x" "hello" "null" "true" "5" "1.5" "\u0041" "\"" "a\\" "tab\t" "ü" "日本" "😀😀" "a"b" "a",5 1,"yes":true
 {"at":5,"id":"inner"} {"x":1,"whole":3} {"x":{"y":1,"price":3},"yes":true} {"x":"},{","y":"]"} [{"x":1},{"x":2}]
 """
@@ -47,6 +48,7 @@ VALUES = [
     '{"a" :1}',
     " 1",
     "1 ",
+    "\u0661",  # a digit of another script
 ]
 ODD_LINES = r"""
 null
@@ -63,6 +65,18 @@ not json
 """.splitlines()
 ODD_LINES += [" ", "\ufeff", '{"id":"crlf","at":1}\r', '{"id":"space","at":1} ']
 ODD_LINES += ['{\n"id":"over lines",\n"at":1\n}', '[\n{"id":"d","at":4},\n{"id":"e","at":5}\n]']
+OF_NO_SUCH_WRITER = """
+x{"id":"a","at":1}
+{"id":"a","at":1x
+{"id":"a","at":12
+{"id":"a"}
+{"at":1}
+{"at":1,"id":"a"}
+{"id":"a","at":1,"at":2}
+{"id":"a","id":"b","at":1}
+{"id":"a","at":1}}
+{{"id":"a","at":1}
+""".split()
 STYLES = [(",", ":"), (", ", ": "), (",", ": "), (" ,", ":")]
 PLAIN = {"id": '"k"', "at": "1772359200", "text": '"t"', "short": '"ab"', "whole": "5", "tiny": "1", "ratio": "0.5"}
 PLAIN |= {"price": "1.10", "yes": "true", "payload": '{"a":[1]}', "anything": "[]"}
@@ -71,23 +85,32 @@ PLAIN |= {"price": "1.10", "yes": "true", "payload": '{"a":[1]}', "anything": "[
 def text_of(chance: random.Random) -> bytes:
     """Lines that one writer has written, and some that it has not."""
     order, (comma, colon) = chance.sample(NAMES, len(NAMES)), chance.choice(STYLES)
+    others = chance.choice([0, 0.02, 0.7])
     lines = []
     for _ in range(chance.randrange(20, 60)):
-        names = [name for name in order if name in ("id", "at") or chance.random() < 0.9]
+        names = [name for name in order if chance.random() < (0.99 if name in ("id", "at") else 0.9)]
         pairs = [(name, PLAIN[name] if chance.random() < 0.97 else chance.choice(VALUES)) for name in names]
+        pairs += [(name, '{"x":1}') for name in ("other", "another") if chance.random() < others]
         if chance.random() < 0.1:
             pairs.insert(chance.randrange(len(pairs) + 1), (chance.choice([*NAMES, "other"]), chance.choice(VALUES)))
         if chance.random() < 0.02:
             chance.shuffle(pairs)
-        lines.append("{" + comma.join(f'"{name}"{colon}{value}' for name, value in pairs) + "}")
+        line = "{" + comma.join(f'"{name}"{colon}{value}' for name, value in pairs) + "}"
+        lines.append(damaged(line, chance) if chance.random() < 0.04 else line)
         if chance.random() < 0.02:
             lines.append(chance.choice(ODD_LINES))
     return "\n".join(lines).encode() + chance.choice([b"", b"\n", b"\n\n"])
 
 
-def read(dataset: EventStream, text: bytes) -> tuple[list[dict[str, Any]], list[Reject], int]:
+def damaged(line: str, chance: random.Random) -> str:
+    """A line that some of is missing of, doubled, or not its own."""
+    at, to = sorted(chance.choices([0, 1, 2, *range(len(line) + 1), len(line) - 2, len(line) - 1, len(line)], k=2))
+    return line[:at] + chance.choice(["", "", line[at:to] * 2, *'{}[]",:x0 \\']) + line[to:]
+
+
+def read(dataset: EventStream, text: bytes, *, record_bytes: int) -> tuple[list[dict[str, Any]], list[Reject], int]:
     """The accepted records, the rejects and how many were cut, where the smallest text is cut if it can be."""
-    reader = RecordReader(dataset, record_bytes=10**6)
+    reader = RecordReader(dataset, record_bytes=record_bytes)
     columns = EventColumns(reader.fields, event_time=dataset.event_time)
     raw, rejected, cut = columns.raw_columns(), [], 0
     for records in reader.parse(text):
@@ -99,14 +122,14 @@ def read(dataset: EventStream, text: bytes) -> tuple[list[dict[str, Any]], list[
     return frame.to_dicts(), rejected, cut
 
 
-def parsed_and_cut(dataset: EventStream, text: bytes) -> int:
+def parsed_and_cut(dataset: EventStream, text: bytes, *, record_bytes: int = 10**6) -> int:
     """How many lines were cut of a text, of which the parser says the same."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_columns, "_WORTH_CUTTING", 0)
         patch.setattr(line_columns, "_PAYS", 0)
-        accepted, rejected, cut = read(dataset, text)
+        accepted, rejected, cut = read(dataset, text, record_bytes=record_bytes)
         patch.setattr(line_columns, "_WORTH_CUTTING", 2**62)
-        expected, expected_rejects, none = read(dataset, text)
+        expected, expected_rejects, none = read(dataset, text, record_bytes=record_bytes)
     assert none == 0
     assert rejected == expected_rejects
     assert list(map(repr, accepted)) == list(map(repr, expected))  # which tells -0.0 from 0.0
@@ -118,14 +141,38 @@ def parsed_and_cut(dataset: EventStream, text: bytes) -> int:
 def test_what_is_cut_is_what_the_parser_reads(seed: int, unknown_fields: str) -> None:
     chance = random.Random(seed)
     dataset = stream(properties=PROPERTIES, unknown_fields=unknown_fields)
-    assert sum(parsed_and_cut(dataset, text_of(chance)) for _ in range(25)) > 100
+    assert sum(parsed_and_cut(dataset, text_of(chance)) for _ in range(25)) > 60
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_each_value_in_each_field_is_what_the_parser_reads(style: tuple[str, str]) -> None:
+    comma, colon = style
+    cut = 0
+    for value in VALUES:  # a text for each: of what spans lines only those before are cut
+        records = [PLAIN, PLAIN, *(PLAIN | {name: value} for name in NAMES)]
+        lines = ["{" + comma.join(f'"{n}"{colon}{v}' for n, v in record.items()) + "}" for record in records]
+        cut += parsed_and_cut(stream(properties=PROPERTIES), "\n".join(lines).encode())
+    assert cut >= (0 if comma == " ," else 2 * len(VALUES))
+
+
+@pytest.mark.parametrize("record_bytes", [30, 31, 32])
+def test_a_line_that_is_too_long_is_not_cut(record_bytes: int) -> None:
+    lines = [f'{{"id":"{"k" * (n % 20)}","at":17723592}}' for n in range(100)]
+    assert 0 < parsed_and_cut(stream(), "\n".join(lines).encode(), record_bytes=record_bytes) < 100
 
 
 def test_a_stream_of_one_writer_is_cut_whole() -> None:
-    record = {"id": "k", "at": 1, "text": None, "ratio": -0.25, "payload": {"a": [{"b": None}]}, "other": {"x": "ü"}}
+    record = {"id": "k", "text": None, "ratio": -0.25, "at": 1, "payload": {"a": [{"b": None}]}, "other": {"x": "ü"}}
+    fewer = [{n: v for n, v in record.items() if n not in left_out} for left_out in (["text"], ["ratio", "other"])]
     for separators in ((",", ":"), (", ", ": ")):
-        line = json.dumps(record, separators=separators, ensure_ascii=False)
-        assert parsed_and_cut(stream(properties=PROPERTIES), "\n".join([line] * 50).encode()) == 50
+        lines = [json.dumps(r, separators=separators, ensure_ascii=False) for r in [record, *fewer] * 20]
+        assert parsed_and_cut(stream(properties=PROPERTIES), "\n".join(lines).encode()) == 60
+
+
+@pytest.mark.parametrize("odd", OF_NO_SUCH_WRITER)
+def test_a_line_that_is_no_record_of_its_writer_is_left_to_the_parser(odd: str) -> None:
+    lines = [f'{{"id":"{n}","at":{n}}}' for n in range(40)]
+    assert parsed_and_cut(stream(), "\n".join([*lines, odd]).encode()) == 40
 
 
 def test_doubles_are_those_of_the_parser_to_the_last_bit() -> None:
@@ -143,13 +190,12 @@ def test_doubles_are_those_of_the_parser_to_the_last_bit() -> None:
 def test_lines_behind_what_is_no_line_have_the_numbers_that_the_parser_gives(odd: str) -> None:
     lines = [f'{{"id":"{n}","at":{n}}}' for n in range(40)]
     lines[20:20] = [odd]
-    cut = parsed_and_cut(stream(), "\n".join(lines).encode())
-    assert cut >= (0 if "}{" in odd else 20)
+    assert parsed_and_cut(stream(), "\n".join(lines).encode()) >= 20
 
 
 def test_what_can_not_be_cut_is_left_to_the_parser_for_a_while() -> None:
     lines = [f'{{"id":"\\u0041{n}","at":{n}}}' for n in range(30_000)]
-    assert read(stream(), "\n".join(lines).encode())[2] == 0
+    assert read(stream(), "\n".join(lines).encode(), record_bytes=10**6)[2] == 0
     lines = [f'{{"id":"{n}","at":{n}}}' for n in range(30_000)]
-    assert read(stream(), "\n".join(lines).encode())[2] == 30_000
-    assert read(stream(), "\n".join([*lines, *lines[::-1]] * 5).encode() + b"\xff")[2] < 300_000
+    assert read(stream(), "\n".join(lines).encode(), record_bytes=10**6)[2] == 30_000
+    assert read(stream(), "\n".join([*lines, *lines[::-1]] * 5).encode() + b"\xff", record_bytes=10**6)[2] < 300_000

@@ -94,7 +94,7 @@ class LineCutter:
         if lines is not None:
             for cuts in self._attempts(lines):
                 columns, others = cuts.of(lines)
-                if columns.height >= _PAYS * lines.height and not _share_a_line(others):
+                if columns.height >= _PAYS * lines.height:
                     self._cuts = cuts
                     return Cut(columns, others, lines.height, at + len(part))
         self.pause()
@@ -164,11 +164,6 @@ def _lines_of(text: bytes) -> pl.DataFrame | None:
     with suppress(pl.exceptions.ComputeError):
         return pl.read_lines(BytesIO(text), name=LINE, row_index_name=INDEX)
     return None
-
-
-def _share_a_line(others: pl.DataFrame) -> bool:
-    """Whether several records may stand on one line, which the parser would find one after the other."""
-    return bool(others[LINE].str.contains("}{", literal=True).any())
 
 
 def _texts_between(
