@@ -76,7 +76,7 @@ x{"id":"a","at":1}
 {"id":"a","id":"b","at":1}
 {"id":"a","at":1}}
 {{"id":"a","at":1}
-""".split()
+""".splitlines()
 STYLES = [(",", ":"), (", ", ": "), (",", ": "), (" ,", ":")]
 PLAIN = {"id": '"k"', "at": "1772359200", "text": '"t"', "short": '"ab"', "whole": "5", "tiny": "1", "ratio": "0.5"}
 PLAIN |= {"price": "1.10", "yes": "true", "payload": '{"a":[1]}', "anything": "[]"}
@@ -103,9 +103,10 @@ def text_of(chance: random.Random) -> bytes:
 
 
 def damaged(line: str, chance: random.Random) -> str:
-    """A line that some of is missing of, doubled, or not its own."""
+    """A line of which a piece is missing, doubled, or another."""
     at, to = sorted(chance.choices([0, 1, 2, *range(len(line) + 1), len(line) - 2, len(line) - 1, len(line)], k=2))
-    return line[:at] + chance.choice(["", "", line[at:to] * 2, *'{}[]",:x0 \\']) + line[to:]
+    pieces: list[str] = ["", "", line[at:to] * 2, *'{}[]",:x0 \\']
+    return line[:at] + chance.choice(pieces) + line[to:]
 
 
 def read(dataset: EventStream, text: bytes, *, record_bytes: int) -> tuple[list[dict[str, Any]], list[Reject], int]:
