@@ -2,6 +2,7 @@
 
 import gzip
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,20 @@ def test_one_event_stands_once_with_the_copy_that_ranks_highest(lake: Lake) -> N
     report = process(lake, CLICKS, HOUR)
     assert rows(lake, "silver/clicks", "id", "amount", "source_filename") == [("1", 2.0, key("b"))]
     assert report.rows_written == 0
+
+
+@pytest.mark.parametrize("lines", [("-0.0", "0.0"), ("0.0", "-0.0")])
+def test_a_row_has_the_zero_that_its_record_has(tmp_path: Path, lines: tuple[str, str]) -> None:
+    clicks = stream(key=["amount"], properties={"amount": {"type": "number"}})
+    lake = lake_in(tmp_path, clicks)
+    records = {f'{{"id":"1","at":{AT},"amount":{zero}}}': zero for zero in lines}
+    land(lake, key("a"), [*records])
+    process(lake, clicks, HOUR)
+    of_hash = {sha256(line.encode()).hexdigest(): zero for line, zero in records.items()}
+    found = rows(lake, "silver/clicks", "record_hash", "amount")
+    found += rows(lake, "silver/clicks_duplicates", "record_hash", "amount")
+    assert sorted(str(amount) for _, amount in found) == ["-0.0", "0.0"]
+    assert all(of_hash[record] == str(amount) for record, amount in found)
 
 
 def test_events_of_one_key_on_two_dates_are_two_events(lake: Lake) -> None:

@@ -21,7 +21,7 @@ from datalake_assets.lake.readers.change_rules import (
     raw_name,
     typed_name,
 )
-from datalake_assets.lake.readers.columns import content_hash, exactly
+from datalake_assets.lake.readers.columns import content_hash, exactly, literal_time
 from datalake_assets.lake.readers.dms_names import commit_time, file_time
 from datalake_assets.lake.readers.failures import UnreadableObjectError
 from datalake_assets.lake.readers.found_types import json_text
@@ -108,7 +108,7 @@ class ChangeRows:
             *self._sequences(schema, full_load=full_load),
             pl.int_range(first, pl.len() + first, dtype=pl.Int64).alias(ROW_NUMBER),
             pl.lit(not full_load).alias(IS_CHANGE),
-            pl.lit(file_time(path), _TIMESTAMP).alias(FILE_TIME),
+            literal_time(file_time(path)).alias(FILE_TIME),
             pl.lit(landed.key).alias(SOURCE_FILENAME),
         )
         rules = faults(self._dataset, schema, full_load=full_load)
@@ -179,7 +179,7 @@ class ChangeRows:
 
     def _committed_at(self, landed: LandedObject, path: str, schema: pl.Schema) -> pl.Expr:
         """The commit time; where there is none, the time of the file."""
-        otherwise = pl.lit(commit_time(path, landed.last_modified), _TIMESTAMP)
+        otherwise = literal_time(commit_time(path, landed.last_modified))
         name = self._dataset.timestamp_column
         if name is None or name not in schema:
             return otherwise

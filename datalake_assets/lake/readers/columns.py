@@ -4,7 +4,7 @@ Every conversion here is exact or leaves a null where there was a value, and the
 """
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import polars as pl
@@ -22,15 +22,20 @@ _ISO_8601 = "%+"
 _ISO_8601_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"
 _BOOLEANS = {"true": True, "t": True, "false": False, "f": False}
 _DATE_FORM = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_FIRST_TIME = datetime(1, 1, 1, tzinfo=UTC)
-_LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+_FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+
+
+def literal_time(moment: datetime) -> pl.Expr:
+    """A moment as a UTC timestamp: Polars makes a series of a time with a zone, which takes it half a millisecond."""
+    return pl.lit((moment - _EPOCH) // _MICROSECOND, pl.Int64).cast(pl.Datetime("us", "UTC"))
 
 
 def timestamp_of_text(text: pl.Expr) -> pl.Expr:
     """ISO 8601 with an offset as a UTC timestamp; null for any other text, and outside the years 1 to 9999."""
     form = pl.when(text.str.contains(_ISO_8601_FORM)).then(text)  # `%+` alone reads leap seconds and spaces too
     moment = form.str.to_datetime(_ISO_8601, time_unit="us", time_zone="UTC", strict=False)
-    return pl.when(moment.is_between(_FIRST_TIME, _LAST_TIME)).then(moment)
+    return pl.when(moment.is_between(literal_time(_FIRST), literal_time(_LAST))).then(moment)
 
 
 def timestamp_of_dms(text: pl.Expr) -> pl.Expr:
@@ -66,7 +71,7 @@ def of_text(text: pl.Expr, lake_type: LakeType) -> pl.Expr:
             return timestamp_of_text(text)
         case "date":
             day = pl.when(text.str.contains(_DATE_FORM)).then(text).str.to_date("%Y-%m-%d", strict=False)
-            return pl.when(day.is_between(_FIRST_TIME.date(), _LAST_TIME.date())).then(day)
+            return pl.when(day.is_between(_FIRST.date(), _LAST.date())).then(day)
         case _:
             return text
 

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
 import msgspec
 import polars as pl
 
 from datalake_assets.lake.readers.contract_fields import ContractFields, FieldRule
+from datalake_assets.lake.readers.framing import SLICE_BYTES
+from datalake_assets.lake.readers.json_values import nearest_double
 from datalake_assets.lake.readers.line_layout import marks_of
 from datalake_assets.lake.spec.columns import UNKNOWN
 
@@ -94,7 +95,7 @@ class LineCutter:
         if lines is not None:
             for cuts in self._attempts(lines):
                 columns, others = cuts.of(lines)
-                if columns.height >= _PAYS * lines.height:
+                if columns.height >= _PAYS * lines.height and not _ask_for_the_parser(others):
                     self._cuts = cuts
                     return Cut(columns, others, lines.height, at + len(part))
         self.pause()
@@ -127,9 +128,10 @@ class _Cuts:
         )
         found = (line.str.find(mark, literal=True).cast(pl.Int64) for mark in marks.values())
         self._places = [line.cast(pl.Binary).alias(_BYTES), *_as(places, found)]
+        ends, self._ends = _ends(places, own)
         is_object = (places[next(iter(marks))] == 0) & line.str.ends_with("}") & (line.str.len_bytes() <= record_bytes)
         is_object = is_object.fill_null(value=False).alias(_IS_OBJECT)
-        self._texts = [INDEX, LINE, is_object, *_as(texts, _texts_between(places, marks, own))]
+        self._texts = [INDEX, LINE, is_object, *_as(texts, _texts_between(places, ends, marks))]
         self._values = _as(values, (_value_of(texts[name], rule) for name, rule in own.items()))
         fits = (_fits(texts[name], values[name], rule) for name, rule in own.items())
         self._fits = pl.all_horizontal(_IS_OBJECT, *fits)
@@ -139,7 +141,10 @@ class _Cuts:
 
     def of(self, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The columns of those lines that can be cut, and the others."""
-        cut = lines.with_columns(self._places).select(self._texts).with_columns(self._values)
+        placed = lines.with_columns(self._places)
+        for end in self._ends:
+            placed = placed.with_columns(end)
+        cut = placed.select(self._texts).with_columns(self._values)
         is_cut = cut.select(self._fits).to_series()
         begins = pl.col(LINE).str.len_bytes().cast(pl.Int64).add(1).cum_sum().shift(1, fill_value=0)
         others = lines.with_columns(begins.alias(BEGIN)).filter(~is_cut)
@@ -166,17 +171,38 @@ def _lines_of(text: bytes) -> pl.DataFrame | None:
     return None
 
 
+def _ask_for_the_parser(others: pl.DataFrame) -> bool:
+    """Whether one of some lines may be several records, or so long that who parses it takes it in parts."""
+    line = pl.col(LINE)
+    several = line.str.contains("}{", literal=True) | (line.str.len_bytes() > SLICE_BYTES)
+    return bool(others.select(several.any()).item())
+
+
+def _ends(places: Mapping[str, pl.Expr], rules: Mapping[str, FieldRule]) -> tuple[dict[str, pl.Expr], list[pl.Expr]]:
+    """Where the text of each field ends: before the next mark that is there, or the brace at the end.
+
+    And the columns that must be made for it, one after the other: each one's expression has the one before as a
+    column, as a chain of all that may be absent would grow with the square of their number.
+    """
+    end, ends = pl.col(_BYTES).bin.size().cast(pl.Int64) - len("}"), dict[str, pl.Expr]()
+    columns: list[pl.Expr] = []
+    for n, name in enumerate(reversed([*places])):
+        ends[name] = end
+        end = places[name]
+        if not rules[name].required:
+            columns.append(pl.coalesce(end, ends[name]).alias(f"end {n}"))
+            end = pl.col(f"end {n}")
+    return ends, columns
+
+
 def _texts_between(
-    places: Mapping[str, pl.Expr], marks: Mapping[str, str], rules: Mapping[str, FieldRule]
-) -> list[pl.Expr]:
-    """What stands after each mark and before the next one that is there, or the brace at the end; null without it."""
-    line, texts = pl.col(_BYTES), []
-    end = line.bin.size().cast(pl.Int64) - len("}")
-    for name in reversed([*marks]):
-        begin = places[name] + len(marks[name].encode())
-        texts.append(line.bin.slice(begin, (end - begin).clip(lower_bound=0)).cast(pl.String, strict=False))
-        end = places[name] if rules[name].required else pl.coalesce(places[name], end)
-    return texts[::-1]
+    places: Mapping[str, pl.Expr], ends: Mapping[str, pl.Expr], marks: Mapping[str, str]
+) -> Iterator[pl.Expr]:
+    """What stands between each mark and its end; null without it."""
+    for name, mark in marks.items():
+        begin = places[name] + len(mark.encode())
+        size = (ends[name] - begin).clip(lower_bound=0)
+        yield pl.col(_BYTES).bin.slice(begin, size).cast(pl.String, strict=False)
 
 
 def _value_of(text: pl.Expr, rule: FieldRule) -> pl.Expr:
@@ -196,11 +222,14 @@ def _fits(text: pl.Expr, value: pl.Expr, rule: FieldRule) -> pl.Expr:
         fits = text == value.cast(pl.String).fill_null("null" if rule.nullable else "\n")
     else:
         fits = text.str.contains(f"^(?:{_PATTERNS[rule.raw_type]}{'|null' if rule.nullable else ''})$")
-    limits = (_keeps(value, how, limit).fill_null(value=True) for how, limit in rule.limits.items())
+    limits = (_keeps(value, rule, how).fill_null(value=True) for how in rule.limits)
     return pl.all_horizontal(fits.fill_null(value=not rule.required), *limits)
 
 
-def _keeps(value: pl.Expr, how: str, limit: Any) -> pl.Expr:
+def _keeps(value: pl.Expr, rule: FieldRule, how: str) -> pl.Expr:
+    limit = rule.limits[how]
+    if rule.raw_type is float:
+        limit = nearest_double(repr(limit))  # larger doubles are the authority's anyway
     if how.endswith("_length"):
         value = value.str.len_chars() if limit > 1 else value.str.len_bytes()  # which is quicker
     kept = {"ge": value.ge, "le": value.le, "gt": value.gt, "lt": value.lt}

@@ -10,6 +10,7 @@ from itertools import combinations
 import msgspec
 
 _OFTEN = 1 / 16  # of the lines: looking for an undeclared name that fewer of them have costs more than it saves
+_MOST_FIELDS = 100
 _STYLES = ((", ", ": "), (",", ": "), (", ", ":"), (",", ":"))  # those with more first: the others are in them
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -18,12 +19,15 @@ def marks_of(lines: Sequence[str], *, declared: Collection[str], others: bool) -
     """What stands before the value of each field, such as `,"name":`, in the order that most lines have them in.
 
     Of some lines that were taken as a sample; lines that are no JSON objects tell nothing. Of fields that are not
-    `declared` only with `others` and where many lines have them. Empty where there is no such order.
+    `declared` only with `others` and where many lines have them. Empty where there is no such order, or more than a
+    hundred fields.
     """
     read = [(line, names) for line in lines if (names := _names_in(line))]
     counts = Counter(name for _, names in read for name in names)
     wanted = {n for n in counts if n in declared or (others and counts[n] > _OFTEN * len(read))}
     wanted = {name for name in wanted if json.dumps(name, ensure_ascii=False) == f'"{name}"'}
+    if len(wanted) > _MOST_FIELDS:
+        return {}
     pairs = Counter(pair for _, names in read for pair in combinations([n for n in names if n in wanted], 2))
     orders: TopologicalSorter[str] = TopologicalSorter({name: () for name in counts if name in wanted})
     for (before, after), count in pairs.items():

@@ -34,7 +34,12 @@ Frame = nw.LazyFrame[Any]
 
 def winners(events: Frame, *, identity: Sequence[str]) -> Frame:
     """One row per event: the copy that wins."""
-    return events.unique([EVENT_DATE, *identity], keep="last", order_by=_RANK)
+    # By copies of the columns: what Polars groups by it gives back with 0.0 for -0.0.
+    schema = events.collect_schema()
+    copies = {name: f"_of_{name}" for name in identity if schema[name].is_float()}
+    marked = events.with_columns(nw.col(name).alias(copy) for name, copy in copies.items()) if copies else events
+    one = marked.unique([EVENT_DATE, *(copies.get(name, name) for name in identity)], keep="last", order_by=_RANK)
+    return one.drop(*copies.values())
 
 
 def without(events: Frame, others: Frame, *, on: Sequence[str] = SAME_RECORD) -> Frame:
