@@ -19,7 +19,7 @@ one object, which is tried again later.
 
 
 _BATCHES_IN_MEMORY = 32
-_TEXTS_IN_MEMORY = 16
+_TEXTS_IN_MEMORY = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Limits:
 
     @property
     def text_bytes(self) -> int:
-        """How much text a batch of events may come from: 128 MiB by default, of which a step takes about 1.4 GB."""
+        """How much text a batch of events may come from: 114 MiB by default, of which a step takes about 1.7 GB."""
         return self.memory_bytes // _TEXTS_IN_MEMORY
 
     @property

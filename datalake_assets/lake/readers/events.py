@@ -80,7 +80,7 @@ class EventReader:
         """The objects in batches as large as memory allows, read ahead of their use; a failing one stops no other."""
         loaded = read_ahead(self._together(self._loaded(load, landed) for landed in objects), depth=1)
         pieces = in_parallel(self._pieces, loaded, threads=_THREADS)
-        return read_ahead(self._batches(chain.from_iterable(pieces)), depth=1)
+        return self._batches(chain.from_iterable(pieces))
 
     def _loaded(self, load: Load, landed: LandedObject) -> EventObject:
         """An object with its texts, or with the reason why it can't be read."""
