@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from datalake_assets.lake.readers import line_columns
+from datalake_assets.lake.readers.contract_fields import FieldRule
 from datalake_assets.lake.readers.event_columns import EventColumns
 from datalake_assets.lake.readers.records import RecordReader
 from datalake_assets.lake.readers.rejects import Reject
@@ -176,12 +177,25 @@ def test_a_line_that_is_no_record_of_its_writer_is_left_to_the_parser(odd: str) 
     assert parsed_and_cut(stream(), "\n".join([*lines, odd]).encode()) == 40
 
 
-def test_many_fields_that_may_be_absent_are_cut_in_a_time_that_grows_with_their_number() -> None:
+def test_many_fields_that_may_be_absent_are_cut() -> None:
     chance = random.Random(5)
     names = [f"field_{n}" for n in range(95)]
     records = [{"id": "k", "at": 1} | {name: n for name in names if chance.random() < 0.9} for n in range(100)]
     lines = [json.dumps(record, separators=(",", ":")) for record in records]
     assert parsed_and_cut(stream(), "\n".join(lines).encode()) > 90
+
+
+def test_expressions_grow_with_the_number_of_fields_and_not_with_its_square() -> None:
+    def size(fields: int) -> int:
+        places = {f"field_{n:03}": pl.col(f"place {n:03}") for n in range(fields)}
+        rules = dict.fromkeys(places, FieldRule(str, required=False, nullable=True, limits={}))
+        ends, columns = line_columns.ends_of(places, rules)
+        return sum(len(str(expression)) for expression in [*ends.values(), *columns])
+
+    assert size(100) < 2.2 * size(50)
+
+
+def test_more_than_a_hundred_fields_are_left_to_the_parser() -> None:
     wide = {f"field_{n}": {"type": "string"} for n in range(200)}
     text = json.dumps({"id": "k", "at": 1} | dict.fromkeys(wide, "v"))
     assert parsed_and_cut(stream(properties=wide), "\n".join([text] * 50).encode()) == 0

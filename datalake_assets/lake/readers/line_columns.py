@@ -128,7 +128,7 @@ class _Cuts:
         )
         found = (line.str.find(mark, literal=True).cast(pl.Int64) for mark in marks.values())
         self._places = [line.cast(pl.Binary).alias(_BYTES), *_as(places, found)]
-        ends, self._ends = _ends(places, own)
+        ends, self._ends = ends_of(places, own)
         is_object = (places[next(iter(marks))] == 0) & line.str.ends_with("}") & (line.str.len_bytes() <= record_bytes)
         is_object = is_object.fill_null(value=False).alias(_IS_OBJECT)
         self._texts = [INDEX, LINE, is_object, *_as(texts, _texts_between(places, ends, marks))]
@@ -178,7 +178,7 @@ def _ask_for_the_parser(others: pl.DataFrame) -> bool:
     return bool(others.select(several.any()).item())
 
 
-def _ends(places: Mapping[str, pl.Expr], rules: Mapping[str, FieldRule]) -> tuple[dict[str, pl.Expr], list[pl.Expr]]:
+def ends_of(places: Mapping[str, pl.Expr], rules: Mapping[str, FieldRule]) -> tuple[dict[str, pl.Expr], list[pl.Expr]]:
     """Where the text of each field ends: before the next mark that is there, or the brace at the end.
 
     And the columns that must be made for it, one after the other: each one's expression has the one before as a

@@ -10,7 +10,7 @@ from itertools import combinations
 import msgspec
 
 _OFTEN = 1 / 16  # of the lines: looking for an undeclared name that fewer of them have costs more than it saves
-_MOST_FIELDS = 100
+_MOST_FIELDS = 100  # their pairs are counted, whose number grows with the square
 _STYLES = ((", ", ": "), (",", ": "), (", ", ":"), (",", ":"))  # those with more first: the others are in them
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
