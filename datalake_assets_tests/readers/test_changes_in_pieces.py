@@ -1,5 +1,6 @@
 """A file that is larger than memory allows at once is read in pieces, as if it were read whole."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datalake_assets.lake.readers.batch import Batch, Limits
+from datalake_assets.lake.readers.change_parts import Part
 from datalake_assets.lake.readers.change_rows import ChangeRows
 from datalake_assets.lake.readers.changes import ChangeReader
 from datalake_assets.lake.store.landing import LandedObject
@@ -88,10 +90,10 @@ def test_rows_that_can_not_be_evaluated_are_rejected_by_reference_and_the_others
 ) -> None:
     evaluate = ChangeRows._changes  # noqa: SLF001 (stands for what a library can't do with some rows)
 
-    def panics(self: ChangeRows, frame: pl.DataFrame, landed: LandedObject, *, first: int) -> object:
-        if first > 20_000:
+    def panics(self: ChangeRows, frame: pl.DataFrame, parts: Sequence[Part]) -> object:
+        if parts[0].rows.first > 20_000:
             raise pl.exceptions.PanicException("index out of bounds")
-        return evaluate(self, frame, landed, first=first)
+        return evaluate(self, frame, parts)
 
     monkeypatch.setattr(ChangeRows, "_changes", panics)
     read = batches(load_file(), LIMITS)

@@ -19,6 +19,7 @@ one object, which is tried again later.
 
 
 _BATCHES_IN_MEMORY = 32
+_PIECES_OF_A_BATCH = 2
 _TEXTS_IN_MEMORY = 18
 
 
@@ -44,6 +45,11 @@ class Limits:
     def batch_bytes(self) -> int:
         """How large a batch of typed columns may be: while one is written another is read, and each is held twice."""
         return self.memory_bytes // _BATCHES_IN_MEMORY
+
+    @property
+    def piece_bytes(self) -> int:
+        """How many bytes of columns, as a file has them, are typed at once."""
+        return self.batch_bytes // _PIECES_OF_A_BATCH
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,20 @@
 A value that can't be had exactly in its declared type sends its row to quarantine.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from datalake_assets.lake.readers.change_parts import (
+    FILE_COMMIT,
+    PART,
+    Part,
+    Verdict,
+    columns_of_files,
+    count_accepted,
+    note_rejects,
+    note_transfers,
+)
 from datalake_assets.lake.readers.change_rules import (
     TIMESTAMP_TYPE,
     before_image,
@@ -21,12 +30,10 @@ from datalake_assets.lake.readers.change_rules import (
     raw_name,
     typed_name,
 )
-from datalake_assets.lake.readers.columns import content_hash, exactly, literal_time
-from datalake_assets.lake.readers.dms_names import commit_time, file_time
+from datalake_assets.lake.readers.columns import content_hash, exactly
 from datalake_assets.lake.readers.failures import UnreadableObjectError
 from datalake_assets.lake.readers.found_types import json_text
 from datalake_assets.lake.readers.json_columns import json_object
-from datalake_assets.lake.readers.rejects import Reject
 from datalake_assets.lake.readers.sequence import SEQUENCE_DTYPE
 from datalake_assets.lake.spec.columns import (
     COMMITTED_AT,
@@ -48,7 +55,6 @@ from datalake_assets.lake.spec.columns import (
 from datalake_assets.lake.spec.dataset import OPERATION_COLUMN, CdcTable
 from datalake_assets.lake.spec.widening import ANY
 from datalake_assets.lake.store.dtypes import dtype_of
-from datalake_assets.lake.store.landing import LandedObject, is_full_load
 
 _FAULTY = "_faulty"
 _SHOWN = 500
@@ -65,22 +71,14 @@ class ChangeRows:
         self.none = self._no_changes()
         """No rows, with the columns of all that is accepted."""
 
-    def transferred(self, frame: pl.DataFrame, landed: LandedObject) -> tuple[datetime, datetime] | None:
-        """When the first and the last row of a full load was; None for changes, and where no column tells it."""
-        name = self._dataset.timestamp_column
-        if name is None or name not in frame.columns or not is_full_load(landed.key):
-            return None
-        moment = exactly(pl.col(name), frame.schema[name], TIMESTAMP_TYPE)
-        first, last = frame.select(moment.min().alias("first"), moment.max().alias("last")).row(0)
-        return None if first is None else (first, last)
+    def evaluated(self, parts: Sequence[Part]) -> tuple[pl.DataFrame, list[Verdict]]:
+        """The accepted changes of rows of files that are of one form, and what is told of each part.
 
-    def evaluated(self, frame: pl.DataFrame, landed: LandedObject, *, first: int) -> tuple[pl.DataFrame, list[Reject]]:
-        """The accepted changes of some rows of a file, and their rejects; `first` is the number of the first row.
-
-        Raises `UnreadableObjectError` where Polars can't evaluate what is in the file.
+        Raises `UnreadableObjectError` where Polars can't evaluate what is in them.
         """
+        frame = pl.concat([part.rows.frame for part in parts])
         if not frame.width:
-            return self.none, []
+            return self.none, [Verdict() for _ in parts]
         if lacking := [name for name in self._dataset.key if name not in frame.columns]:
             found = ", ".join(frame.columns)[:_SHOWN]
             raise UnreadableObjectError(
@@ -88,43 +86,46 @@ class ChangeRows:
                 f"{found}; land it under its own table's prefix, or mend the dataset file"
             )
         try:
-            changes, rejects = self._changes(frame, landed, first=first)
+            return self._changes(frame, parts)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             reason = str(error).partition("\n")[0]
             raise UnreadableObjectError(
                 f"its columns can't be evaluated: {reason}; replicate them with another type, or not at all, and land "
                 "the object again"
             ) from None
-        return changes, rejects
 
-    def _changes(self, frame: pl.DataFrame, landed: LandedObject, *, first: int) -> tuple[pl.DataFrame, list[Reject]]:
-        path = landed.key.removeprefix(f"{self._dataset.landing.prefix}/")
-        schema, full_load = frame.schema, is_full_load(path)
-        read = frame.rename(raw_name).with_columns(
+    def _changes(self, frame: pl.DataFrame, parts: Sequence[Part]) -> tuple[pl.DataFrame, list[Verdict]]:
+        schema, full_load = frame.schema, parts[0].is_full_load
+        told_by_files = columns_of_files(parts, prefix=self._dataset.landing.prefix)
+        read = pl.concat([frame.rename(raw_name), told_by_files], how="horizontal").with_columns(
             *(self._column(name, schema).alias(typed_name(name)) for name in self._types),
             self._operation(schema, full_load=full_load).alias(OPERATION),
-            self._committed_at(landed, path, schema).alias(COMMITTED_AT),
+            self._committed_at(schema).alias(COMMITTED_AT),
             self._unknown(schema).alias(UNKNOWN),
             *self._sequences(schema, full_load=full_load),
-            pl.int_range(first, pl.len() + first, dtype=pl.Int64).alias(ROW_NUMBER),
             pl.lit(not full_load).alias(IS_CHANGE),
-            literal_time(file_time(path)).alias(FILE_TIME),
-            pl.lit(landed.key).alias(SOURCE_FILENAME),
         )
         rules = faults(self._dataset, schema, full_load=full_load)
         judged = read.with_columns(pl.any_horizontal(f.broken.fill_null(value=False) for f in rules).alias(_FAULTY))
+        accepted = judged.filter(~pl.col(_FAULTY))
+        row = {name: pl.col(typed_name(name)) for name in self._types}
+        row |= {name: pl.col(name) for name in (*self.none.columns, PART) if name in judged.columns and name not in row}
+        if full_load or not any(before_image(self._dataset, name) in schema for name in self._dataset.key):
+            changes = self._stamped(accepted.select(**row))
+        else:
+            changes = self._stamped(pl.concat(self._split(accepted, row, schema)))
+        verdicts = [Verdict() for _ in parts]
+        count_accepted(changes, verdicts)
         # Only for the rows that break a rule is it worked out what to say.
         reasons = pl.concat_list(pl.when(f.broken).then(f.reason) for f in rules).list.drop_nulls()
         as_landed = json_object({name: (raw(name), dtype) for name, dtype in schema.items()})
-        bad = judged.filter(_FAULTY).select(ROW_NUMBER, as_landed.alias("raw"), reasons.alias("reasons"))
-        rejects = [Reject(number, text, tuple(errors)) for number, text, errors in bad.iter_rows()]
-        accepted = judged.filter(~pl.col(_FAULTY))
-        row = {name: pl.col(typed_name(name)) for name in self._types}
-        row |= {name: pl.col(name) for name in self.none.columns if name in judged.columns and name not in row}
-        if full_load or not any(before_image(self._dataset, name) in schema for name in self._dataset.key):
-            return self._stamped(accepted.select(**row)), rejects
-        came, left = self._split(accepted, row, schema)
-        return self._stamped(pl.concat([came, left])), rejects
+        bad = judged.filter(_FAULTY).select(PART, ROW_NUMBER, as_landed.alias("raw"), reasons.alias("reasons"))
+        note_rejects(bad, parts, verdicts)
+        time = self._dataset.timestamp_column
+        if full_load and time is not None and time in schema:
+            moment = exactly(raw(time), schema[time], TIMESTAMP_TYPE)
+            note_transfers(judged.select(PART, moment.alias("moment")), verdicts)
+        return changes.select(self.none.columns), verdicts
 
     def _split(
         self, accepted: pl.DataFrame, row: dict[str, pl.Expr], schema: pl.Schema
@@ -177,9 +178,9 @@ class ChangeRows:
             return pl.when(raw(OPERATION_COLUMN).is_null()).then(pl.lit(LOAD))
         return raw(OPERATION_COLUMN).cast(pl.String).fill_null(LOAD)
 
-    def _committed_at(self, landed: LandedObject, path: str, schema: pl.Schema) -> pl.Expr:
+    def _committed_at(self, schema: pl.Schema) -> pl.Expr:
         """The commit time; where there is none, the time of the file."""
-        otherwise = literal_time(commit_time(path, landed.last_modified))
+        otherwise = pl.col(FILE_COMMIT)
         name = self._dataset.timestamp_column
         if name is None or name not in schema:
             return otherwise

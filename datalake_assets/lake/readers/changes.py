@@ -6,20 +6,21 @@ of its rows is told by `change_rows.py`.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import narwhals as nw
 import polars as pl
 
 from datalake_assets.lake.readers.batch import Batch, Limits, Load
+from datalake_assets.lake.readers.change_parts import Part, Verdict
 from datalake_assets.lake.readers.change_rows import ChangeRows
-from datalake_assets.lake.readers.dms_pieces import pieces_of
-from datalake_assets.lake.readers.failures import failure_of
+from datalake_assets.lake.readers.dms_pieces import Pieces, pieces_of
+from datalake_assets.lake.readers.failures import Failure, failure_of
 from datalake_assets.lake.readers.found_types import lake_types
 from datalake_assets.lake.readers.parquet_pieces import ParquetPieces
 from datalake_assets.lake.readers.read_ahead import read_ahead
 from datalake_assets.lake.readers.rejects import Reject, as_frame
-from datalake_assets.lake.spec.columns import COMMITTED_AT, ETL_TIMESTAMP, EVENT_DATE, ROW_NUMBER
+from datalake_assets.lake.spec.columns import ETL_TIMESTAMP
 from datalake_assets.lake.spec.dataset import CdcTable
 from datalake_assets.lake.spec.drift import news
 from datalake_assets.lake.store.landing import LandedObject, is_full_load
@@ -29,17 +30,40 @@ _TIMESTAMP = pl.Datetime("us", "UTC")
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """A part of one file, read: its accepted changes.
-
-    `outcome` is what the ledger is told of the file as far as it is read. The last part has the rejects of them all.
-    """
+class _Opened:
+    """A file that was looked at: with its rows where it is one piece, and with a failure where it can't be read."""
 
     landed: LandedObject
-    changes: pl.DataFrame
+    file: Pieces | None = None
+    whole: Part | None = None
+    failure: Failure | None = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes its rows take."""
+        return int(self.whole.rows.frame.estimated_size()) if self.whole else 0
+
+    def goes_with(self, other: "_Opened") -> bool:
+        """Whether the rows of both can be evaluated together."""
+        return self.whole is not None and other.whole is not None and self.whole.form == other.whole.form
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the ledger is told of a file as far as it is read; at its end, with all of its rejects."""
+
+    landed: LandedObject
     outcome: ObjectOutcome
     rejects: Sequence[Reject] = ()
     is_last: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """The accepted changes of a part of one file, or of some whole files."""
+
+    changes: pl.DataFrame
+    told: Sequence[_Told]
 
 
 class ChangeReader:
@@ -63,8 +87,8 @@ class ChangeReader:
     def _batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         pieces: list[_Piece] = []
         size = 0
-        for landed in objects:
-            for piece in self._pieces(load, landed):
+        for group in self._groups(load, objects):
+            for piece in self._pieces(group):
                 pieces.append(piece)
                 size += int(piece.changes.estimated_size())
                 if size >= self._limits.batch_bytes:
@@ -76,81 +100,122 @@ class ChangeReader:
     def _batch(self, pieces: Sequence[_Piece]) -> Batch:
         now = datetime.now(UTC)
         accepted = pl.concat([piece.changes for piece in pieces], how="vertical").lazy()
-        rejects = ((piece.landed, piece.rejects) for piece in pieces)
-        whole = [piece for piece in pieces if piece.is_last]
-        going_on = {piece.landed.key: piece.outcome for piece in pieces if not piece.is_last}
+        told = [file for piece in pieces for file in piece.told]
+        whole = [file for file in told if file.is_last]
+        going_on = {file.landed.key: file.outcome for file in told if not file.is_last}
         return Batch(
             accepted=nw.from_native(accepted.with_columns(pl.lit(now, dtype=_TIMESTAMP).alias(ETL_TIMESTAMP))),
-            rejected=as_frame(rejects, dataset=self._dataset.name, at=now),
-            outcomes=tuple(piece.outcome for piece in whole),
-            bytes_in=sum(p.landed.size for p in whole if p.outcome.state == "processed" or p.outcome.final),
-            unfinished=tuple(o for key, o in going_on.items() if key not in {p.landed.key for p in whole}),
+            rejected=as_frame(((file.landed, file.rejects) for file in told), dataset=self._dataset.name, at=now),
+            outcomes=tuple(file.outcome for file in whole),
+            bytes_in=sum(f.landed.size for f in whole if f.outcome.state == "processed" or f.outcome.final),
+            unfinished=tuple(o for key, o in going_on.items() if key not in {f.landed.key for f in whole}),
         )
 
-    def _pieces(self, load: Load, landed: LandedObject) -> Iterator[_Piece]:
-        """A file read part by part, or the reason why it can't be."""
+    def _groups(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[list[_Opened]]:
+        """The files in their order, small ones of one form together: each of them alone costs as much as 4,000 rows."""
+        group: list[_Opened] = []
+        size = 0
+        for landed in objects:
+            opened = self._opened(load, landed)
+            if group and not (opened.goes_with(group[0]) and size + opened.size <= self._limits.piece_bytes):
+                yield group
+                group, size = [], 0
+            group.append(opened)
+            size += opened.size
+        if group:
+            yield group
+
+    def _opened(self, load: Load, landed: LandedObject) -> _Opened:
         try:
             file = pieces_of(landed, load(landed), self._dataset, self._limits)
             file.check()
+            return _Opened(landed, file, Part(landed, file.read(0)) if file.count == 1 else None)
         except BaseException as error:  # noqa: BLE001  (a Rust panic too is the file's; `failure_of` raises others)
-            failure = failure_of(error)
-            yield _Piece(landed, self._rows.none, failure.outcome(landed), failure.rejects(landed))
+            return _Opened(landed, failure=failure_of(error))
+
+    def _pieces(self, group: Sequence[_Opened]) -> Iterator[_Piece]:
+        """What becomes of some files; where they can't be evaluated together, of each by itself."""
+        together = self._together(group) if len(group) > 1 else None
+        if together is not None:
+            yield together
             return
+        for opened in group:
+            if opened.file is not None:
+                yield from self._part_by_part(opened, opened.file)
+            elif opened.failure is not None:
+                yield self._failed(opened.landed, opened.failure)
+
+    def _together(self, group: Sequence[_Opened]) -> _Piece | None:
+        """Whole files of one form; None where they can't be evaluated, whichever of them it is for."""
+        files = [(opened.file, opened.whole) for opened in group if opened.file and opened.whole]
+        try:
+            changes, verdicts = self._rows.evaluated([part for _, part in files])
+            told = [
+                _Told(part.landed, self._added(_begun(file, part.landed), file, part, verdict), verdict.rejects)
+                for (file, part), verdict in zip(files, verdicts, strict=True)
+            ]
+        except BaseException as error:  # noqa: BLE001  (as above)
+            failure_of(error)
+            return None
+        return _Piece(changes, told)
+
+    def _part_by_part(self, opened: _Opened, file: Pieces) -> Iterator[_Piece]:
+        landed, outcome = opened.landed, _begun(file, opened.landed)
         rejects: list[Reject] = []
-        so_far = ObjectOutcome(
-            key=landed.key,
-            etag=landed.etag,
-            size=landed.size,
-            partition=landed.partition,
-            bytes_read=landed.size,
-            ends_load=file.ends_load if is_full_load(landed.key) else None,
-        )
-        share = landed.size // file.count
         for number in range(file.count):
             first = file.first(number)
             try:
-                rows = file.read(number)
-                if number == 0 and isinstance(file, ParquetPieces):  # whose columns have names and types
-                    columns = news(self._dataset, lake_types(rows.frame.schema))
-                    so_far = so_far.model_copy(update={"columns": columns})
-                transferred = self._rows.transferred(rows.frame, landed)
-                changes, bad = rows.placed(*self._rows.evaluated(rows.frame, landed, first=first))
+                part = opened.whole or Part(landed, file.read(number))
+                changes, (verdict,) = self._rows.evaluated([part])
+                outcome = self._added(outcome, file, part, verdict)
             except BaseException as error:  # noqa: BLE001  (as above)
                 failure = failure_of(error)
                 if number == 0 or not failure.final:
-                    yield _Piece(landed, self._rows.none, failure.outcome(landed), failure.rejects(landed))
+                    yield self._failed(landed, failure)
                     return
                 reason = f"object: its rows from {first:,} on: {failure.error}"
-                transferred, changes, bad = None, self._rows.none, [Reject(first, "", (reason,), size=share)]
-            rejects += bad
-            so_far = _added(so_far, changes, bad, transferred)
+                changes = self._rows.none
+                verdict = Verdict(rejects=[Reject(first, "", (reason,), size=landed.size // file.count)])
+                outcome = _counted(outcome, verdict)
+            rejects += verdict.rejects
             is_last = number == file.count - 1
-            yield _Piece(landed, changes, so_far, rejects if is_last else (), is_last)
+            yield _Piece(changes, [_Told(landed, outcome, rejects if is_last else (), is_last)])
+
+    def _failed(self, landed: LandedObject, failure: Failure) -> _Piece:
+        return _Piece(self._rows.none, [_Told(landed, failure.outcome(landed), failure.rejects(landed))])
+
+    def _added(self, outcome: ObjectOutcome, file: Pieces, part: Part, verdict: Verdict) -> ObjectOutcome:
+        """What is told of a file, with a further part of it, and the columns that are not as declared."""
+        counted = _counted(outcome, verdict)
+        if not isinstance(file, ParquetPieces):  # only whose columns have names and types
+            return counted
+        columns = news(self._dataset, lake_types(part.rows.frame.schema))
+        return counted.model_copy(update={"columns": columns})
 
 
-def _added(
-    outcome: ObjectOutcome,
-    changes: pl.DataFrame,
-    rejects: Sequence[Reject],
-    transferred: tuple[datetime, datetime] | None,
-) -> ObjectOutcome:
-    """What became of a file, with a further part of it; a row that moved to another key is two changes."""
-    rows = changes[ROW_NUMBER].n_unique()
-    first, last = transferred or (None, None)
+def _begun(file: Pieces, landed: LandedObject) -> ObjectOutcome:
+    """What is told of a file before any of its rows is evaluated."""
+    return ObjectOutcome(
+        key=landed.key,
+        etag=landed.etag,
+        size=landed.size,
+        partition=landed.partition,
+        bytes_read=landed.size,
+        ends_load=file.ends_load if is_full_load(landed.key) else None,
+    )
+
+
+def _counted(outcome: ObjectOutcome, verdict: Verdict) -> ObjectOutcome:
+    """What is told of a file, with what became of a further part of it."""
+    first, last = verdict.transferred or (None, None)
     return outcome.model_copy(
         update={
-            "rows_in": outcome.rows_in + rows + len(rejects),
-            "rows_out": outcome.rows_out + rows,
-            "rows_rejected": outcome.rows_rejected + len(rejects),
-            "bytes_rejected": outcome.bytes_rejected + sum(reject.size for reject in rejects),
-            "event_dates": tuple(sorted({*outcome.event_dates, *_days(changes)})),
+            "rows_in": outcome.rows_in + verdict.rows + len(verdict.rejects),
+            "rows_out": outcome.rows_out + verdict.rows,
+            "rows_rejected": outcome.rows_rejected + len(verdict.rejects),
+            "bytes_rejected": outcome.bytes_rejected + sum(reject.size for reject in verdict.rejects),
+            "event_dates": tuple(sorted({*outcome.event_dates, *verdict.days})),
             "loaded_at": min(filter(None, (outcome.loaded_at, first)), default=None),
             "loaded_until": max(filter(None, (outcome.loaded_until, last)), default=None),
         }
     )
-
-
-def _days(changes: pl.DataFrame) -> set[date]:
-    """The days that changes count on: their event dates, and those of their commits."""
-    committed = changes[COMMITTED_AT].dt.date()
-    return {*changes[EVENT_DATE].drop_nulls().unique(), *committed.drop_nulls().unique()}

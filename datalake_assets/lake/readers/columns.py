@@ -26,7 +26,7 @@ _FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
-def literal_time(moment: datetime) -> pl.Expr:
+def _literal_time(moment: datetime) -> pl.Expr:
     """A moment as a UTC timestamp: Polars makes a series of a time with a zone, which takes it half a millisecond."""
     return pl.lit((moment - _EPOCH) // _MICROSECOND, pl.Int64).cast(pl.Datetime("us", "UTC"))
 
@@ -35,7 +35,7 @@ def timestamp_of_text(text: pl.Expr) -> pl.Expr:
     """ISO 8601 with an offset as a UTC timestamp; null for any other text, and outside the years 1 to 9999."""
     form = pl.when(text.str.contains(_ISO_8601_FORM)).then(text)  # `%+` alone reads leap seconds and spaces too
     moment = form.str.to_datetime(_ISO_8601, time_unit="us", time_zone="UTC", strict=False)
-    return pl.when(moment.is_between(literal_time(_FIRST), literal_time(_LAST))).then(moment)
+    return pl.when(moment.is_between(_literal_time(_FIRST), _literal_time(_LAST))).then(moment)
 
 
 def timestamp_of_dms(text: pl.Expr) -> pl.Expr:

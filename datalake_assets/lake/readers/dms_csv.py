@@ -80,7 +80,7 @@ class CsvPieces:
         piece = self._pieces[number]
         if piece.plain:
             try:
-                return FileRows(self._parsed(self._text.text[piece.begin : piece.end]))
+                return FileRows(self._parsed(self._text.text[piece.begin : piece.end]), piece.first)
             except ValueError:  # one of its lines is at fault: another number of fields, or no UTF-8
                 pass
         return self._line_by_line(piece)

@@ -11,7 +11,6 @@ from datalake_assets.lake.store.landing import LandedObject, is_full_load
 
 _PARQUET = b"PAR1"
 _CSV_NAMES = (".csv", ".csv.gz")
-_PIECES_OF_A_BATCH = 2
 
 
 class Pieces(Protocol):
@@ -32,17 +31,16 @@ class Pieces(Protocol):
 
 def pieces_of(landed: LandedObject, data: bytes, dataset: CdcTable, limits: Limits) -> Pieces:
     """A landed file in pieces that fit in a batch. Raises `UnreadableObjectError` for one that can't be read."""
-    piece_bytes = limits.batch_bytes // _PIECES_OF_A_BATCH
     if _is_csv(landed.key, data, dataset):
         return CsvPieces(
             data,
             dataset,
             limit=limits.object_bytes,
-            piece_bytes=piece_bytes,
+            piece_bytes=limits.piece_bytes,
             longest=limits.record_bytes,
             full_load=is_full_load(landed.key),
         )
-    return ParquetPieces(data, limit=limits.object_bytes, piece_bytes=piece_bytes)
+    return ParquetPieces(data, limit=limits.object_bytes, piece_bytes=limits.piece_bytes)
 
 
 def _is_csv(key: str, data: bytes, dataset: CdcTable) -> bool:

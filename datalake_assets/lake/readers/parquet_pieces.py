@@ -83,7 +83,7 @@ class ParquetPieces:
                 frame = pl.read_parquet(file)
             else:
                 frame = pl.scan_parquet(file).slice(number * self.rows, self.rows).collect()
-            return FileRows(_plain(frame))
+            return FileRows(_plain(frame), self.first(number))
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise _unreadable(error) from None
 
