@@ -14,7 +14,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.events import ASSET_EVENTS
+from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import Engine
 
@@ -93,10 +94,30 @@ class _KeptConnections:
         return self._has_table[table]
 
     def _store(self, events: Sequence[dg.EventLogEntry]) -> None:
-        """Store events of one run by one commit to each file."""
-        with self._connect(events[0].run_id), self._connect(_OF_ALL_RUNS):
-            for entry in events:
+        """Store events of one run by one commit to each file, those of assets by one statement."""
+        of_assets: list[dg.EventLogEntry] = []
+        others: list[dg.EventLogEntry] = []
+        for entry in events:
+            (of_assets if entry.dagster_event and entry.dagster_event_type in ASSET_EVENTS else others).append(entry)
+        with self._connect(events[0].run_id) as run, self._connect(_OF_ALL_RUNS) as all_runs:
+            if of_assets:
+                self._store_together(of_assets, run, all_runs)
+            for entry in others:
                 self._storage.store_event(entry)
+
+    def _store_together(self, events: Sequence[dg.EventLogEntry], run: Connection, all_runs: Connection) -> None:
+        """What `store_event` does with each of some events of assets, with one statement for each table.
+
+        The table of assets tells of the last event of a kind alone, so only that is written there.
+        """
+        storage, table = self._storage, SqlEventLogStorageTable
+        rows = [storage._event_to_row(entry) for entry in events]  # noqa: SLF001 (as what `store_event` is made of)
+        run.execute(table.insert(), rows)
+        ids = all_runs.scalars(table.insert().returning(table.c.id, sort_by_parameter_order=True), rows).all()
+        storage._store_asset_event_tags(all_runs, events, ids)  # noqa: SLF001
+        last = {(row["asset_key"], row["dagster_event_type"]): n for n, row in enumerate(rows)}
+        for n in last.values():
+            storage._store_asset_event(all_runs, events[n], ids[n])  # noqa: SLF001
 
 
 @contextmanager
