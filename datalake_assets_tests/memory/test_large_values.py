@@ -26,7 +26,11 @@ def test_a_long_string_in_a_good_record_leaves_the_log_short(tmp_path: Path, pla
     assert longest_commit(lake) < _MOST_BYTES
 
 
-@pytest.mark.parametrize("line", [b"\xff" * MEGABYTES, b'{"id": "' + b"x" * MEGABYTES, b"[" * MEGABYTES])
+@pytest.mark.parametrize(
+    "line",
+    [b"\xff" * MEGABYTES, b'{"id": "' + b"x" * MEGABYTES, b"[" * MEGABYTES],
+    ids=["no text", "no end", "too deep"],
+)
 def test_a_large_reject_leaves_the_log_short_and_its_bytes_exact(tmp_path: Path, line: bytes) -> None:
     """A large reject that was no text made a commit of many times its size."""
     lake = MemoryLake(tmp_path / "lake", stream())
