@@ -4,7 +4,7 @@ A file that can't be read fails alone, whatever of it makes a library raise or p
 of its rows is told by `change_rows.py`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from datalake_assets.lake.readers.change_parts import Part, Verdict
 from datalake_assets.lake.readers.change_rows import ChangeRows
 from datalake_assets.lake.readers.dms_pieces import Pieces, pieces_of
 from datalake_assets.lake.readers.failures import Failure, failure_of
+from datalake_assets.lake.readers.fetching import fetched
 from datalake_assets.lake.readers.found_types import lake_types
 from datalake_assets.lake.readers.parquet_pieces import ParquetPieces
 from datalake_assets.lake.readers.read_ahead import read_ahead
@@ -115,8 +116,8 @@ class ChangeReader:
         """The files in their order, small ones of one form together: each of them alone costs as much as 4,000 rows."""
         group: list[_Opened] = []
         size = 0
-        for landed in objects:
-            opened = self._opened(load, landed)
+        for landed, data in fetched(load, objects):
+            opened = self._opened(landed, data)
             if group and not (opened.goes_with(group[0]) and size + opened.size <= self._limits.piece_bytes):
                 yield group
                 group, size = [], 0
@@ -125,9 +126,9 @@ class ChangeReader:
         if group:
             yield group
 
-    def _opened(self, load: Load, landed: LandedObject) -> _Opened:
+    def _opened(self, landed: LandedObject, data: Callable[[], bytes]) -> _Opened:
         try:
-            file = pieces_of(landed, load(landed), self._dataset, self._limits)
+            file = pieces_of(landed, data(), self._dataset, self._limits)
             file.check()
             return _Opened(landed, file, Part(landed, file.read(0)) if file.count == 1 else None)
         except BaseException as error:  # noqa: BLE001  (a Rust panic too is the file's; `failure_of` raises others)

@@ -6,7 +6,7 @@ piece; where a piece can't be read, each of its objects is read alone, so that o
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, groupby
@@ -21,6 +21,7 @@ from datalake_assets.lake.readers.event_columns import OBJECT, EventColumns, Raw
 from datalake_assets.lake.readers.event_objects import EventObject
 from datalake_assets.lake.readers.event_text import event_texts
 from datalake_assets.lake.readers.failures import failure_of
+from datalake_assets.lake.readers.fetching import fetched
 from datalake_assets.lake.readers.line_columns import LINE
 from datalake_assets.lake.readers.read_ahead import in_parallel, read_ahead
 from datalake_assets.lake.readers.record_checks import RecordChecks
@@ -78,16 +79,16 @@ class EventReader:
 
     def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         """The objects in batches as large as memory allows, read ahead of their use; a failing one stops no other."""
-        loaded = read_ahead(self._together(self._loaded(load, landed) for landed in objects), depth=1)
+        loaded = read_ahead(self._together(self._loaded(*item) for item in fetched(load, objects)), depth=1)
         pieces = in_parallel(self._pieces, loaded, threads=_THREADS)
         return self._batches(chain.from_iterable(pieces))
 
-    def _loaded(self, load: Load, landed: LandedObject) -> EventObject:
+    def _loaded(self, landed: LandedObject, data: Callable[[], bytes]) -> EventObject:
         """An object with its texts, or with the reason why it can't be read."""
         item = EventObject(landed)
         try:
             path = landed.key[len(self._dataset.landing.prefix) + 1 :]
-            found = event_texts(path, load(landed), self._dataset, limit=self._limits.object_bytes)
+            found = event_texts(path, data(), self._dataset, limit=self._limits.object_bytes)
             item.texts, item.cut = found.texts, found.cut
             item.size = sum(len(text.text) for text in found.texts)
         except BaseException as error:  # noqa: BLE001  (a Rust panic too is the object's; `failure_of` raises others)
