@@ -6,6 +6,7 @@ itself: a machine that loses its power loses the last words of Dagster's log the
 lake.
 """
 
+import math
 import os
 import sqlite3
 import threading
@@ -23,6 +24,7 @@ _RUNS = Path("history", "runs.db")
 _OF_ALL_RUNS = "index"
 _BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"  # Dagster's own switch: how many events it hands over together
 _MOST_TOGETHER = "500"
+_MILLISECOND = 0.0011  # and a bit, as pages cut a time down to the millisecond
 
 
 @contextmanager
@@ -110,7 +112,7 @@ class _KeptConnections:
 
         The table of assets tells of the last event of a kind alone, so only that is written there.
         """
-        storage, table = self._storage, SqlEventLogStorageTable
+        storage, table, events = self._storage, SqlEventLogStorageTable, _apart(events)
         rows = [storage._event_to_row(entry) for entry in events]  # noqa: SLF001 (as what `store_event` is made of)
         run.execute(table.insert(), rows)
         ids = all_runs.scalars(table.insert().returning(table.c.id, sort_by_parameter_order=True), rows).all()
@@ -118,6 +120,20 @@ class _KeptConnections:
         last = {(row["asset_key"], row["dagster_event_type"]): n for n, row in enumerate(rows)}
         for n in last.values():
             storage._store_asset_event(all_runs, events[n], ids[n])  # noqa: SLF001
+
+
+def _apart(events: Sequence[dg.EventLogEntry]) -> list[dg.EventLogEntry]:
+    """The events with a millisecond at least between those of an asset: its page shows one event of each moment.
+
+    The last one keeps its time.
+    """
+    apart: list[dg.EventLogEntry] = []
+    later: dict[dg.AssetKey | None, float] = {}
+    for entry in reversed(events):
+        asset = entry.get_dagster_event().asset_key
+        later[asset] = min(entry.timestamp, later.get(asset, math.inf) - _MILLISECOND)
+        apart.append(entry._replace(timestamp=later[asset]))
+    return apart[::-1]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from datalake_assets.settings import Settings
 _PACKAGE = Path(datalake_assets.__file__).parent
 _CONFIGURATIONS = tuple(folder / "dagster.yaml" for folder in (Path(), _PACKAGE, _PACKAGE.parent))
 """Where the configuration of an instance may lie: here, in the installed package, in the checkout."""
+_OPENING = "opening.lock"
 NO_LOGS: Any = {
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
@@ -45,9 +46,11 @@ def open_instance(settings: Settings, *, captures_logs: bool = True) -> dg.Dagst
             (home / config.name).symlink_to(config)
         os.environ["DAGSTER_HOME"] = str(home)
     home.mkdir(parents=True, exist_ok=True)
-    if captures_logs:
-        return dg.DagsterInstance.get()
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=NO_LOGS))
+    with (home / _OPENING).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two that make the tables of a new instance get in each other's way
+        if captures_logs:
+            return dg.DagsterInstance.get()
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=NO_LOGS))
 
 
 @contextmanager

@@ -47,6 +47,12 @@ def _asset(instance: dg.DagsterInstance) -> tuple[str | None, str | None]:
     return record.asset_entry.last_run_id, last.event_log_entry.get_dagster_event().partition
 
 
+def _moments(instance: dg.DagsterInstance) -> set[str]:
+    """The times of the asset's materializations as its page tells them apart: by their milliseconds."""
+    found = instance.fetch_materializations(landed.key, limit=1000).records
+    return {f"{int(record.timestamp * 1000)}" for record in found}
+
+
 def _tagged(instance: dg.DagsterInstance) -> int:
     """How many of the asset's events can be found by their tags."""
     return sum(map(bool, instance.event_log_storage.get_event_tags_for_asset(landed.key)))
@@ -79,6 +85,7 @@ def test_a_run_tells_the_same_as_by_dagsters_own_ways(tmp_path: Path) -> None:
         assert _checked(instance) == 2 * _checked(other) > 0
         assert _asset(instance) == (second.run_id, "2026-01-02-23:00")
         assert _tagged(instance) == 2 * _tagged(other) > 0
+        assert len(_moments(instance)) == 2 * 48
         assert instance.event_log_storage.get_latest_storage_id_by_partition(
             landed.key, dg.DagsterEventType.ASSET_MATERIALIZATION
         ).keys() == {f"2026-01-0{day}-{hour:02}:00" for day in (1, 2) for hour in range(24)}

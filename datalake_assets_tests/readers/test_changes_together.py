@@ -1,14 +1,17 @@
 """Small files of one form are evaluated together: each is read as it is alone, whatever lies beside it."""
 
 import io
+import time
 from collections.abc import Mapping, Sequence
 from random import Random
+from threading import Event
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pytest
 
-from datalake_assets.lake.readers.batch import Batch, Limits
+from datalake_assets.lake.readers.batch import Batch, Limits, held_bytes
 from datalake_assets.lake.readers.change_parts import Part
 from datalake_assets.lake.readers.change_rows import ChangeRows
 from datalake_assets.lake.readers.changes import ChangeReader
@@ -143,3 +146,39 @@ def test_a_damaged_file_beside_a_table_that_keeps_values_stops_no_other() -> Non
     batches = read(table(), {good: parquet([order("U", 1, 1, note=None, grams=1)]), bad: b"PAR1"})
     assert [outcome.state for outcome in outcomes(batches)] == ["processed", "failed"]
     assert accepted(batches).select("id", "_left_out").rows() == [(1, ",note,")]
+
+
+def test_many_small_files_are_evaluated_together_as_far_as_memory_allows() -> None:
+    """Texts that are NULL and files of one row counted for nothing: a group grew with the number of files."""
+    dataset = orders(columns={f"text_{n}": {"type": "string"} for n in range(100)})
+    rows = [order("I", n, n, **{f"text_{n}": None for n in range(100)}) for n in range(50)]
+    types: dict[str, Any] = {f"text_{n}": pl.String() for n in range(100)}
+    files = {f"{FOLDER}/2026/03/01/10/20260301-{100000000 + n}.parquet": parquet(rows, **types) for n in range(20)}
+    limits = Limits(memory_bytes=20 * 1_000_000)
+    batches = read(dataset, files, limits)
+    assert [len(batch.outcomes) for batch in batches] == [5] * 4
+    held: list[int] = [held_bytes(batch.accepted.collect().to_native()) for batch in batches]
+    assert max(held) < 2 * limits.batch_bytes
+
+
+def test_whoever_stops_reading_does_not_wait_for_all_that_could_be_read() -> None:
+    """A Ctrl-C in a step over hundreds of small files took as long as reading them all."""
+    data, asked, begun = parquet([order("I", 1, 1)]), [], Event()
+
+    def load(landed: LandedObject) -> bytes:
+        asked.append(landed.key)
+        begun.set()
+        time.sleep(0.01)
+        return data
+
+    keys = [f"{FOLDER}/2026/03/01/10/20260301-{100000000 + n}.parquet" for n in range(3_000)]
+    objects = [LandedObject(key, "etag", len(data), LOADED, "2026-03-01-10:00") for key in keys]
+    batches = ChangeReader(orders(), Limits()).batches(load, objects)
+
+    def stop() -> None:
+        begun.wait(timeout=10)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError), patch("queue.Queue.get", side_effect=stop):
+        next(batches)
+    assert len(asked) < len(keys) / 2

@@ -7,11 +7,13 @@ of its rows is told by `change_rows.py`.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
+from threading import Event
 
 import narwhals as nw
 import polars as pl
 
-from datalake_assets.lake.readers.batch import Batch, Limits, Load
+from datalake_assets.lake.readers.batch import Batch, Limits, Load, held_bytes
 from datalake_assets.lake.readers.change_parts import Part, Verdict
 from datalake_assets.lake.readers.change_rows import ChangeRows
 from datalake_assets.lake.readers.dms_pieces import Pieces, pieces_of
@@ -41,8 +43,8 @@ class _Opened:
 
     @property
     def size(self) -> int:
-        """How many bytes its rows take."""
-        return int(self.whole.rows.frame.estimated_size()) if self.whole else 0
+        """How many bytes its rows take, and what of it they were read from."""
+        return held_bytes(self.whole.rows.frame) + self.landed.size if self.whole else 0
 
     def goes_with(self, other: "_Opened") -> bool:
         """Whether the rows of both can be evaluated together."""
@@ -83,7 +85,9 @@ class ChangeReader:
 
     def batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         """The objects in batches as large as memory allows, read ahead of their use; a large one is cut."""
-        return read_ahead(self._batches(load, objects), depth=1)
+        closed = Event()
+        wanted = takewhile(lambda _: not closed.is_set(), objects)
+        return read_ahead(self._batches(load, wanted), depth=1, closed=closed)
 
     def _batches(self, load: Load, objects: Iterable[LandedObject]) -> Iterator[Batch]:
         pieces: list[_Piece] = []
@@ -91,7 +95,7 @@ class ChangeReader:
         for group in self._groups(load, objects):
             for piece in self._pieces(group):
                 pieces.append(piece)
-                size += int(piece.changes.estimated_size())
+                size += held_bytes(piece.changes)
                 if size >= self._limits.batch_bytes:
                     yield self._batch(pieces)
                     pieces, size = [], 0

@@ -23,13 +23,14 @@ class _Ended:
     error: BaseException | None
 
 
-def read_ahead(items: Iterable[Item], *, depth: int) -> Iterator[Item]:
+def read_ahead(items: Iterable[Item], *, depth: int, closed: threading.Event | None = None) -> Iterator[Item]:
     """The items of an iterable, taken by a thread that runs up to `depth` of them ahead.
 
-    An exception of the iterable is raised where its item would have come. The thread ends when the iterator is closed.
+    An exception of the iterable is raised where its item would have come. The thread ends when the iterator is closed;
+    an iterable that works long on an item is told so by `closed`, as whoever closes waits for it.
     """
     ready: queue.Queue[_Made[Item] | _Ended] = queue.Queue(maxsize=depth)
-    closed = threading.Event()
+    closed = closed or threading.Event()
     thread = threading.Thread(target=_work, args=(items, ready, closed), name="read-ahead", daemon=True)
     thread.start()
     try:

@@ -19,7 +19,7 @@ from datalake_assets.lake.steps import key_checks, quality_checks, volume
 from datalake_assets.lake.steps.drift_checks import DESCRIPTION, SCHEMA_DRIFT
 from datalake_assets.lake.steps.key_checks import KEY_UNIQUE
 from datalake_assets.lake.store.landing import parse_partition
-from datalake_assets.lake.store.ledger_rows import ADMITTED, Identity
+from datalake_assets.lake.store.ledger_rows import ADMITTED
 from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, ObjectOutcome
 from datalake_assets.lake.store.verdicts import Verdict
 
@@ -63,12 +63,12 @@ class PartitionChecks:
     def __init__(self, dataset: Dataset, rows: pl.DataFrame) -> None:
         """Begin with the ledger's rows of the partitions."""
         self._dataset = dataset
-        self._objects: defaultdict[str, dict[Identity, _Counts]] = defaultdict(dict)
+        self._objects: defaultdict[str, defaultdict[str, list[_Counts]]] = defaultdict(lambda: defaultdict(list))
         self._read: set[str] = set()
         kept = (pl.col("status") == MISSING) & pl.col("processed_at").is_not_null()  # what it said counts as before
         for row in rows.filter(pl.col("status").is_in([PROCESSED, FAILED]) | kept).iter_rows(named=True):
             unreadable = row["status"] == FAILED
-            self._objects[row["partition"]][row["key"], row["etag"], row["size"]] = _Counts(
+            counts = _Counts(
                 rows_in=row["rows_in"] or 0,
                 rows_rejected=row["rows_rejected"] or 0,
                 size=row["size"],
@@ -77,6 +77,7 @@ class PartitionChecks:
                 counted=json.loads(row["counted"] or "{}"),
                 dates=set(row["event_dates"] or ()),
             )
+            self._objects[row["partition"]][row["key"]].append(counts)
 
     def add(self, outcomes: Iterable[ObjectOutcome]) -> None:
         """Take in what was read."""
@@ -85,16 +86,17 @@ class PartitionChecks:
                 continue
             self._read.add(outcome.partition)
             own = self._objects[outcome.partition]
-            before = [own.pop(identity) for identity in [i for i in own if i[0] == outcome.key]]
-            own[outcome.key, outcome.etag, outcome.size] = _Counts(
+            dates = {*outcome.event_dates, *(day for before in own[outcome.key] for day in before.dates)}
+            counts = _Counts(
                 rows_in=outcome.rows_in,
                 rows_rejected=outcome.rows_rejected,
                 size=outcome.size,
                 unusable=outcome.unusable_bytes,
                 unreadable=outcome.state == FAILED,
                 counted=outcome.counted,
-                dates={*outcome.event_dates, *(day for counts in before for day in counts.dates)},
+                dates=dates,
             )
+            own[outcome.key] = [counts]  # in the place of what lay there before
 
     def failing(self) -> list[Verdict]:
         """The verdicts that fail on the partitions of which something was read."""
@@ -105,7 +107,7 @@ class PartitionChecks:
         return [verdict for partition in sorted(set(partitions)) for verdict in self._verdicts(partition)]
 
     def _verdicts(self, partition: str) -> list[Verdict]:
-        objects = list(self._objects.get(partition, {}).values())
+        objects = [counts for of_key in self._objects[partition].values() for counts in of_key]
         dates = sorted({day for o in objects for day in o.dates} | {parse_partition(partition).date()})
         verdicts = [self._verdict_on_rejects(partition, objects, dates)]
         if isinstance(self._dataset, EventStream):
