@@ -7,6 +7,7 @@ arrive (the wake-up file of `signal`), whoever handles them, and ends the proces
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GRACE_SECONDS = 6.0
 _CLEAR_UP_SECONDS = 2.0
+_CURSOR_AND_LINE = b"\x1b[?25h\n"
 
 
 class StoppedError(BaseException):
@@ -81,7 +83,7 @@ def _watch(stop: Stop, read: int) -> None:
             if arrived[0] not in _SIGNALS:
                 continue
             if stop.signal is not None:
-                os._exit(stop.exit_code)
+                _leave(stop)
             stop.signal = signal.Signals(arrived[0])
             threading.Thread(target=_end, args=(stop,), name="end", daemon=True).start()
         os.close(read)
@@ -92,4 +94,14 @@ def _end(stop: Stop) -> None:
     clearing = threading.Thread(target=stop.clear_up, args=(stop.reason,), name="clear-up", daemon=True)
     clearing.start()
     clearing.join(_CLEAR_UP_SECONDS)
+    _leave(stop)
+
+
+def _leave(stop: Stop) -> None:
+    """End the process as it is; a bar that turns has the cursor hidden, and its line is not ended."""
+    with suppress(OSError):
+        if os.isatty(sys.stderr.fileno()):
+            os.write(sys.stderr.fileno(), _CURSOR_AND_LINE)
+        told = f"{stop.reason}; what was committed is whole, and the same command goes on from here\n"
+        os.write(sys.stderr.fileno(), told.encode())
     os._exit(stop.exit_code)
