@@ -86,10 +86,12 @@ def rejects(
     if rejected.is_empty():
         say(f"Nothing of {visible(dataset)} is in quarantine.")
         return
-    reason = pl.col("errors").list.first().str.extract(r"^([^:]*)", 1).alias("reason")
+    told = pl.col("errors").list.first()
+    of_object = pl.col("row_number") == 0  # they are unlike one another, whatever stands before the colon
+    reason = pl.when(of_object).then(told.str.extract(r"^([^;]*)", 1)).otherwise(told.str.extract(r"^([^:]*)", 1))
     shown: list[tuple[str, str, str, str]] = []
     groups = (
-        rejected.with_columns(reason)
+        rejected.with_columns(reason.alias("reason"))
         .sort("reason", "source_filename", "row_number")
         .group_by("reason", maintain_order=True)
     )

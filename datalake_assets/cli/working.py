@@ -151,9 +151,10 @@ def rebuild(
         f"accepted, {report.rows_rejected:,} rejected; silver is at version {report.table_version}. Gold follows with "
         "`datalake run`, or by its sensor."
     )
-    kept = [o for o in report.objects if not o.is_read]
-    for outcome in kept:
-        tell(f"kept as it was: {outcome.key}: {outcome.error or outcome.state}")
+    for outcome in report.objects:
+        if not outcome.is_read:
+            reason = outcome.error or outcome.state
+            tell(f"kept as it was: {reason if outcome.key in reason else f'{outcome.key}: {reason}'}")
 
 
 def maintain(

@@ -61,6 +61,25 @@ def test_a_header_names_the_columns(read: Reader) -> None:
     assert read({HOUR: lines("Op,id,title")}, **PLAIN | headed).outcomes[HOUR[-22:]].rows_in == 0
 
 
+@pytest.mark.parametrize("header", ["Op,dms_timestamp,id,title,price", "price,id,Op,title", "id,title,price,new"])
+def test_a_header_that_the_dataset_file_does_not_tell_of_is_no_row(read: Reader, header: str) -> None:
+    """Its words would be the values of a row where all columns are texts, and its columns may be in another order."""
+    found = read({HOUR: lines(header, f"I,{TIME},1,tea,1")}, **PLAIN)
+    assert found.values("id") == []
+    (outcome,) = found.outcomes.values()
+    assert outcome.state == "failed"
+    assert "holds the columns' names; write `header: true`" in (outcome.error or "")
+
+
+def test_one_name_alone_is_a_value(read: Reader) -> None:
+    single = PLAIN | {
+        "columns": {"id": {"type": "string"}},
+        "timestamp_column": None,
+        "csv": {"columns": ["id"]},
+    }
+    assert read({LOAD: lines("id", "other")}, **single).values("id") == ["id", "other"]
+
+
 @pytest.mark.parametrize(
     ("header", "fault"),
     [

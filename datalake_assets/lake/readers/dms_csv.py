@@ -4,6 +4,7 @@ Belongs here: one file, as it is. What its rows mean is in `changes.py`; where r
 `csv_records.py`.
 """
 
+import csv
 import io
 from collections.abc import Sequence
 
@@ -36,8 +37,8 @@ class CsvPieces:
         full load tells whether the operation is in it.
 
         Raises `UnreadableObjectError` for nothing at all, for damaged gzip, for text that unpacks to more than the
-        limit, for a header that is none, for text of which no line has a field for each column, and where the dataset
-        does not say what CSV is.
+        limit, for a header that is none, or that the dataset file does not tell of, for text of which no line has a
+        field for each column, and where the dataset does not say what CSV is.
         """
         if dataset.csv is None:
             raise UnreadableObjectError(
@@ -60,6 +61,11 @@ class CsvPieces:
         begin = 0
         if dataset.csv.header:
             self._columns, begin = self._header()
+        elif self._begins_with_names():
+            raise UnreadableObjectError(
+                "its first line holds the columns' names; write `header: true` in the `csv` part of the dataset file "
+                f"and run `datalake rebuild {dataset.name}`, or have DMS write none (AddColumnName=false)"
+            )
         elif full_load and OPERATION_COLUMN in self._columns and self._lacks_one():
             self._columns = [name for name in self._columns if name != OPERATION_COLUMN]
         self._check_fields(begin)
@@ -115,15 +121,15 @@ class CsvPieces:
     def _parsed(self, text: bytes) -> pl.DataFrame:
         """Well-formed records as columns of text. Raises `ValueError` for other records."""
         import pyarrow as pa  # here, as every process loads this module and few read a file
-        from pyarrow import csv
+        from pyarrow import csv as arrow_csv
 
         names = list(self._columns)
-        table = csv.read_csv(
+        table = arrow_csv.read_csv(
             # An empty line comes first, which counts for nothing: a byte order mark that begins a piece is a value's.
             io.BytesIO(b"\n" + text + b"\n"),
-            csv.ReadOptions(column_names=names, use_threads=False, block_size=len(text) + 3),
-            csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
-            csv.ConvertOptions(
+            arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=len(text) + 3),
+            arrow_csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
+            arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()),
                 null_values=[self._null],
                 strings_can_be_null=True,
@@ -143,21 +149,37 @@ class CsvPieces:
 
     def _header(self) -> tuple[list[str], int]:
         """The names that the first line has, and where the next one begins."""
-        record = next(self._text.records(), None)
-        line = self._text.text[record.begin : record.end] if record and record.well_formed else b""
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            text = ""
-        names = _names(text, self._delimiter)
+        names, after = self._first_fields()
         lacking = [name for name in self._dataset.key if name not in names]
-        if record is None or lacking or not all(names) or len(set(names)) < len(names):
+        if not names or lacking or not all(names) or len(set(names)) < len(names):
             wrong = f"lacks the key {', '.join(lacking)}" if lacking else "has a name twice, or an empty one"
             raise UnreadableObjectError(
                 f"its first line is no header, it {wrong}; have DMS write one (AddColumnName=true) and land the object "
                 "again, or write `header: false` in the `csv` part of the dataset file"
             )
-        return names, record.after
+        return names, after
+
+    def _first_fields(self) -> tuple[list[str], int]:
+        """The fields of the first line, none where it can't be read, and where the next one begins."""
+        record = next(self._text.records(), None)
+        if record is None or not record.well_formed:
+            return [], 0
+        try:
+            line = self._text.text[record.begin : record.end].decode()
+        except UnicodeDecodeError:
+            return [], 0
+        return next(csv.reader(io.StringIO(line, newline=""), delimiter=self._delimiter), []), record.after
+
+    def _begins_with_names(self) -> bool:
+        """Whether the first line is a header for sure: names of columns, each once, the key's among them.
+
+        They are nothing but known ones, or all that are declared. One name alone may well be a value.
+        """
+        names, _ = self._first_fields()
+        found, declared = set(names), {*self._dataset.columns}
+        if not 1 < len(found) == len(names) or not found.issuperset(self._dataset.key):
+            return False
+        return found <= declared.union(self._dataset.csv_columns) or found >= declared
 
     @property
     def _told_columns(self) -> str:
@@ -185,8 +207,3 @@ class CsvPieces:
                 return self._text.fields(line) == len(self._columns) - 1
         return False
 
-
-def _names(line: str, delimiter: str) -> list[str]:
-    import csv
-
-    return next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter), [])
