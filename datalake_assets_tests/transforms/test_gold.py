@@ -41,7 +41,7 @@ CLICK_ROWS = [
     row(at(1, 5, 1), device="a", number=1, at=1, kind="cart:add", quality=0.75),
     row(at(1, 5, 59), device="a", number=2, at=1, kind=None),
     row(at(1, 6), device="b", number=1, at=1, kind="cart:add"),
-    row(at(1, 7), device="b", number=1, at=1, kind="cart:add"),
+    row(at(1, 7), device="b", number=2, at=1, kind="cart:add"),
 ]
 PING_ROWS = [row(at(2, 3), at=1), row(at(2, 4), at=2)]
 REJECTS = [
@@ -119,7 +119,7 @@ SUMMARY = [
         "clicks",
         DAY_1,
         records=4,
-        keys=3,
+        keys=4,
         rejects=2,
         mean_quality=0.9375,
         first_event=at(1, 5, 1),
@@ -151,7 +151,7 @@ def test_source_statistics_add_up_the_days_of_streams_and_count_the_live_rows_of
     whole = {
         "days": 2,
         "records": 4,
-        "unique_keys": 3,
+        "unique_keys": 4,
         "rejects": 3,
         "rejected_fraction": 3 / 7,
         "mean_quality": 0.9375,
@@ -169,7 +169,7 @@ def test_every_event_is_listed_by_its_type_or_by_its_stream(frames: dict[str, Fr
     assert sorted((r["event_type"], r["source"], r["event_key"], r["event_date"]) for r in listed) == [
         ("cart:add", "clicks", "a|1", DAY_1),
         ("cart:add", "clicks", "b|1", DAY_1),
-        ("cart:add", "clicks", "b|1", DAY_1),
+        ("cart:add", "clicks", "b|2", DAY_1),
         ("clicks", "clicks", "a|2", DAY_1),
         ("pings", "pings", "1", DAY_2),
         ("pings", "pings", "2", DAY_2),

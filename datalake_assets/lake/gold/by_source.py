@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import narwhals as nw
 
 from datalake_assets.lake.gold.table import Frame, GoldTable, Source, column, records_of, rejects_of, rows_of
-from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE, EVENT_TIME, RECORD_HASH
+from datalake_assets.lake.spec.columns import COMMITTED_AT, EVENT_DATE, EVENT_TIME
 from datalake_assets.lake.spec.dataset import CdcTable, Dataset
 from datalake_assets.lake.transforms.quality import SCALE, millionths
 
@@ -162,23 +162,31 @@ def _without_records(figures: Frame) -> Frame:
 def _figures(silver: Frame, name: str, dataset: Dataset, *, by: Mapping[str, nw.Expr]) -> Frame:
     """The figures of one source, grouped. Quality is summed in whole millionths so that the sum is exact.
 
-    A dataset's columns may be called as ours are: its key gets names of its own first.
+    Silver has a key once: where a row is a key, rows are counted, and a history's keys are told apart first.
     """
-    key = [nw.col(k).alias(f"_key_{n}") for n, k in enumerate(dataset.key or (RECORD_HASH,))]
-    first, last = nw.col(EVENT_TIME).min().alias("first_event"), nw.col(EVENT_TIME).max().alias("last_event")
     groups = [expression.alias(n) for n, expression in by.items()]
-    keys = (
-        silver.select(*groups, *key, millionths().alias(_QUALITY_SUM), EVENT_TIME)
-        .group_by(*by, *(f"_key_{n}" for n in range(len(key))))
-        .agg(nw.len().cast(nw.Int64).alias("records"), nw.col(_QUALITY_SUM).sum(), first, last)
-    )
-    figures = keys.group_by(*by).agg(
-        nw.col("records").sum(),
-        nw.len().cast(nw.Int64).alias("unique_keys"),
-        nw.col(_QUALITY_SUM).sum(),
-        nw.col("first_event").min(),
-        nw.col("last_event").max(),
-    )
+    first, last = nw.col(EVENT_TIME).min().alias("first_event"), nw.col(EVENT_TIME).max().alias("last_event")
+    rows = nw.len().cast(nw.Int64).alias("records")
+    sums = [nw.col(_QUALITY_SUM).sum(), first, last]
+    if isinstance(dataset, CdcTable) and dataset.history:
+        # A dataset's columns may be called as ours are: its key gets names of its own.
+        key = {f"_key_{n}": nw.col(k) for n, k in enumerate(dataset.key)}
+        named = [column.alias(n) for n, column in key.items()]
+        keys = (
+            silver.select(*groups, *named, millionths().alias(_QUALITY_SUM), EVENT_TIME)
+            .group_by(*by, *key)
+            .agg(rows, *sums)
+        )
+        figures = keys.group_by(*by).agg(
+            nw.col("records").sum(),
+            nw.len().cast(nw.Int64).alias("unique_keys"),
+            nw.col(_QUALITY_SUM).sum(),
+            nw.col("first_event").min(),
+            nw.col("last_event").max(),
+        )
+    else:
+        figures = silver.select(*groups, millionths().alias(_QUALITY_SUM), EVENT_TIME).group_by(*by).agg(rows, *sums)
+        figures = figures.with_columns(nw.col("records").alias("unique_keys"))
     return figures.select(
         nw.lit(name).alias("source"),
         *by,

@@ -206,4 +206,3 @@ class CsvPieces:
                 line = self._text.text[record.begin : record.end]
                 return self._text.fields(line) == len(self._columns) - 1
         return False
-

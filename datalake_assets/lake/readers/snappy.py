@@ -6,8 +6,6 @@ Blocks are undone by Arrow. Sources of the forms: https://github.com/google/snap
 
 from collections.abc import Iterator
 
-import pyarrow as pa
-
 from datalake_assets.lake.readers.failures import TooMuchTextError
 
 _FRAMED = b"\xff\x06\x00\x00sNaPpY"
@@ -100,6 +98,8 @@ def _block(data: bytes, *, limit: int) -> bytes:
     if size > limit:
         raise TooMuchTextError(limit)
     try:
+        import pyarrow as pa  # here, as every process loads this module and few read Snappy
+
         return bytes(pa.Codec("snappy").decompress(data, decompressed_size=size, asbytes=True))
     except OSError:
         raise NoSnappyError("a block is damaged") from None
