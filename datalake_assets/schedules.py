@@ -69,7 +69,7 @@ def build_replay_schedule(lake: Lake, settings: Settings, begins: Beginnings) ->
     )
     def nightly_replay(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         now = datetime.now(UTC)
-        outdated = {name: outdated_partitions(lake, dataset) for name, dataset in lake.datasets.items()}
+        outdated = {name: outdated_partitions(lake, dataset, now=now) for name, dataset in lake.datasets.items()}
         todos = landing_todos(lake, {name: LandingWork(partitions) for name, partitions in outdated.items()}, begins)
         known = under_way(context.instance, now=now, most=settings.partitions_per_run)
         runs = planned_runs(todos, limit=known.limit, most=known.most)[: known.room(REPLAY_SCHEDULE)]

@@ -47,6 +47,8 @@ def _told(error: "ErrorDetails") -> str:
     if not error["loc"]:  # of several variables together, which it names itself
         return told
     given = "" if error["type"] == "value_error" else f", not {error['input']!r}"
+    if error["type"].startswith("byte_size"):
+        told, given = f"{error['input']!r} is no number of bytes", "; write one such as 2GiB or 500MB"
     return f"DATALAKE_{'.'.join(map(str, error['loc'])).upper()}: {told}{given}"
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.columns import EVENT_DATE, SOURCE_FILENAME
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.steps.planning import outdated_partitions, undone
+from datalake_assets.lake.steps.planning import outdated, outdated_partitions, still_landed, undone
 from datalake_assets.lake.store.outcome import FAILED, MISSING, PROCESSED, SUPERSEDED
 
 _EVERYTHING = 2**62
@@ -21,7 +21,7 @@ class SourceStatus:
 
     An event is late when it happened on a day before the one on which it landed. `older_contract` counts the objects
     that were read before the dataset file changed: `datalake rebuild`, or materializing their partitions, reads them
-    again.
+    again, those that have not been deleted since.
     """
 
     dataset: str
@@ -60,7 +60,7 @@ def source_status(lake: Lake) -> Iterator[SourceStatus]:
             processed=states.get(PROCESSED, 0),
             failed=states.get(FAILED, 0),
             missing=states.get(MISSING, 0),
-            older_contract=sum(outdated_partitions(lake, dataset).values()),
+            older_contract=outdated(lake, dataset).height,
             rows_in=_records(known),
             rejected=lake.quarantine(dataset).open().row_count,
             late=_late(lake, dataset, known),
@@ -94,9 +94,10 @@ def left_to_do(lake: Lake) -> list[str]:
 
 
 def _left(lake: Lake) -> list[str]:
-    lines = undone(lake, now=datetime.now(UTC)) + unreadable(lake)
+    now = datetime.now(UTC)
+    lines = undone(lake, now=now) + unreadable(lake)
     for name, dataset in lake.datasets.items():
-        if older := sum(outdated_partitions(lake, dataset).values()):
+        if older := sum(outdated_partitions(lake, dataset, now=now).values()):
             was = "object was" if older == 1 else "objects were"
             lines.append(
                 f"{name}: {older:,} {was} read under an older contract; `datalake rebuild {name}` reads them again"
@@ -109,13 +110,15 @@ def _left(lake: Lake) -> list[str]:
 
 
 def unreadable(lake: Lake) -> list[str]:
-    """The datasets with objects that can't be read, however often, one line each."""
+    """The datasets with objects that can't be read, however often, one line each; not of those deleted since."""
     is_lost = (pl.col("status") == FAILED) & pl.col("retry_at").is_null() & pl.col("dataset").is_in(list(lake.datasets))
-    lost = lake.ledger.all_rows().filter(is_lost).sort("dataset", "key").group_by("dataset", maintain_order=True)
+    found = lake.ledger.all_rows().filter(is_lost).select("dataset", "partition", "key", "reason").collect()
     lines = []
-    for name, count, key, reason in lost.agg(pl.len(), pl.first("key", "reason")).collect().iter_rows():
-        some = "an object" if count == 1 else f"{count:,} objects"
-        lines.append(f"{name}: {some} can't be read: {key}: {reason}; see `datalake rejects {name}`")
+    for (name,), lost in found.sort("dataset", "key").group_by("dataset", maintain_order=True):
+        there = still_landed(lake, lake.datasets[str(name)], lost, now=datetime.now(UTC))
+        for key, reason in there.select("key", "reason").head(1).iter_rows():
+            some = "an object" if there.height == 1 else f"{there.height:,} objects"
+            lines.append(f"{name}: {some} can't be read: {key}: {reason}; see `datalake rejects {name}`")
     return lines
 
 

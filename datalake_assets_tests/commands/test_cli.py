@@ -194,6 +194,13 @@ def test_run_says_what_it_did_and_what_can_never_be_read(lake: Lake) -> None:
     assert "clicks: an object can't be read: firehose/clicks/2026/01/01/00/broken.gz: " in first.stderr
     assert "Nothing new had landed, and gold owed nothing." in lake.datalake("run").stdout
     assert "broken.gz:0" in lake.datalake("rejects", "clicks").stdout
+    damaged = broken.with_name("damaged.gz")
+    damaged.write_bytes(b"PAR1 torn")
+    assert "clicks: 2 objects can't be read" in lake.datalake("run").stderr
+    assert lake.datalake("rejects", "clicks").stdout.count(".gz:0") == 2  # unlike reasons, an example of each
+    broken.unlink()
+    damaged.unlink()
+    assert "can't be read" not in lake.datalake("status").stdout  # nobody can land again what was given up
 
 
 def test_a_rebuild_that_would_reject_most_records_is_refused_unless_it_is_forced(lake: Lake, tmp_path: Path) -> None:
@@ -237,6 +244,10 @@ def test_status_says_what_is_left_to_do(lake: Lake, tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("{type: integer}", "{type: integer, minimum: 1}"))
     older = "- clicks: 1 object was read under an older contract; `datalake rebuild clicks` reads them again"
     assert older in lake.datalake("status").stdout
+    (landed,) = (lake.root / "bronze/firehose/clicks/2026/01/01/00").iterdir()
+    landed.rename(tmp_path / "aside")
+    assert "older contract;" not in lake.datalake("status").stdout  # nothing can read it again
+    (tmp_path / "aside").rename(landed)
     file.write_text(file.read_text().replace("unit: s", "unit: ms"))
     changed = "clicks: its dataset file has changed"
     assert changed in lake.datalake("status").stdout
@@ -340,4 +351,9 @@ def test_a_wrong_setting_or_dataset_file_is_named(lake: Lake, tmp_path: Path) ->
     assert "DATALAKE_LOOKBACK_HOURS: " in wrong.stderr
     missing = lake.datalake("status", DATALAKE_DATASETS=str(tmp_path / "nowhere"))
     assert missing.exit_code == 2
-    assert "no dataset file (*.yaml) here" in missing.stderr
+    assert "nowhere: there is no such folder; point DATALAKE_DATASETS at" in missing.stderr
+    empty = lake.datalake("status", DATALAKE_DATASETS=str(tmp_path))
+    assert "no dataset file (*.yaml) here" in empty.stderr
+    size = lake.datalake("status", DATALAKE_MEMORY_LIMIT="2GX")
+    assert size.exit_code == 2
+    assert "DATALAKE_MEMORY_LIMIT: '2GX' is no number of bytes; write one such as 2GiB or 500MB" in size.stderr

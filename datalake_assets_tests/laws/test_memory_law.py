@@ -252,7 +252,7 @@ class History:
             admit_all(lake, self.dataset)
             rebuild_table(Step(lake, PolarsEngine()), self.dataset)
         run_to_the_end(lake)
-        older = tuple(planning.outdated_partitions(lake, self.dataset))
+        older = tuple(planning.outdated_partitions(lake, self.dataset, now=datetime.now(UTC)))
         if older:
             replay(lake, self.dataset, older)
         run_to_the_end(lake)

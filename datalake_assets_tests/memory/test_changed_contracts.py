@@ -1,6 +1,7 @@
 """Dataset files that change under a lake with a past: what is read again ends as in a lake that is new."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from deltalake import DeltaTable
 
 from datalake_assets.lake.spec.dataset import Dataset
-from datalake_assets.lake.steps.planning import outdated_partitions
+from datalake_assets.lake.steps.planning import outdated, outdated_partitions
 from datalake_assets.lake.steps.rebuild import RebuildRefusedError
 from datalake_assets.lake.steps.shape import ShapeChangedError
 from datalake_assets_tests.memory.lakes import AT, DAY, HOUR, MemoryLake, order, orders, stream
@@ -36,9 +37,9 @@ def test_a_replay_under_another_contract_ends_as_a_fresh_lake(
     lake.process()
     changed = lake.under(stream(properties=after, without=without))
     changed.process()
-    assert outdated_partitions(changed.lake, changed.dataset) == {HOUR: 1}
+    assert outdated_partitions(changed.lake, changed.dataset, now=datetime.now(UTC)) == {HOUR: 1}
     changed.replay()
-    assert outdated_partitions(changed.lake, changed.dataset) == {}
+    assert outdated_partitions(changed.lake, changed.dataset, now=datetime.now(UTC)) == {}
     changed.assert_as_fresh(gold=False)
 
 
@@ -200,7 +201,8 @@ def test_a_replay_that_would_need_what_is_gone_is_refused_and_leaves_everything_
     assert lake.content(gold=False) == before
     tight.process()
     assert [i for (i,) in tight.rows("silver.orders", "id")] == [0, 2]
-    assert sum(outdated_partitions(tight.lake, tight.dataset).values()) == 1
+    assert outdated(tight.lake, tight.dataset)["key"].to_list() == [gone]
+    assert outdated_partitions(tight.lake, tight.dataset, now=datetime.now(UTC)) == {}  # nothing can read it again
 
 
 TABLES: dict[str, Dataset] = {

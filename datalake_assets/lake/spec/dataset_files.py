@@ -56,9 +56,8 @@ def load_datasets(folder: Path, *, check: Callable[[Dataset], None] | None = Non
     if folder.is_file():
         raise DatasetError(f"{folder}: is a file; point DATALAKE_DATASETS at the folder that it lies in")
     if not files:
-        raise DatasetError(
-            f"{folder}: no dataset file (*.yaml) here; point DATALAKE_DATASETS at a folder that has some"
-        )
+        wrong = "no dataset file (*.yaml) here" if folder.is_dir() else "there is no such folder"
+        raise DatasetError(f"{folder}: {wrong}; point DATALAKE_DATASETS at a folder that has some dataset files")
     faults: list[str] = []
     loaded: list[tuple[Path, Dataset]] = []
     for file in files:

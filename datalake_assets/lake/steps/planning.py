@@ -16,6 +16,7 @@ from datalake_assets.lake.spec.dataset import Dataset
 from datalake_assets.lake.steps.checks import judge_again
 from datalake_assets.lake.steps.shape import ShapeChangedError, require_shape
 from datalake_assets.lake.store.landing import LandedObject
+from datalake_assets.lake.store.outcome import PROCESSED
 from datalake_assets.lake.store.pending import Debt
 from datalake_assets.lake.store.snapshot import Snapshot
 
@@ -191,12 +192,23 @@ def _require_shape(lake: Lake, dataset: Dataset) -> Snapshot:
     return silver
 
 
-def outdated_partitions(lake: Lake, dataset: Dataset) -> dict[str, int]:
-    """The partitions with objects that were read under an older contract, and how many they are."""
+def outdated_partitions(lake: Lake, dataset: Dataset, *, now: datetime) -> dict[str, int]:
+    """The partitions with objects that were read under an older contract, and how many of these can be read again."""
+    older = still_landed(lake, dataset, outdated(lake, dataset), now=now)
+    return dict(older.group_by("partition").len().sort("partition").iter_rows())
+
+
+def outdated(lake: Lake, dataset: Dataset) -> pl.DataFrame:
+    """The rows of the ledger whose objects were read under an older contract, also of those deleted since."""
     rows = lake.ledger.rows(dataset.name)
-    older = rows.filter(pl.col("status") == "processed", pl.col("contract") != dataset.contract)
-    counted = older.group_by("partition").len().sort("partition")
-    return dict(counted.iter_rows())
+    return rows.filter(pl.col("status") == PROCESSED, pl.col("contract") != dataset.contract)
+
+
+def still_landed(lake: Lake, dataset: Dataset, rows: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
+    """Those of some rows of the ledger whose objects have not been deleted; lists their partitions."""
+    partitions = rows["partition"].unique().to_list()
+    there = {landed.key for landed in lake.landing.objects_of(dataset, partitions, now=now).objects}
+    return rows.filter(pl.col("key").is_in(list(there)))
 
 
 def admit(
