@@ -7,6 +7,7 @@ import dagster as dg
 
 from datalake_assets.assets.beginnings import EARLIER_TAG, Beginnings
 from datalake_assets.assets.failures import only_transient_retries
+from datalake_assets.assets.metadata import step_over
 from datalake_assets.assets.partitions import landing_partitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset import Dataset, EventStream
@@ -54,7 +55,8 @@ def build_bronze(lake: Lake, dataset: Dataset, begins: Beginnings, *, partitions
         context.log.info("%d objects lie in %d partitions, %d of them new", len(objects), len(partitions), new)
         return dg.MaterializeResult(
             asset_key=bronze_key(dataset),
-            metadata={"objects": len(objects), "objects_new": new, "bytes": sum(o.size for o in objects)},
+            metadata={"objects": len(objects), "objects_new": new, "bytes": sum(o.size for o in objects)}
+            | step_over(partitions, ["objects", "bytes"]),
         )
 
     return bronze

@@ -8,7 +8,7 @@ import dagster as dg
 
 from datalake_assets.assets.beginnings import EARLIER_TAG, Beginnings
 from datalake_assets.assets.failures import only_transient_retries
-from datalake_assets.assets.metadata import step_metadata, table_metadata
+from datalake_assets.assets.metadata import step_metadata, step_over, table_metadata
 from datalake_assets.assets.partitions import gold_partitions
 from datalake_assets.assets.silver import ONLY_WAITING_TAG
 from datalake_assets.lake.gold.table import GoldTable
@@ -83,7 +83,8 @@ def build_gold(
             context.log.warning("%s is held back: %s", day, reason)
         grown = lake.as_found()
         metadata = step_metadata(report, table=grown.table(grown.gold_tables[table.name].spec))
-        yield dg.MaterializeResult(asset_key=gold_key(table), metadata=metadata)
+        several = step_over(keys, ["dagster/partition_row_count"])
+        yield dg.MaterializeResult(asset_key=gold_key(table), metadata=metadata | several)
         if report.failed:
             raise dg.Failure(description="; ".join(report.failed), allow_retries=False)
 

@@ -1,5 +1,6 @@
 """What a materialization shows: schemas, counts, places, seconds."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -81,3 +82,11 @@ def partition_metadata(counts: PartitionCounts) -> dict[str, Any]:
         "rows_out": counts.rows_out,
         "rows_rejected": counts.rows_rejected,
     }
+
+
+def step_over(partitions: Sequence[str], own: Iterable[str]) -> dict[str, Any]:
+    """What tells the reader of a partition's page that a step did several, and which figures are that partition's."""
+    if len(partitions) <= 1:
+        return {}
+    step = f"{len(partitions):,} partitions, {partitions[0]} to {partitions[-1]}"
+    return {"step_over": f"{step}; of this partition alone are {', '.join(own)}, all else is of the step"}

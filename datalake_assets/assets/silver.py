@@ -8,7 +8,7 @@ from datalake_assets.assets.beginnings import EARLIER_TAG, Beginnings
 from datalake_assets.assets.bronze import bronze_key
 from datalake_assets.assets.checks import check_results, check_specs
 from datalake_assets.assets.failures import only_transient_retries
-from datalake_assets.assets.metadata import partition_metadata, step_metadata, table_metadata
+from datalake_assets.assets.metadata import partition_metadata, step_metadata, step_over, table_metadata
 from datalake_assets.assets.partitions import landing_partitions
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec import tables
@@ -107,6 +107,8 @@ def build_silver(
             for partition in context.partition_keys:
                 counts = shown.get(partition) or PartitionCounts(partition=partition)
                 context.add_asset_metadata(partition_metadata(counts), asset_key=key, partition_key=counts.partition)
-            yield dg.MaterializeResult(asset_key=key, metadata=step_metadata(report, table=grown[key]))
+            metadata = step_metadata(report, table=grown[key])
+            several = step_over(context.partition_keys, partition_metadata(PartitionCounts(partition="")))
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata | several)
 
     return silver

@@ -169,6 +169,10 @@ def test_a_materialization_tells_what_was_done(bronze: Path, process: Process, i
     assert told["dagster/partition_row_count"] == 40
     assert told["rows_rejected"] == 1
     assert told["rejects_by_reason"] == {"json": 1}
+    assert told["step_over"] == (
+        "2 partitions, 2026-01-01-00:00 to 2026-01-01-01:00; of this partition alone are dagster/partition_row_count, "
+        "rows_in, rows_out, rows_rejected, all else is of the step"
+    )
     assert told["touched_dates"] == ["2026-01-01", "2026-01-02"]
     assert told["table_version"] == 0
     assert {"seconds_read", "seconds_transform", "seconds_write"} <= told.keys()
