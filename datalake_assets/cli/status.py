@@ -133,4 +133,5 @@ def _late(lake: Lake, dataset: Dataset, known: pl.DataFrame) -> int:
     landing_day = pl.col("partition").str.slice(0, len("2026-01-31")).str.to_date("%Y-%m-%d")
     days = known.select(pl.col("key").alias(SOURCE_FILENAME), landing_day.alias("landed_on")).unique(SOURCE_FILENAME)
     counted = table.scan().group_by(SOURCE_FILENAME, EVENT_DATE).len().join(days.lazy(), on=SOURCE_FILENAME)
-    return counted.filter(pl.col(EVENT_DATE) < pl.col("landed_on")).select(pl.col("len").sum()).collect().item() or 0
+    late = counted.filter(pl.col(EVENT_DATE) < pl.col("landed_on")).select(pl.col("len").sum())
+    return late.collect(engine="streaming").item() or 0

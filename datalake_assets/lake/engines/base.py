@@ -68,8 +68,11 @@ class Engine(Protocol):
     def changed_since(self, seen: Snapshot, older: Snapshot, columns: Sequence[str]) -> Frame:
         """The values of some columns in the rows that came or went since an older state of a table."""
 
-    def compute(self, frame: Frame) -> Frame:
-        """The frame computed once, so that using it again does not compute it again."""
+    def compute(self, frame: Frame, *, of_tables: bool = False) -> Frame:
+        """The frame computed once, so that using it again does not compute it again.
+
+        `of_tables`: it is made of more rows than it has, those of whole tables, which need not be in memory together.
+        """
 
     def contested(
         self, frame: Frame, seen: Snapshot, *, on: Sequence[str], dates: Collection[date], known: KeyHashes

@@ -58,9 +58,9 @@ class PolarsEngine:
         """The values of some columns in the rows that came or went since an older state of a table."""
         return nw.from_native(seen.changed_since(older, columns).lazy())
 
-    def compute(self, frame: Frame) -> Frame:
+    def compute(self, frame: Frame, *, of_tables: bool = False) -> Frame:
         """The frame computed once."""
-        return nw.from_native(_native(frame).collect().lazy())
+        return nw.from_native(_native(frame).collect(engine="streaming" if of_tables else "auto").lazy())
 
     def contested(
         self, frame: Frame, seen: Snapshot, *, on: Sequence[str], dates: Collection[date], known: KeyHashes

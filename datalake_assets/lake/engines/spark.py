@@ -95,7 +95,7 @@ class SparkEngine:
         after, before = self._tables.rows(seen, came, columns), self._tables.rows(older, went, columns)
         return _frame(after.subtract(before).union(before.subtract(after)))
 
-    def compute(self, frame: Frame) -> Frame:
+    def compute(self, frame: Frame, *, of_tables: bool = False) -> Frame:  # noqa: ARG002 (Spark streams all there is)
         """The frame computed once, and kept by the executors."""
         return _frame(self._tables.kept(_native(frame)))
 

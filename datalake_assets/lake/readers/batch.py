@@ -20,7 +20,7 @@ one object, which is tried again later.
 
 _BATCHES_IN_MEMORY = 20
 _PIECES_OF_A_BATCH = 3
-_TEXTS_IN_MEMORY = 18
+_TEXTS_IN_MEMORY = 20
 _BYTES_OF_A_VIEW = 16
 _BYTES_OF_A_COLUMN = 1024
 
@@ -40,7 +40,7 @@ class Limits:
 
     @property
     def text_bytes(self) -> int:
-        """How much text a batch of events may come from: 114 MiB by default, of which a step takes about 1.7 GB."""
+        """How much text a batch of events may come from: 102 MiB by default, of which a step takes about 1.6 GB."""
         return self.memory_bytes // _TEXTS_IN_MEMORY
 
     @property

@@ -186,7 +186,7 @@ def _compute(
             if held and seen.exists:
                 kept = engine.scan(seen, dates=dates).filter(nw.col("source").is_in(sorted(held)))
                 rows = nw.concat([rows, kept], how="vertical")
-            rows = engine.compute(rows.sort(*gold.ordered_by) if gold.ordered_by else rows)
+            rows = engine.compute(rows.sort(*gold.ordered_by) if gold.ordered_by else rows, of_tables=True)
             by = [EVENT_DATE] if gold.daily else []
             height = nw.len().alias("rows")
             for row in engine.rows(rows.group_by(*by).agg(height) if by else rows.select(height)):
@@ -259,7 +259,7 @@ def _dates_showing(step: Step, source: Snapshot, lookup: Lookup, now: Snapshot, 
         else:
             keys = changed.select(nw.col(lookup.key).alias(lookup.column)).unique()
             rows = rows.join(keys, on=lookup.column, how="semi")
-    found: list[dict[str, Any]] = engine.rows(rows.select(EVENT_DATE).unique())
+    found: list[dict[str, Any]] = engine.rows(engine.compute(rows.select(EVENT_DATE).unique(), of_tables=True))
     return {row[EVENT_DATE] for row in found if row[EVENT_DATE] is not None}
 
 

@@ -316,4 +316,4 @@ def _days(seen: Snapshot, by: str = EVENT_DATE) -> set[date]:
     rows = pl.scan_delta(seen.handle)
     if by not in rows.collect_schema():
         return set()
-    return set(rows.select(pl.col(by).cast(pl.Date).unique()).collect()[by].drop_nulls().to_list())
+    return set(rows.select(pl.col(by).cast(pl.Date).unique()).collect(engine="streaming")[by].drop_nulls().to_list())

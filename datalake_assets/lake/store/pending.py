@@ -228,9 +228,9 @@ def _dates_of(seen: Snapshot, by: str) -> Iterable[date]:
     if by in seen.partition_by:
         return seen.files[f"partition.{by}"].drop_nulls().unique().to_list()
     if spec.zone == "quarantine":
-        partitions = seen.scan().select(pl.col("partition").unique()).collect()["partition"]
+        partitions = seen.scan().select(pl.col("partition").unique()).collect(engine="streaming")["partition"]
         return {parse_partition(p).date() for p in partitions}
-    return seen.scan().select(pl.col(by).cast(pl.Date).unique()).collect()[by].drop_nulls().to_list()
+    return seen.scan().select(pl.col(by).cast(pl.Date).unique()).collect(engine="streaming")[by].drop_nulls().to_list()
 
 
 def _stands(table: Table, mark: Row) -> bool:
