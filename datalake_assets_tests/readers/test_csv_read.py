@@ -71,6 +71,11 @@ def test_a_header_that_the_dataset_file_does_not_tell_of_is_no_row(read: Reader,
     assert "holds the columns' names; write `header: true`" in (outcome.error or "")
 
 
+def test_a_long_value_in_the_first_line_is_no_header(read: Reader) -> None:
+    found = read({HOUR: lines(f"I,{TIME},1,{'é' * 200_000},1")}, **PLAIN)
+    assert found.values("title") == ["é" * 200_000]
+
+
 def test_one_name_alone_is_a_value(read: Reader) -> None:
     single = PLAIN | {
         "columns": {"id": {"type": "string"}},

@@ -164,11 +164,11 @@ class CsvPieces:
         record = next(self._text.records(), None)
         if record is None or not record.well_formed:
             return [], 0
+        line = self._text.text[record.begin : record.end]
         try:
-            line = self._text.text[record.begin : record.end].decode()
-        except UnicodeDecodeError:
+            return next(csv.reader(io.StringIO(line.decode(), newline=""), delimiter=self._delimiter), []), record.after
+        except (UnicodeDecodeError, csv.Error):  # no text, or a field that is longer than any name
             return [], 0
-        return next(csv.reader(io.StringIO(line, newline=""), delimiter=self._delimiter), []), record.after
 
     def _begins_with_names(self) -> bool:
         """Whether the first line is a header for sure: names of columns, each once, the key's among them.
