@@ -391,8 +391,8 @@ def test_a_control_character_is_refused(folder: Path) -> None:
 def test_an_empty_and_a_missing_folder_are_refused(folder: Path) -> None:
     (folder / "readme.md").write_text("no dataset")
     (folder / "nested.yaml").mkdir()
-    for place in (folder, folder / "missing"):
-        with pytest.raises(DatasetError, match=r"no dataset file .* here; point DATALAKE_DATASETS at a folder"):
+    for place, wrong in ((folder, r"no dataset file .* here"), (folder / "missing", "there is no such folder")):
+        with pytest.raises(DatasetError, match=f"{wrong}; point DATALAKE_DATASETS at a folder"):
             load_datasets(place)
 
 
