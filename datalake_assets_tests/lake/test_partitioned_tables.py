@@ -14,6 +14,7 @@ from deltalake.transaction import AddAction
 
 from datalake_assets.lake.spec.columns import EVENT_MONTH
 from datalake_assets.lake.spec.table_spec import TableColumn, TableSpec
+from datalake_assets.lake.store import table_files
 from datalake_assets.lake.store.conflicts import ConflictError
 from datalake_assets.lake.store.files import write_files
 from datalake_assets.lake.store.notes import CommitNotes
@@ -184,8 +185,10 @@ def test_small_files_are_put_together_month_by_month(tmp_path: Path) -> None:
     assert len(content(place)) == 38
 
 
-def test_many_partitions_are_read_at_once(tmp_path: Path) -> None:
-    """A scan for each had Polars warn of a deadlock."""
+@pytest.mark.parametrize("rows_at_a_time", [1_000, 250])
+def test_many_partitions_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_a_time: int) -> None:
+    """A scan for each had Polars warn of a deadlock; of a long table some files are read after the others."""
+    monkeypatch.setattr(table_files, "_ROWS_AT_A_TIME", rows_at_a_time)
     place = cut(tmp_path, "day")
     rows = [(f"{n}", n, MARCH + timedelta(days=n)) for n in range(600)]
     place.open().change(add=frame(*rows))

@@ -23,7 +23,7 @@ from datalake_assets.lake.store.object_store import get, polars_options
 from datalake_assets.lake.store.place import TablePlace, commit_name
 
 _FEW_FILES = 2
-_ROWS_AT_A_TIME = 2_000_000
+_ROWS_AT_A_TIME = 500_000
 Within = Mapping[str, Collection[Any]] | None
 """Part of a table: values of columns that cut it, or event dates, however it is cut; None is all of it."""
 Convert = Callable[[pl.LazyFrame], pl.LazyFrame]
