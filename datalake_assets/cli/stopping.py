@@ -6,8 +6,8 @@ arrive (the wake-up file of `signal`), whoever handles them, and ends the proces
 """
 
 import os
+import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GRACE_SECONDS = 6.0
 _CLEAR_UP_SECONDS = 2.0
+_STDERR = 2  # the file itself: Python has none where it was closed at the start
 _CURSOR_AND_LINE = b"\x1b[?25h\n"
 
 
@@ -98,10 +99,12 @@ def _end(stop: Stop) -> None:
 
 
 def _leave(stop: Stop) -> None:
-    """End the process as it is; a bar that turns has the cursor hidden, and its line is not ended."""
-    with suppress(OSError):
-        if os.isatty(sys.stderr.fileno()):
-            os.write(sys.stderr.fileno(), _CURSOR_AND_LINE)
-        told = f"{stop.reason}; what was committed is whole, and the same command goes on from here\n"
-        os.write(sys.stderr.fileno(), told.encode())
+    """End the process as it is, and say so where that does not wait for a reader.
+
+    A bar that turns has the cursor hidden, and its line is not ended.
+    """
+    told = f"{stop.reason}; what was committed is whole, and the same command goes on from here\n".encode()
+    with suppress(OSError, ValueError):  # closed, perhaps
+        if select.select((), (_STDERR,), (), 0)[1]:
+            os.write(_STDERR, _CURSOR_AND_LINE + told if os.isatty(_STDERR) else told)
     os._exit(stop.exit_code)

@@ -186,7 +186,9 @@ def _compute(
             if held and seen.exists:
                 kept = engine.scan(seen, dates=dates).filter(nw.col("source").is_in(sorted(held)))
                 rows = nw.concat([rows, kept], how="vertical")
-            rows = engine.compute(rows.sort(*gold.ordered_by) if gold.ordered_by else rows, of_tables=True)
+            if gold.ordered_by:
+                rows = rows.sort(*gold.ordered_by)
+            rows = engine.compute(rows, of_tables=not gold.ordered_by)  # sorted as a stream, all rows are held twice
             by = [EVENT_DATE] if gold.daily else []
             height = nw.len().alias("rows")
             for row in engine.rows(rows.group_by(*by).agg(height) if by else rows.select(height)):
