@@ -1,10 +1,15 @@
-"""What all tests share: how properties are tried, and the emulated AWS of a test process."""
+"""What all tests share: how properties are tried, the emulated AWS of a test process, Dagster's instances."""
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import dagster as dg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from datalake_assets.cli.instance import NO_LOGS
 from datalake_assets_tests.aws import Aws, moto_server
 
 settings.register_profile(
@@ -31,3 +36,27 @@ def aws(moto: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     for name, value in moto.environment.items():
         monkeypatch.setenv(name, value)
     return moto
+
+
+@contextmanager
+def _opened(home: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}, **NO_LOGS}) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an instance that did nothing yet; to make its tables takes longer than many a test."""
+    home = tmp_path_factory.mktemp("new_home")
+    with _opened(home) as instance:
+        instance.all_instigator_state()
+    return home
+
+
+@pytest.fixture
+def instance(tmp_path: Path, new_home: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance of the test's own, which other processes find in its folder."""
+    home = shutil.copytree(new_home, tmp_path / "dagster")
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with _opened(home) as made:
+        yield made

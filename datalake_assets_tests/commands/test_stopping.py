@@ -67,7 +67,7 @@ def _hanging(folder: Path, how: str) -> "subprocess.Popen[str]":
     ("how", "number"),
     [
         ("listens", signal.SIGINT),
-        ("listens", signal.SIGTERM),
+        pytest.param("listens", signal.SIGTERM, marks=pytest.mark.soak),
         ("deaf", signal.SIGTERM),
         # Spark listens to SIGINT itself, in the place of whoever did.
         pytest.param("spark", signal.SIGINT, marks=pytest.mark.spark),

@@ -184,6 +184,7 @@ def test_events_that_a_contract_comes_to_refuse_are_taken_back(spark: SparkEngin
     assert strict.ids() == ["c"]
 
 
+@pytest.mark.soak
 def test_changes_that_are_taken_back(spark: SparkEngine, tmp_path: Path) -> None:
     lake = MemoryLake(tmp_path / "lake", orders())
     lake.engine = spark
@@ -273,6 +274,7 @@ def test_what_a_task_raises_is_told_of_its_object(spark: SparkEngine, tmp_path: 
     assert spark.rows(batch.accepted) == []
 
 
+@pytest.mark.soak
 def test_two_engines_at_once_on_one_table(spark: SparkEngine, tmp_path: Path) -> None:
     """There is one kind of commit: what one decided on an older state than the other's is decided again."""
     lake = ReplicatedLake(tmp_path / "a", ORDERS)

@@ -192,7 +192,7 @@ def check_gold(plan: Plan) -> None:
         assert not whole.owed()
 
 
-@settings(max_examples=10, phases=QUICK)
+@settings(max_examples=6, phases=QUICK)
 @given(plans())
 def test_silver_and_history_are_those_of_the_set_of_landed_files(plan: Plan) -> None:
     check_silver(plan)

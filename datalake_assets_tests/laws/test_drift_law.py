@@ -131,7 +131,7 @@ def check(plan: Plan) -> None:
         assert state(pieces) == expected
 
 
-@settings(max_examples=6, phases=QUICK)
+@settings(max_examples=4, phases=QUICK)
 @given(plans())
 def test_tables_are_those_of_the_set_of_files_whatever_their_columns(plan: Plan) -> None:
     check(plan)

@@ -84,13 +84,13 @@ def check_events(files: list[Rows], *, overwritten: bool) -> None:
     assert_alike(lambda cut: stream(properties=AMOUNT, partition_by=cut), STREAMS, made)
 
 
-@settings(max_examples=6, phases=QUICK)
+@settings(max_examples=4, phases=QUICK)
 @given(portions(CHANGES))
 def test_changes_make_the_same_tables_however_these_are_cut(files: list[Rows]) -> None:
     check_changes(files)
 
 
-@settings(max_examples=4, phases=QUICK)
+@settings(max_examples=3, phases=QUICK)
 @given(portions(EVENTS), st.booleans())
 def test_events_make_the_same_tables_however_these_are_cut(files: list[Rows], overwritten: bool) -> None:
     check_events(files, overwritten=overwritten)

@@ -1,12 +1,11 @@
 """A lake in a temporary folder, its Dagster instance, and the way to run it to the end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from datalake_assets.cli.instance import NO_LOGS
 from datalake_assets.cli.outcome import Outcome
 from datalake_assets.cli.run import run_to_the_end
 from datalake_assets.settings import Settings
@@ -23,15 +22,6 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def bronze(settings: Settings) -> Path:
     return Path(settings.layout.bronze)
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    home = tmp_path / "dagster"
-    home.mkdir()
-    overrides = {"telemetry": {"enabled": False}, **NO_LOGS}
-    with dg.DagsterInstance.local_temp(str(home), overrides=overrides) as made:
-        yield made
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def _content(settings: Settings) -> dict[str, pl.DataFrame]:
 
 
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.soak)])
 def test_kills_at_random_moments_leave_no_trace(tmp_path: Path, kills: int) -> None:
     print(f"seed {_SEED}")  # noqa: T201 (pytest shows it when the test fails)
     moments = random.Random(_SEED)

@@ -90,6 +90,7 @@ def edits(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
+@pytest.mark.xdist_group("edits")
 def test_silver_has_every_edit_once_and_unchanged(edits: Settings) -> None:
     silver = pl.read_delta(f"{edits.layout.silver}/wikipedia_edits")
     landed = [json.loads(line) for line in _lines()]
@@ -100,6 +101,7 @@ def test_silver_has_every_edit_once_and_unchanged(edits: Settings) -> None:
     assert not Path(f"{edits.layout.quarantine}/wikipedia_edits").exists()
 
 
+@pytest.mark.xdist_group("edits")
 def test_gold_of_the_edits_equals_an_independent_query(edits: Settings) -> None:
     duckdb.sql("SET TimeZone = 'UTC'")
     source = duckdb.read_json(str(_EDITS), format="newline_delimited")  # noqa: F841 (DuckDB finds it by name)

@@ -1,13 +1,11 @@
 """The asset check `reconciled`: its own job, what it tells, and that nothing else pays for it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from datalake_assets.cli.instance import NO_LOGS
 from datalake_assets.cli.run import run_to_the_end
 from datalake_assets.definitions import build_definitions
 from datalake_assets.settings import Settings
@@ -37,14 +35,6 @@ def settings(compared: Compared, tmp_path: Path) -> Settings:
         source_url=SecretStr(compared.postgres.url),
         settle_seconds=0,
     )
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    home = tmp_path / "dagster"
-    home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home), overrides={"telemetry": {"enabled": False}, **NO_LOGS}) as made:
-        yield made
 
 
 def _evaluations(instance: dg.DagsterInstance) -> int:

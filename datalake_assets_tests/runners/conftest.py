@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import dagster as dg
 import obstore
 import pytest
 
-from datalake_assets.cli.instance import NO_LOGS
 from datalake_assets.lake.store.landing import open_store
 from datalake_assets.settings import Settings
 from datalake_assets_tests.aws import Aws
@@ -73,12 +71,3 @@ def lake_of(aws: Aws, jobs: FakeAws, code: str, tmp_path: Path) -> LakeOf:
         )
 
     return make
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    home = tmp_path / "dagster"
-    home.mkdir()
-    overrides = {"telemetry": {"enabled": False}, **NO_LOGS}
-    with dg.DagsterInstance.local_temp(str(home), overrides=overrides) as made:
-        yield made

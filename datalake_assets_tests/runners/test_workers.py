@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -45,16 +45,6 @@ def environment(settings: Settings, jobs: FakeAws) -> dict[str, str]:
     told = settings.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     variables = {f"DATALAKE_{name.upper()}": str(value) for name, value in told.items()}
     return {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **jobs.environment, **jobs.endpoints, **variables}
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """An instance that other processes find in its folder."""
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    with dg.DagsterInstance.from_config(str(home)) as made:
-        yield made
 
 
 def started(command: list[str], settings: Settings, jobs: FakeAws, home: Path) -> "subprocess.Popen[str]":

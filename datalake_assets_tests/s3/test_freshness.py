@@ -16,10 +16,7 @@ from datalake_assets.sensors.freshness import SENSOR
 from datalake_assets.settings import Settings
 from datalake_assets_tests.aws import Aws
 from datalake_assets_tests.lakes import process
-from datalake_assets_tests.orchestration.conftest import instance
 from datalake_assets_tests.sources import CLICKS, land, write_datasets
-
-__all__ = ["instance"]
 
 
 @pytest.fixture

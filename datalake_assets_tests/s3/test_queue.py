@@ -25,11 +25,9 @@ from datalake_assets.sensors.notifications import Message, Queue, objects_named
 from datalake_assets.sensors.queued import look_at_queue
 from datalake_assets.settings import Settings
 from datalake_assets_tests.aws import REGION, Aws
-from datalake_assets_tests.orchestration.conftest import instance
 from datalake_assets_tests.s3.proxy import Proxy
 from datalake_assets_tests.sources import CLICKS, write_datasets
 
-__all__ = ["instance"]
 HOUR = "2026/01/05/09"
 
 

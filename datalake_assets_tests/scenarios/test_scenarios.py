@@ -13,9 +13,10 @@ ARRANGEMENTS: dict[str, Callable[[Sequence[Path]], Sequence[Sequence[Path]]]] = 
     "backwards": lambda steps: [[step] for step in reversed(steps)],
     "all at once": lambda steps: [steps],
 }
+_EACH = [pytest.param(name, marks=pytest.mark.soak if name == "backwards" else ()) for name in ARRANGEMENTS]
 
 
-@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+@pytest.mark.parametrize("arrangement", _EACH)
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.folder.name)
 def test_a_scenario_ends_in_its_control_output(tmp_path: Path, scenario: Scenario, arrangement: str) -> None:
     lake = scenario.lake(tmp_path)
@@ -25,7 +26,7 @@ def test_a_scenario_ends_in_its_control_output(tmp_path: Path, scenario: Scenari
     assert outcome(lake) == scenario.control()
 
 
-@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+@pytest.mark.parametrize("arrangement", _EACH)
 @pytest.mark.parametrize("scenario", event_scenarios(), ids=lambda scenario: scenario.folder.name)
 def test_a_scenario_of_events_ends_in_its_control_output(
     tmp_path: Path, scenario: EventScenario, arrangement: str

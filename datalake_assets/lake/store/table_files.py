@@ -270,8 +270,11 @@ class TableFiles:
 
 def in_lots(files: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
     """Some files, in their order, in lots of about so many rows."""
+    if (files["num_records"].sum() or 0) <= rows:
+        yield from [files] if files.height else []
+        return
     lot = (pl.col("num_records").cum_sum() - 1) // rows
-    return (part for _, part in files.group_by(lot, maintain_order=True))
+    yield from (part for _, part in files.group_by(lot, maintain_order=True))
 
 
 def _grouped(files: pl.DataFrame, by: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
