@@ -59,6 +59,11 @@ class Engine(Protocol):
         `dated_by` is the column that tells a row's date: a date, a time, or a text that begins with a date.
         """
 
+    def lots(
+        self, seen: Snapshot, *, dates: Collection[date] | None, dated_by: str, rows: int | None
+    ) -> Sequence[Frame]:
+        """What `scan` gives, in lots of about so many rows (None: all); one where a frame need not fit in a process."""
+
     def scan_keys(self, seen: Snapshot, keys: Frame, *, columns: Sequence[str] | None = None) -> Frame:
         """The rows of a table that have the values of `keys` in its columns, read from the files that can hold them.
 
@@ -110,9 +115,21 @@ class Engine(Protocol):
         Raises `ConflictError` when they have changed.
         """
 
-    def replace(self, seen: Snapshot, rows: Frame, *, dates: Collection[date] | None, notes: CommitNotes) -> None:
+    def write(self, table: TablePlace, rows: Frame) -> list[AddAction]:
+        """Rows as files of a table, which nobody sees yet."""
+
+    def replace(
+        self,
+        seen: Snapshot,
+        rows: Frame,
+        *,
+        written: Sequence[AddAction] = (),
+        dates: Collection[date] | None,
+        notes: CommitNotes,
+    ) -> None:
         """Put rows in the place of those of some event dates (None: of all) in one commit, as `change`.
 
+        `written` are files with more such rows.
         A table whose columns are others than the registry's is given these, with `dates` None.
         """
 

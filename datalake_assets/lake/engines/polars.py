@@ -50,6 +50,15 @@ class PolarsEngine:
         """A table's rows (of some dates) in the registry's columns."""
         return nw.from_native(seen.scan_dates(dates, by=dated_by))
 
+    def lots(
+        self, seen: Snapshot, *, dates: Collection[date] | None, dated_by: str, rows: int | None
+    ) -> Sequence[Frame]:
+        """What `scan` gives, in lots of about so many rows, those of neighbouring files together."""
+        lots = [] if rows is None else list(seen.lots_of_dates(dates, by=dated_by, rows=rows))
+        if len(lots) > 1:
+            return [nw.from_native(lot) for lot in lots]
+        return [self.scan(seen, dates=dates, dated_by=dated_by)]
+
     def scan_keys(self, seen: Snapshot, keys: Frame, *, columns: Sequence[str] | None = None) -> Frame:
         """The rows of a table that have the values of `keys` in its columns."""
         return nw.from_native(seen.scan_keys(_native(keys).unique().collect(), columns=columns))
@@ -115,17 +124,28 @@ class PolarsEngine:
             exactly_here=exactly_here,
         )
 
-    def replace(self, seen: Snapshot, rows: Frame, *, dates: Collection[date] | None, notes: CommitNotes) -> None:
-        """Put rows in the place of those of some event dates (None: of all) in one commit."""
-        frame = _native(rows).collect()
+    def write(self, table: TablePlace, rows: Frame) -> list[AddAction]:
+        """Rows as files of a table, which nobody sees yet."""
+        return write_files(_native(rows).collect(), table.uri, table.spec)
+
+    def replace(
+        self,
+        seen: Snapshot,
+        rows: Frame,
+        *,
+        written: Sequence[AddAction] = (),
+        dates: Collection[date] | None,
+        notes: CommitNotes,
+    ) -> None:
+        """Put rows, and those of written files, in the place of those of some event dates (None: of all)."""
         if dates is None:
-            table = seen.table
-            seen.swap(write_files(frame, table.uri, table.spec), notes=notes)
+            seen.swap([*written, *self.write(seen.table, rows)], notes=notes)
         elif EVENT_DATE in seen.table.spec.partition_by:
-            seen.replace(frame, within={EVENT_DATE: sorted(dates)}, notes=notes)
+            seen.replace(_native(rows).collect(), written=written, within={EVENT_DATE: sorted(dates)}, notes=notes)
         else:
             seen.change(
-                add=frame,
+                add=_native(rows).collect(),
+                written=written,
                 remove=pl.DataFrame({EVENT_DATE: sorted(dates)}, schema={EVENT_DATE: pl.Date}),
                 on=[EVENT_DATE],
                 notes=notes,

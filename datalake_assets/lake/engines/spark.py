@@ -85,6 +85,17 @@ class SparkEngine:
             return _frame(self._tables.rows(seen, seen.files))
         return _frame(self._tables.of_days(seen, sorted(day for day in dates if day), by=dated_by))
 
+    def lots(
+        self,
+        seen: Snapshot,
+        *,
+        dates: Collection[date] | None,
+        dated_by: str,
+        rows: int | None,  # noqa: ARG002 (tasks hold what each of them can)
+    ) -> Sequence[Frame]:
+        """What `scan` gives, in one lot."""
+        return [self.scan(seen, dates=dates, dated_by=dated_by)]
+
     def scan_keys(self, seen: Snapshot, keys: Frame, *, columns: Sequence[str] | None = None) -> Frame:
         """The rows of a table that have the values of `keys` in its columns."""
         return _frame(self._tables.with_keys(seen, _native(keys).distinct(), columns))
@@ -160,19 +171,32 @@ class SparkEngine:
         actions, rewritten = self._tables.change(seen, None if add is None else _native(add), gone, within)
         seen.commit(actions, rewritten, within=within, notes=notes, exactly_here=exactly_here)
 
-    def replace(self, seen: Snapshot, rows: Frame, *, dates: Collection[date] | None, notes: CommitNotes) -> None:
-        """Put rows in the place of those of some event dates (None: of all) in one commit."""
-        table, tables = seen.table, self._tables
+    def write(self, table: TablePlace, rows: Frame) -> list[AddAction]:
+        """Rows as files of a table, which nobody sees yet."""
+        return self._tables.written(in_columns(_native(rows), table), table)
+
+    def replace(
+        self,
+        seen: Snapshot,
+        rows: Frame,
+        *,
+        written: Sequence[AddAction] = (),
+        dates: Collection[date] | None,
+        notes: CommitNotes,
+    ) -> None:
+        """Put rows, and those of written files, in the place of those of some event dates (None: of all)."""
+        table = seen.table
         if dates is None:
-            seen.swap(tables.written(in_columns(_native(rows), table), table), notes=notes)
+            seen.swap([*written, *self.write(table, rows)], notes=notes)
         elif EVENT_DATE in table.spec.partition_by:
             seen.require_form()
             within = {EVENT_DATE: sorted(dates)}
-            actions = tables.written(in_columns(_native(rows), table), table)
+            actions = [*written, *self.write(table, rows)]
             seen.commit(actions, seen.files_within(within), within=within, notes=notes, exactly_here=False)
         else:
-            days = pl.DataFrame({EVENT_DATE: sorted(dates)}, schema={EVENT_DATE: pl.Date})
-            self.change(seen, add=rows, remove=self.take(days), on=[EVENT_DATE], notes=notes, exactly_here=True)
+            days = self._tables.of(pl.DataFrame({EVENT_DATE: sorted(dates)}, schema={EVENT_DATE: pl.Date}))
+            actions, rewritten = self._tables.change(seen, _native(rows), days, None)
+            seen.commit([*written, *actions], rewritten, within=None, notes=notes, exactly_here=True)
 
     def copy(self, built: TableFiles, table: TablePlace, *, by: Convert | None = None) -> list[AddAction]:
         """A table's rows as files of another one."""

@@ -95,6 +95,7 @@ def orders_enriched(datasets: Mapping[str, Dataset]) -> GoldTable | None:
         key=orders.key,
         compute=compute,
         monthly=True,
+        row_by_row=True,
     )
 
 

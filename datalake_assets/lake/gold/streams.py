@@ -55,6 +55,7 @@ def events_by_type(datasets: Mapping[str, Dataset]) -> GoldTable | None:
         key=("source", EVENT_DATE, "event_key"),
         compute=compute,
         by_source=True,
+        row_by_row=True,
         ordered_by=("event_type", "event_time"),
     )
 

@@ -78,6 +78,9 @@ class GoldTable:
     of any year, it is `monthly`: not cut in Delta, and by months in Dagster, of which only the days are computed that
     are due.
 
+    A table is made `row_by_row` where each of its rows is made of one row of one source: however many rows there are,
+    it is computed in lots of them, in each of which rows are `ordered_by` some columns.
+
     A table that is `by_source` has a column `source` with the dataset's name, and each of its rows depends on that
     dataset alone: when one dataset's date is held back, the others' rows of the date go on.
     """
@@ -92,6 +95,7 @@ class GoldTable:
     monthly: bool = False
     by_source: bool = False
     lookups: tuple[Lookup, ...] = ()
+    row_by_row: bool = False
     ordered_by: tuple[str, ...] = ()
 
     @property

@@ -17,12 +17,13 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction
 
-from datalake_assets.lake.engines.base import Engine, Frame
 from datalake_assets.lake.gold.table import GoldTable, Lookup
 from datalake_assets.lake.lake import Lake
-from datalake_assets.lake.spec.columns import ETL_TIMESTAMP, EVENT_DATE
+from datalake_assets.lake.spec.columns import EVENT_DATE
 from datalake_assets.lake.steps.context import Step
+from datalake_assets.lake.steps.gold_rows import rows_in_lots
 from datalake_assets.lake.steps.messages import PartitionCounts, StepReport
 from datalake_assets.lake.store.conflicts import ConflictError, until_undisturbed
 from datalake_assets.lake.store.notes import CommitNotes
@@ -159,71 +160,40 @@ def _compute(
     without: Mapping[str, Collection[date]],
 ) -> dict[str, Version]:
     """Compute and commit; returns how far the sources were read."""
-    lake, engine = step.lake, step.engine
-    places = lake.sources()
-    seen = lake.table(gold.spec).open()
+    engine, places = step.engine, step.lake.sources()
+    seen = step.lake.table(gold.spec).open()
     with step.stage("read"):
-        lookups = [lookup.table for lookup in gold.lookups]
-        dated = {source.table: source.dated_by for source in gold.sources}
-        opened = {name: places[name].open() for name in (*dated, *lookups) if gold.dataset_of(name) not in held}
-        frames = {
-            name: _frame(step, snapshot, None if name in lookups else dates, by=dated.get(name, EVENT_DATE))
-            for name, snapshot in opened.items()
-            if snapshot.exists
-        }
+        tables = [*(source.table for source in gold.sources), *(lookup.table for lookup in gold.lookups)]
+        opened = {name: places[name].open() for name in tables if gold.dataset_of(name) not in held}
+        lots = rows_in_lots(gold, opened, engine, dates=dates, without=without, made_at=step.started_at)
+        if not lots and seen.exists:  # nothing is left of what its rows came from
+            lots = [engine.scan(seen, dates=dates).head(0)]
+        if lots and held and seen.exists:
+            kept = engine.scan(seen, dates=dates).filter(nw.col("source").is_in(sorted(held)))
+            lots[-1] = nw.concat([lots[-1], kept], how="vertical")
     counts: dict[date | None, int] = {None: 0} if dates is None else dict.fromkeys(sorted(dates), 0)
-    with step.stage("compute"):
-        rows = None
-        if frames.keys() & dated.keys():
-            rows = engine.conform(gold.compute(frames), gold.columns)
-            if dates is not None:
-                rows = rows.join(engine.take(_days(dates)), on=[EVENT_DATE], how="semi")
-            rows = _without(rows, gold, without, engine)
-            rows = rows.with_columns(nw.lit(step.started_at).cast(nw.Datetime("us", "UTC")).alias(ETL_TIMESTAMP))
-        elif seen.exists:  # nothing is left of what its rows came from
-            rows = engine.scan(seen, dates=dates).head(0)
-        if rows is not None:
-            if held and seen.exists:
-                kept = engine.scan(seen, dates=dates).filter(nw.col("source").is_in(sorted(held)))
-                rows = nw.concat([rows, kept], how="vertical")
-            if gold.ordered_by:
-                rows = rows.sort(*gold.ordered_by)
-            rows = engine.compute(rows, of_tables=not gold.ordered_by)  # sorted as a stream, all rows are held twice
+    written: list[AddAction] = []
+    for number, lot in enumerate(lots, start=1):
+        with step.stage("compute"):
+            # Sorted as a stream, all rows are held twice.
+            rows = lot.sort(*gold.ordered_by) if gold.ordered_by else lot
+            rows = engine.compute(rows, of_tables=not gold.ordered_by)
             by = [EVENT_DATE] if gold.daily else []
             height = nw.len().alias("rows")
             for row in engine.rows(rows.group_by(*by).agg(height) if by else rows.select(height)):
-                counts[row.get(EVENT_DATE)] = row["rows"]
-    if rows is not None:
-        days = {day for day in counts if day is not None}
+                day = row.get(EVENT_DATE)
+                counts[day] = counts.get(day, 0) + row["rows"]
         with step.stage("write"):
-            engine.replace(seen, rows, dates=dates, notes=CommitNotes(days))
-        step.touched |= days
-        step.rows_written += sum(counts.values())
+            if number < len(lots):
+                written += engine.write(seen.table, rows)
+            else:
+                days = {day for day in counts if day is not None}
+                engine.replace(seen, rows, written=written, dates=dates, notes=CommitNotes(days))
+                step.touched |= days
+                step.rows_written += sum(counts.values())
+        del rows  # before there are those of the next lot
     done.rows |= counts
     return {source: Version(snapshot.table_id, snapshot.version) for source, snapshot in opened.items()}
-
-
-def _without(rows: Frame, gold: GoldTable, held: Mapping[str, Collection[date]], engine: Engine) -> Frame:
-    """Rows without those that depend on some dates of some datasets."""
-    for name, days in held.items():
-        of_them = _days(days)
-        if gold.by_source:
-            of_them = of_them.with_columns(source=pl.lit(name))
-        rows = rows.join(engine.take(of_them), on=of_them.columns, how="anti")
-    return rows
-
-
-def _days(dates: Collection[date]) -> pl.DataFrame:
-    """Dates to join with: Spark's literals know no years before 1000, nor the days that 1582 skipped."""
-    return pl.DataFrame({EVENT_DATE: sorted(dates)}, schema={EVENT_DATE: pl.Date})
-
-
-def _frame(step: Step, seen: Snapshot, dates: Collection[date] | None, *, by: str) -> Frame:
-    if dates is None:
-        return step.engine.scan(seen)
-    if seen.table.spec.zone == "quarantine":  # rejects have no event date: they count on the day they landed
-        by = "partition"
-    return step.engine.scan(seen, dates=dates, dated_by=by)
 
 
 def _find_dates_of_lookups(step: Step, gold: GoldTable, debt: Debt) -> None:

@@ -74,14 +74,15 @@ class Snapshot(TableFiles):
         notes: CommitNotes = NO_NOTES,
         exactly_here: bool = False,
         rows_per_file: int | None = None,
+        written: Sequence[AddAction] = (),
     ) -> int:
         """Remove the rows that equal a row of `remove` in the columns `on`, add those of `add`; one commit.
 
         `within` are the partitions (column to values) or event dates that the decision rests on and in which rows are
         removed (None: all). A commit of somebody else that left their files alone does not disturb, unless the decision
-        rests on this version `exactly_here`. Only files that hold removed rows are written anew; small files of the
-        partitions are put together where they have become many. Returns the table's new version. Raises
-        `ConflictError`, `SchemaChangeError`, `ProtocolError`.
+        rests on this version `exactly_here`. `written` are files of more rows to add. Only files that hold removed rows
+        are written anew; small files of the partitions are put together where they have become many. Returns the
+        table's new version. Raises `ConflictError`, `SchemaChangeError`, `ProtocolError`.
         """
         added = self._conformed(add)
         gone = self.files.clear() if remove is None else self.files_holding(remove.select(on), within=within)
@@ -90,7 +91,7 @@ class Snapshot(TableFiles):
         uri, spec = self.table.uri, self.table.spec
         parts = rewritten(self, anew, remove=remove, on=on, add=added)
         actions = [action for rows in parts for action in write_files(rows, uri, spec, rows_per_file=rows_per_file)]
-        return self.commit(actions, anew, within=within, notes=notes, exactly_here=exactly_here)
+        return self.commit([*written, *actions], anew, within=within, notes=notes, exactly_here=exactly_here)
 
     def replace(
         self,
@@ -99,9 +100,13 @@ class Snapshot(TableFiles):
         within: Within = None,
         notes: CommitNotes = NO_NOTES,
         exactly_here: bool = False,
+        written: Sequence[AddAction] = (),
     ) -> int:
-        """Put rows in the place of all those of some partitions (None: of the table); one commit, as `change`."""
-        actions = write_files(self._conformed(rows), self.table.uri, self.table.spec)
+        """Put rows in the place of all those of some partitions (None: of the table); one commit, as `change`.
+
+        `written` are files of more rows to put there.
+        """
+        actions = [*written, *write_files(self._conformed(rows), self.table.uri, self.table.spec)]
         return self.commit(actions, self.files_within(within), within=within, notes=notes, exactly_here=exactly_here)
 
     def rewrite(self, files: pl.DataFrame, *, within: Within = None) -> int:

@@ -117,6 +117,18 @@ class TableFiles:
             return self.scan({by: days})
         return self.scan().filter(within_days(by, days, self.table.dtypes[by]))
 
+    def lots_of_dates(self, dates: Collection[date] | None, *, by: str, rows: int) -> Iterator[pl.LazyFrame]:
+        """What `scan_dates` gives in lots of files with about so many rows; none where it must be read as a whole."""
+        if not self.fits or self.files.is_empty():
+            return
+        days = None if dates is None else sorted(dates)
+        files = self.files if days is None else self.files_of_days(days, by=by)
+        if (cut := f"partition.{EVENT_DATE}") in files.columns:
+            files = files.sort(cut, maintain_order=True)
+        for lot in in_lots(files, rows):
+            found = self.scan_files(lot).drop("_file")
+            yield found if days is None else found.filter(within_days(by, days, self.table.dtypes[by]))
+
     def part(self, files: pl.DataFrame) -> "TableFiles":
         """Some of the live files as a table of their own, without its log: another process can be given it."""
         place = self.table
