@@ -15,6 +15,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import dagster as dg
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 from sqlalchemy import Connection, create_engine, event
@@ -36,6 +38,7 @@ def swift_event_log(instance: dg.DagsterInstance) -> Iterator[None]:
     storage = instance.event_log_storage
     with ExitStack() as stack:
         if isinstance(storage, SqliteEventLogStorage):
+            stack.enter_context(revisions_read_once())
             stack.enter_context(_seldom_synced())
             stack.enter_context(_KeptConnections(storage))
             # SQLite takes the last connection that closes for the end of all work and moves its log into the file.
@@ -45,6 +48,24 @@ def swift_event_log(instance: dg.DagsterInstance) -> Iterator[None]:
             os.environ[_BATCH_SIZE] = batch_size or _MOST_TOGETHER
             stack.callback(_set_back, _BATCH_SIZE, batch_size)
         yield
+
+
+@contextmanager
+def revisions_read_once() -> Iterator[None]:
+    """Have Alembic read the revisions of Dagster's tables once; each file that is made has it read them twice."""
+    read, kept = vars(ScriptDirectory)["from_config"], dict[str | None, ScriptDirectory]()
+
+    def from_config(config: Config) -> ScriptDirectory:
+        location = config.get_main_option("script_location")
+        if location not in kept:
+            kept[location] = read.__get__(None, ScriptDirectory)(config)
+        return kept[location]
+
+    ScriptDirectory.from_config = staticmethod(from_config)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ScriptDirectory.from_config = read  # type: ignore[method-assign]
 
 
 class _KeptConnections:

@@ -46,7 +46,9 @@ def open_instance(settings: Settings, *, captures_logs: bool = True) -> dg.Dagst
             (home / config.name).symlink_to(config)
         os.environ["DAGSTER_HOME"] = str(home)
     home.mkdir(parents=True, exist_ok=True)
-    with (home / _OPENING).open("w") as lock:
+    from datalake_assets.cli.event_log import revisions_read_once  # with what Dagster's storage takes long to import
+
+    with (home / _OPENING).open("w") as lock, revisions_read_once():
         fcntl.flock(lock, fcntl.LOCK_EX)  # two that make the tables of a new instance get in each other's way
         if captures_logs:
             return dg.DagsterInstance.get()

@@ -2,12 +2,13 @@
 
 import os
 import sqlite3
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from datalake_assets.cli.event_log import swift_event_log
+from datalake_assets.cli.event_log import revisions_read_once, swift_event_log
 
 _HOURS = dg.HourlyPartitionsDefinition(start_date="2026-01-01-00:00")
 
@@ -89,6 +90,27 @@ def test_a_run_tells_the_same_as_by_dagsters_own_ways(tmp_path: Path) -> None:
         assert instance.event_log_storage.get_latest_storage_id_by_partition(
             landed.key, dg.DagsterEventType.ASSET_MATERIALIZATION
         ).keys() == {f"2026-01-0{day}-{hour:02}:00" for day in (1, 2) for hour in range(24)}
+
+
+def test_files_are_made_as_they_are_by_dagsters_own_ways(tmp_path: Path) -> None:
+    """Those of an instance, and that of its first run, with the revision that a later Dagster goes on from."""
+    made = {}
+    for name, way in (("once", revisions_read_once()), ("plain", nullcontext())):
+        home = tmp_path / name
+        home.mkdir()
+        with way, dg.DagsterInstance.local_temp(str(home)) as instance:
+            run = _run(instance).run_id
+        made[name] = {db.relative_to(home).as_posix().replace(run, "run"): _form(db) for db in home.rglob("*.db")}
+    assert made["once"] == made["plain"]
+    assert {Path(name).name for name in made["once"]} == {"index.db", "run.db", "runs.db", "schedules.db"}
+    assert all(revisions for _, revisions in made["once"].values())
+
+
+def _form(file: Path) -> tuple[list[tuple[str]], list[tuple[str]]]:
+    """The tables of a file, and its revision."""
+    with closing(sqlite3.connect(file)) as db:
+        tables = db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY sql").fetchall()
+        return tables, db.execute("SELECT version_num FROM alembic_version").fetchall()
 
 
 def test_files_stay_open_between_events_and_no_longer(tmp_path: Path) -> None:
