@@ -5,8 +5,11 @@ for its services, and leaves runs that were under way unfinished, holding their 
 group of its own: signals reach it through this process, and what does not end is killed as a group.
 """
 
+import argparse
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,9 +38,10 @@ _LOOK_SECONDS = 0.1
 def serve(instance: dg.DagsterInstance, arguments: Sequence[str]) -> int:
     """Run `dagster dev` with some arguments until it ends or a signal ends it; returns the exit code.
 
-    Raises `BusyError` while another deployment serves the instance.
+    Raises `BusyError` while another deployment serves the instance, or somebody else the port that is asked for.
     """
     home = Path(instance.root_directory)
+    _require_free_port(arguments)
     with alone(instance, command=COMMAND), _signals() as arrived:
         _kill_leftovers(home)
         if others := processes.of_deployment(str(home)) if processes.can_list() else []:
@@ -76,6 +80,29 @@ def _is_declared() -> bool:
     """Whether the working directory says itself what `dagster dev` loads."""
     pyproject = Path("pyproject.toml")
     return Path("workspace.yaml").exists() or (pyproject.exists() and "[tool.dagster]" in pyproject.read_text())
+
+
+def _require_free_port(arguments: Sequence[str]) -> None:
+    """Raise `BusyError` where the UI's port is taken: `dagster dev` would go on without a UI.
+
+    Without a port given it looks for a free one itself; what is no port it tells itself.
+    """
+    known = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    known.add_argument("-p", "--port", type=int)
+    known.add_argument("-h", "--host", default="127.0.0.1")
+    try:
+        given, _ = known.parse_known_args(arguments)
+    except argparse.ArgumentError:
+        return
+    if given.port is None:
+        return
+    with suppress(OverflowError, socket.gaierror), socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the UI does: what has just ended holds none
+        try:
+            probe.bind((given.host, given.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise BusyError(f"port {given.port} of {given.host} is taken; choose another with -p") from None
 
 
 def _kill_leftovers(home: Path) -> None:

@@ -86,9 +86,10 @@ def rejects(
     if rejected.is_empty():
         say(f"Nothing of {visible(dataset)} is in quarantine.")
         return
-    told = pl.col("errors").list.first()
-    of_object = pl.col("row_number") == 0  # they are unlike one another, whatever stands before the colon
-    reason = pl.when(of_object).then(told.str.extract(r"^([^;]*)", 1)).otherwise(told.str.extract(r"^([^:]*)", 1))
+    errors = pl.col("errors").list
+    of_object = errors.eval(pl.element().filter(pl.element().str.starts_with("object: "))).list.first()
+    # What is wrong with objects is unlike one another, whatever stands before the colon.
+    reason = pl.coalesce(of_object.str.extract(r"^([^;]*)", 1), errors.first().str.extract(r"^([^:]*)", 1))
     shown: list[tuple[str, str, str, str]] = []
     groups = (
         rejected.with_columns(reason.alias("reason"))
@@ -98,7 +99,8 @@ def rejects(
     for (name,), rows in sorted(groups, key=lambda group: -group[1].height):
         for n, row in enumerate(rows.head(max(examples, 1)).iter_rows(named=True)):
             first = (str(name), count(rows.height)) if n == 0 else ("", "")
-            shown_of = row["raw"] or "; ".join(row["errors"])  # of an object there is nothing but the reason
+            is_object = not row["raw"] or str(name).startswith("object: ")  # whose reason says what to do
+            shown_of = "; ".join(row["errors"]) if is_object else row["raw"]
             example = (_beginning(shown_of), f"{row['source_filename']}:{row['row_number']}") if examples else ("", "")
             shown.append((*first, *example))
     columns = [
@@ -120,14 +122,17 @@ def print_tables(lake: Lake) -> None:
 
     rows: list[tuple[str, ...]] = []
     zone = ""
-    for t in table_status(lake):
+    tables = list(table_status(lake))
+    for t in tables:
         counts = map(count, (t.rows_in, t.rows, t.rejected))
         rows.append((t.zone if t.zone != zone else "", t.name, *counts))
         zone = t.zone
     names = [Column("zone", is_text=True), Column("table", is_text=True)]
     print_table([*names, *map(Column, ("rows in", "rows out", "rejected"))], rows)
+    of_datasets = (t for t in tables if t.zone == "silver" and t.name in lake.datasets)
+    most_rejected = max(of_datasets, key=lambda t: (t.rejected or 0, t.name))
     say("\nLook further: [bold]datalake query[/] 'SELECT * FROM gold.daily_summary'")
-    say(f" · [bold]datalake rejects[/] {max(lake.datasets)} · [bold]datalake dev[/] for the UI")
+    say(f" · [bold]datalake rejects[/] {most_rejected.name} · [bold]datalake dev[/] for the UI")
 
 
 def _beginning(raw: str | bytes) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from datalake_assets.cli.console import fail, tell
-from datalake_assets.cli.places import UnusablePlaceError, check_places
+from datalake_assets.cli.places import UnusablePlaceError, check_places, lost_bronze
 from datalake_assets.lake.lake import Lake
 from datalake_assets.lake.spec.dataset_files import DatasetError
 from datalake_assets.lake.store.store_check import UnusableStoreError, check_stores
@@ -56,9 +56,14 @@ def open_lake(settings: Settings, *, writes: bool = True) -> Lake:
     """The lake of some settings; ends the command where its folders or a dataset file are wrong."""
     require_places(settings, writes=writes)
     try:
-        return settings.lake()
+        lake = settings.lake()
     except DatasetError as error:
         fail(str(error))
+    if (folder := lost_bronze(settings)) and lake.ledger.datasets():
+        tell(
+            f"DATALAKE_BRONZE: there is no folder {folder}, from which the lake has read objects; is it the right one?"
+        )
+    return lake
 
 
 def source_url(settings: Settings, given: str | None) -> str:

@@ -34,7 +34,8 @@ class Outcome:
     def summary(self) -> str:
         """What was done, in a sentence."""
         if not self.succeeded and not self.failed:
-            return "Nothing new had landed, and gold owed nothing."
+            owed = "nothing that could be computed" if self.undone else "nothing"
+            return f"Nothing new had landed, and gold owed {owed}."
         done = f"{counted(self.objects, 'new object')}, {counted(self.records, 'record')} read"
         gold = f"{counted(self.dates, 'date')} of gold computed"
         return f"{done}, {gold}, by {counted(self.succeeded, 'run')} in {self.seconds:.1f} s."

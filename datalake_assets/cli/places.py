@@ -49,6 +49,13 @@ def has_lake(settings: Settings) -> bool:
     return any("://" in place or Path(place).exists() for place in (layout.bronze, f"{layout.root}/ledger"))
 
 
+def lost_bronze(settings: Settings) -> Path | None:
+    """The local folder of bronze where it is not there, though the lake has a ledger of what it read."""
+    layout = settings.layout
+    is_lost = "://" not in layout.bronze and not Path(layout.bronze).exists() and has_lake(settings)
+    return Path(layout.bronze).absolute() if is_lost else None
+
+
 def _try(folder: Path, *, writes: bool) -> None:
     """Raises `OSError` where the folder can't be used."""
     if os.path.lexists(folder):

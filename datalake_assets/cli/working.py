@@ -9,7 +9,7 @@ from datalake_assets.cli.console import Column, count, err, fail, print_table, s
 from datalake_assets.cli.console import progress as progress_bar
 from datalake_assets.cli.looking import print_tables
 from datalake_assets.cli.opening import open_lake, read_settings, require_places, require_runners
-from datalake_assets.cli.places import dagster_home, has_lake
+from datalake_assets.cli.places import dagster_home, has_lake, lost_bronze
 from datalake_assets.cli.replicating import fill_postgres
 from datalake_assets.lake.lake import Lake
 from datalake_assets.settings import Settings
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from datalake_assets.cli.outcome import Outcome
     from datalake_assets.cli.stopping import Stop
     from datalake_assets.sensors.looking import Landed
+
+_SHOWN = 20
+"""How many objects that were kept as they were `rebuild` names."""
 
 
 def simulate(
@@ -134,6 +137,10 @@ def rebuild(
         fail(f"no dataset {dataset!r}; there are {', '.join(lake.datasets)}")
     if not has_lake(settings):
         fail(f"no lake in {lake.layout.root} yet; `datalake simulate` lands sample data")
+    if first and last and first > last:
+        fail(f"--from {first:%Y-%m-%d} lies after --to {last:%Y-%m-%d}")
+    if lost_bronze(settings):
+        fail("nothing is rebuilt without the folder of bronze")
     with progress_bar() as progress:
         progress.add_task(f"rebuilding {dataset}", total=None)
         try:
@@ -146,15 +153,20 @@ def rebuild(
             )
         except RebuildError as error:
             fail(str(error))
+        except KeyboardInterrupt:
+            tell(f"stopped; silver is whole, as it was or as it is new: `datalake rebuild {dataset}` begins again")
+            raise
+    kept = [outcome for outcome in report.objects if not outcome.is_read]
     say(
-        f"{visible(dataset)}: {len(report.objects):,} objects read, {report.rows_in:,} records, {report.rows_out:,} "
-        f"accepted, {report.rows_rejected:,} rejected; silver is at version {report.table_version}. Gold follows with "
-        "`datalake run`, or by its sensor."
+        f"{visible(dataset)}: {len(report.objects) - len(kept):,} objects read, {report.rows_in:,} records, "
+        f"{report.rows_out:,} accepted, {report.rows_rejected:,} rejected; silver is at version "
+        f"{report.table_version}. Gold follows with `datalake run`, or by its sensor."
     )
-    for outcome in report.objects:
-        if not outcome.is_read:
-            reason = outcome.error or outcome.state
-            tell(f"kept as it was: {reason if outcome.key in reason else f'{outcome.key}: {reason}'}")
+    for outcome in kept[:_SHOWN]:
+        reason = outcome.error or outcome.state
+        tell(f"kept as it was: {reason if outcome.key in reason else f'{outcome.key}: {reason}'}")
+    if len(kept) > _SHOWN:
+        tell(f"and {len(kept) - _SHOWN:,} more are kept as they were")
 
 
 def maintain(

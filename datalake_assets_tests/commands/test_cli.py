@@ -6,18 +6,21 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
 import datalake_assets
+from datalake_assets.cli import rebuilding, working
 from datalake_assets.cli.app import app
 from datalake_assets_tests.sources import CLICKS, land, write_datasets
 
@@ -222,6 +225,60 @@ def test_a_rebuild_that_would_reject_most_records_is_refused_unless_it_is_forced
     assert lake.datalake(*count).stdout.split() == ["n", "1"], "gold lost what silver was emptied of"
 
 
+def test_a_rebuild_tells_of_wrong_dates_of_missing_objects_and_of_being_stopped(
+    filled: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reversed_ = filled.datalake("rebuild", "clicks", "--from", "2026-01-03", "--to", "2026-01-02")
+    assert (reversed_.exit_code, "--from 2026-01-03 lies after --to 2026-01-02" in reversed_.stderr) == (2, True)
+    (landed,) = (filled.root / "bronze/firehose/clicks/2026/01/02/16").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(working, "_SHOWN", 0)
+        aside = landed.rename(filled.root / "aside")
+        kept = filled.datalake("rebuild", "clicks")
+        aside.rename(landed)
+    assert "clicks: 0 objects read, 0 records" in kept.stdout
+    assert "and 1 more are kept as they were" in kept.stderr
+    assert filled.datalake("rebuild", "clicks").exit_code == 0
+    monkeypatch.setattr(rebuilding, "rebuild_dataset", Mock(side_effect=KeyboardInterrupt))
+    assert "stopped; silver is whole" in filled.datalake("rebuild", "clicks").stderr
+
+
+def test_a_folder_of_bronze_that_is_not_there_is_told(filled: Lake, tmp_path: Path) -> None:
+    """A disk that was not mounted looked healthy for ever, and a rebuild told of many objects it had read."""
+    lost = {"DATALAKE_BRONZE": str(tmp_path / "nowhere")}
+    told = f"DATALAKE_BRONZE: there is no folder {tmp_path / 'nowhere'}, from which the lake has read objects"
+    for command in ("run", "status"):
+        result = filled.datalake(command, **lost)
+        assert (result.exit_code, told in " ".join(result.stderr.split())) == (0, True)
+    refused = filled.datalake("rebuild", "clicks", **lost)
+    assert (refused.exit_code, "nothing is rebuilt" in refused.stderr) == (2, True)
+    assert "DATALAKE_BRONZE" not in filled.datalake("status").stderr
+
+
+def test_rejects_name_an_object_of_which_a_part_was_read(lake: Lake) -> None:
+    file = land(
+        lake.root / "bronze",
+        "firehose/clicks",
+        "2026/01/01/00",
+        "one",
+        [{"id": f"{n} {n**99}", "at": _JAN_1} for n in range(200)],
+    )
+    file.write_bytes(file.read_bytes()[:-2_000])
+    lake.datalake("run")
+    rejects = " ".join(lake.datalake("rejects", "clicks").stdout.split())
+    assert "object: gzip: it ends early" in rejects
+    assert "land the object again" in rejects
+
+
+def test_a_ui_whose_port_is_taken_does_not_start(lake: Lake) -> None:
+    """Dagster went on without a UI."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for arguments in (("-p", port), (f"--port={port}",)):
+            result = lake.datalake("dev", *arguments)
+            assert (result.exit_code, f"port {port} of 127.0.0.1 is taken" in result.stderr) == (2, True)
+
+
 def test_run_says_which_check_holds_gold_back(lake: Lake) -> None:
     clicks = [{"id": f"{n}", "at": _JAN_1} for n in range(20)]
     land(lake.root / "bronze", "firehose/clicks", "2026/01/01/00", "one", [*clicks, *["not json"] * 10])
@@ -232,6 +289,7 @@ def test_run_says_which_check_holds_gold_back(lake: Lake) -> None:
     assert f"undone: {held}" in result.stderr
     assert result.stderr.count("max_rejected_fraction") == 1
     assert f"- {held}" in lake.datalake("status").stdout
+    assert "gold owed nothing that could be computed" in lake.datalake("run").stdout
 
 
 def test_status_says_what_is_left_to_do(lake: Lake, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class TooMuchTextError(UnreadableObjectError):
         """Name the limit in bytes."""
         super().__init__(
             f"unpacks to more than {limit:,} bytes; land it in smaller objects, or raise the limit of bytes per object "
-            "and process it again"
+            "(DATALAKE_OBJECT_BYTES) and run `datalake rebuild` of its dataset"
         )
 
 

@@ -152,7 +152,7 @@ def _checked_size(data: bytes, *, limit: int) -> int:
     if size > limit:
         raise UnreadableObjectError(
             f"unpacks to more than {limit:,} bytes (about {size:,}); land it in smaller files (DMS: MaxFileSize), or "
-            "raise the limit of bytes per object and process it again"
+            "raise the limit of bytes per object (DATALAKE_OBJECT_BYTES) and run `datalake rebuild` of its dataset"
         )
     return size
 
