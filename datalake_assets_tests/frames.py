@@ -98,6 +98,7 @@ _SETTINGS = {
     # The frames are a few rows: planning and compiling them is all that takes time.
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }

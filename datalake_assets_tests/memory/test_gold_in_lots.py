@@ -26,7 +26,7 @@ def lake(tmp_path: Path) -> MemoryLake:
     return lake
 
 
-@pytest.mark.parametrize("rows", [1, 7])
+@pytest.mark.parametrize("rows", [1, pytest.param(7, marks=pytest.mark.soak)])
 def test_lots_make_the_same_tables(lake: MemoryLake, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Dates of several lots, several streams of which one has more of them, rows beside a lookup."""
     with monkeypatch.context() as patch:

@@ -49,8 +49,8 @@ def picked(name: str, values: Collection[Any], prefix: str = "") -> pl.Expr:
 
 
 def may_hold_all(files: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """The files whose bounds allow, of each column of some rows, one of its values; a few bytes are not asked about."""
-    if (files["size_bytes"].sum() or 0) <= _FEW_BYTES:
+    """The files whose bounds allow, of each column of some rows, one of its values; a small one alone is not asked."""
+    if files.height == 1 and files["size_bytes"][0] <= _FEW_BYTES:
         return files
     for name in rows.columns:
         files = may_hold(files, name, rows[name])
