@@ -25,9 +25,9 @@ def hang(self, request, *, lake, context):
     if how == "spark":
         from datalake_assets.lake.engines.spark_session import SPARK_LOCAL, spark_session
         spark_session(SPARK_LOCAL)
-    marker.touch()
     while True:
         try:
+            marker.touch()  # in here: a signal that comes at once is not to be heard either
             time.sleep(600)
         except BaseException:
             if how != "deaf":
